@@ -1,0 +1,1 @@
+"""What a program takes: cycles, traffic, energy, area."""

@@ -1,0 +1,1 @@
+"""The graph: tensors, nodes and what is legal."""

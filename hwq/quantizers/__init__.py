@@ -1,0 +1,1 @@
+"""Float tensor to codes and back, and how the array consumes the codes."""

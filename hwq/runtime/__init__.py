@@ -1,0 +1,1 @@
+"""What a graph means: float, fake-quant and integer execution."""

@@ -1,0 +1,1 @@
+"""The catalogue of networks and how their weights are read."""
