@@ -1,0 +1,93 @@
+"""Robust range statistics of a token stream: extrema per chunk and channel, summed over chunks."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import require
+from hwq.numerics._jit import kernel
+
+
+@kernel
+def _range_extract(
+    tokens: NDArray[np.int16], channels: int, chunk_tokens: int, chunks: int
+) -> NDArray[np.int32]:
+    """int16[T*C] -> int32[C]: sum over chunks of (max - min) over the chunk's tokens."""
+    # max - min <= 2**16 - 1 and chunks <= 2**15, so a sum stays below 2**31
+    out = np.zeros(channels, np.int32)
+    for g in range(chunks):
+        first = g * chunk_tokens * channels
+        low = tokens[first : first + channels].copy()
+        high = low.copy()
+        for s in range(1, chunk_tokens):
+            row = tokens[first + s * channels : first + (s + 1) * channels]
+            for c in range(channels):
+                low[c] = min(low[c], row[c])
+                high[c] = max(high[c], row[c])
+        for c in range(channels):
+            out[c] += np.int32(high[c]) - np.int32(low[c])
+    return out
+
+
+def range_extract_reference(
+    tokens: NDArray[np.int16], spec: "RangeExtractSpec"
+) -> NDArray[np.int32]:
+    """int16[T, C] -> int32[C]: the same by a reshape and two reductions in int64."""
+    chunked = tokens.astype(np.int64).reshape(spec.chunks, spec.chunk_tokens, spec.channels)
+    return (chunked.max(axis=1) - chunked.min(axis=1)).sum(axis=0).astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeExtractSpec:
+    """range[c] = sum over chunks g of (max - min) of channel c over the chunk's tokens.
+
+    An outlier widens one chunk only, so the sum is a trimmed range; the division by `chunks`
+    belongs to whoever scales the result.
+
+    Parameters
+    ----------
+    channels : int in 1..2**16
+        C, values per token.
+    chunk_tokens : int in 1..2**16
+        S, consecutive tokens per chunk.
+    chunks : int in 1..2**15
+        G; a stream has T = G*S tokens.
+    """
+
+    channels: int
+    chunk_tokens: int = 14
+    chunks: int = 14
+
+    def __post_init__(self) -> None:
+        require(1 <= self.channels <= 1 << 16, f"channels must be in 1..65536, not {self.channels}")
+        require(
+            1 <= self.chunk_tokens <= 1 << 16,
+            f"chunk_tokens must be in 1..65536, not {self.chunk_tokens}",
+        )
+        require(1 <= self.chunks <= 1 << 15, f"chunks must be in 1..32768, not {self.chunks}")
+
+    @property
+    def tokens(self) -> int:
+        """T, the tokens of one stream."""
+        return self.chunks * self.chunk_tokens
+
+    def compute(self, tokens: NDArray[np.int16]) -> NDArray[np.int32]:
+        """int16[T, C] -> int32[C], never negative."""
+        self._check(tokens)
+        flat = np.ascontiguousarray(tokens).reshape(-1)
+        ranges = _range_extract(flat, self.channels, self.chunk_tokens, self.chunks)
+        return cast(NDArray[np.int32], ranges)
+
+    def reference(self, tokens: NDArray[np.int16]) -> NDArray[np.int32]:
+        """int16[T, C] -> int32[C], slowly."""
+        self._check(tokens)
+        return range_extract_reference(tokens, self)
+
+    def _check(self, tokens: NDArray[np.int16]) -> None:
+        shape = (self.tokens, self.channels)
+        require(
+            tokens.dtype == np.int16 and tokens.shape == shape,
+            f"tokens must be int16{list(shape)}, not {tokens.dtype}{list(tokens.shape)}",
+        )
