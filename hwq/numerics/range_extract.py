@@ -1,7 +1,6 @@
 """Robust range statistics of a token stream: extrema per chunk and channel, summed over chunks."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,8 @@ def range_extract_reference(
 ) -> NDArray[np.int32]:
     """int16[T, C] -> int32[C]: the same by a reshape and two reductions in int64."""
     chunked = tokens.astype(np.int64).reshape(spec.chunks, spec.chunk_tokens, spec.channels)
-    return (chunked.max(axis=1) - chunked.min(axis=1)).sum(axis=0).astype(np.int32)
+    ranges: NDArray[np.int64] = chunked.max(axis=1) - chunked.min(axis=1)
+    return ranges.sum(axis=0).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,7 @@ class RangeExtractSpec:
         """int16[T, C] -> int32[C], never negative."""
         self._check(tokens)
         flat = np.ascontiguousarray(tokens).reshape(-1)
-        ranges = _range_extract(flat, self.channels, self.chunk_tokens, self.chunks)
-        return cast(NDArray[np.int32], ranges)
+        return _range_extract(flat, self.channels, self.chunk_tokens, self.chunks)
 
     def reference(self, tokens: NDArray[np.int16]) -> NDArray[np.int32]:
         """int16[T, C] -> int32[C], slowly."""

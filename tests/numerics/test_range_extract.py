@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
 
 from hwq.errors import SpecError
 from hwq.numerics.range_extract import RangeExtractSpec
@@ -66,8 +67,8 @@ def test_errors_name_the_field(fields: dict[str, int], message: str) -> None:
         RangeExtractSpec(**fields)
 
 
-def test_rejects_tokens_of_another_shape_or_type() -> None:
+@pytest.mark.parametrize("tokens", [np.zeros((6, 3), np.int16), np.zeros((6, 4), np.int32)])
+def test_rejects_tokens_of_another_shape_or_type(tokens: NDArray[np.int16]) -> None:
     spec = RangeExtractSpec(channels=4, chunk_tokens=3, chunks=2)
-    for tokens in (np.zeros((6, 3), np.int16), np.zeros((6, 4), np.int32)):
-        with pytest.raises(SpecError, match=r"tokens must be int16\[6, 4\], not"):
-            spec.compute(tokens)
+    with pytest.raises(SpecError, match=r"tokens must be int16\[6, 4\], not"):
+        spec.compute(tokens)
