@@ -1,0 +1,187 @@
+"""The operations: arity, required attributes, shape inference and multiply-accumulate count.
+
+One name means one thing in the float, the quantised and the integer graph; in the integer graph a
+node carries in its attributes the unit that computes it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from hwq.errors import GraphError
+
+Shape = tuple[int, ...]
+Infer = Callable[[Sequence[Shape], Mapping[str, Any]], Shape]
+
+
+@dataclass(frozen=True, slots=True)
+class OpDef:
+    """What is legal for one operation.
+
+    Parameters
+    ----------
+    arity : tuple of int
+        Fewest and most inputs.
+    infer : callable
+        (input shapes, attrs) -> output shape; raises GraphError when they do not fit.
+    attrs : frozenset of str
+        Attributes that must be present.
+    movement : bool
+        True when it only moves or repeats elements: it commutes with element-wise operations.
+    """
+
+    arity: tuple[int, int]
+    infer: Infer
+    attrs: frozenset[str] = frozenset()
+    movement: bool = False
+
+
+def _fit(condition: bool, message: str) -> None:
+    if not condition:
+        raise GraphError(message)
+
+
+def broadcast(left: Shape, right: Shape) -> Shape:
+    """Shape of an element-wise operation by numpy's broadcasting rule."""
+    size = max(len(left), len(right))
+    padded = [(1,) * (size - len(shape)) + shape for shape in (left, right)]
+    result = []
+    for a, b in zip(*padded, strict=True):
+        _fit(a == b or 1 in (a, b), f"shapes {left} and {right} do not broadcast")
+        result.append(max(a, b))
+    return tuple(result)
+
+
+def _same(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    return shapes[0]
+
+
+def _elementwise(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    return broadcast(shapes[0], shapes[1])
+
+
+def _linear(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    x, weight = shapes[0], shapes[1]
+    _fit(len(weight) == 2, f"weight must have 2 dimensions, not {weight}")
+    _fit(x[-1] == weight[1], f"input {x} does not fit weight {weight}")
+    if len(shapes) > 2:
+        _fit(shapes[2] == (weight[0],), f"bias {shapes[2]} does not fit weight {weight}")
+    return (*x[:-1], weight[0])
+
+
+def _conv2d(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    (batch, channels, *size), (filters, depth, *window) = shapes[0], shapes[1]
+    _fit(channels == depth, f"input {shapes[0]} does not fit weight {shapes[1]}")
+    extent = [
+        (s + 2 * p - w) // t + 1
+        for s, w, t, p in zip(size, window, attrs["stride"], attrs["padding"], strict=True)
+    ]
+    return (batch, filters, *extent)
+
+
+def _matmul(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    a, b = shapes
+    _fit(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2], f"{a} x {b} is not a matrix product")
+    return (*broadcast(a[:-2], b[:-2]), a[-2], b[-1])
+
+
+def _layer_norm(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    x = shapes[0]
+    for parameter in shapes[1:]:
+        _fit(parameter == x[-1:], f"parameter {parameter} does not fit input {x}")
+    return x
+
+
+def _reshape(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    shape: Shape = attrs["shape"]
+    _fit(prod(shape) == prod(shapes[0]), f"cannot reshape {shapes[0]} to {shape}")
+    return shape
+
+
+def _permute(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    axes: Shape = attrs["axes"]
+    _fit(sorted(axes) == list(range(len(shapes[0]))), f"axes {axes} do not fit {shapes[0]}")
+    return tuple(shapes[0][axis] for axis in axes)
+
+
+def _slice(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    axis, start, stop = attrs["axis"], attrs["start"], attrs["stop"]
+    x = shapes[0]
+    _fit(0 <= start < stop <= x[axis], f"slice {start}:{stop} leaves axis {axis} of {x}")
+    return (*x[:axis], stop - start, *x[axis + 1 :])
+
+
+def _select(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    axis, index = attrs["axis"], attrs["index"]
+    x = shapes[0]
+    _fit(0 <= index < x[axis], f"index {index} leaves axis {axis} of {x}")
+    return (*x[:axis], *x[axis + 1 :])
+
+
+def _concat(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    axis = attrs["axis"]
+    rest = {(*x[:axis], *x[axis + 1 :]) for x in shapes}
+    _fit(len(rest) == 1, f"shapes {list(shapes)} differ outside axis {axis}")
+    return (*shapes[0][:axis], sum(x[axis] for x in shapes), *shapes[0][axis + 1 :])
+
+
+def _expand(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    shape: Shape = attrs["shape"]
+    _fit(broadcast(shapes[0], shape) == shape, f"cannot expand {shapes[0]} to {shape}")
+    return shape
+
+
+def _mean(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    axis = attrs["axis"]
+    x = shapes[0]
+    return (*x[:axis], *((1,) if attrs["keepdim"] else ()), *x[axis + 1 :])
+
+
+def _declared(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    shape: Shape = attrs["shape"]
+    return shape
+
+
+def _needs(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+OPS: Mapping[str, OpDef] = {
+    # matrix products
+    "linear": OpDef((2, 3), _linear),
+    "conv2d": OpDef((2, 3), _conv2d, _needs("stride", "padding")),
+    "matmul": OpDef((2, 2), _matmul, _needs("alpha")),
+    # element-wise and row-wise units
+    "softmax": OpDef((1, 1), _same, _needs("base")),
+    "gelu": OpDef((1, 1), _same),
+    "layer_norm": OpDef((1, 3), _layer_norm, _needs("eps")),
+    "add": OpDef((2, 2), _elementwise),
+    "mul": OpDef((2, 2), _elementwise),
+    "mean": OpDef((1, 1), _mean, _needs("axis", "keepdim")),
+    # data movement
+    "reshape": OpDef((1, 1), _reshape, _needs("shape"), movement=True),
+    "permute": OpDef((1, 1), _permute, _needs("axes"), movement=True),
+    "slice": OpDef((1, 1), _slice, _needs("axis", "start", "stop"), movement=True),
+    "select": OpDef((1, 1), _select, _needs("axis", "index"), movement=True),
+    "expand": OpDef((1, 1), _expand, _needs("shape"), movement=True),
+    "concat": OpDef((1, 64), _concat, _needs("axis")),
+    # quantization: real -> code in the quantised graph; its optional second input is a tensor of
+    # predicted log2 corrections, of which attrs["quantizer"] reads one
+    "quantize": OpDef((1, 2), _same, _needs("quantizer")),
+    "scale_predictor": OpDef((1, 64), _declared, _needs("predictor", "shape")),
+    # integer graph only: accumulator -> integers, fixed point -> code, per-image mult and bias
+    "requantize": OpDef((1, 2), _same, _needs("unit")),
+    "encode": OpDef((1, 2), _same, _needs("unit")),
+}
+
+
+def multiply_accumulates(op: str, shapes: Sequence[Shape], output: Shape) -> int:
+    """Multiply-accumulate operations of one node; 0 for anything but a matrix product."""
+    if op == "linear":
+        return prod(output) * shapes[1][1]
+    if op == "conv2d":
+        return prod(output) * prod(shapes[1][1:])
+    if op == "matmul":
+        return prod(output) * shapes[0][-1]
+    return 0
