@@ -35,8 +35,8 @@ def range_extract_reference(
 ) -> NDArray[np.int32]:
     """int16[T, C] -> int32[C]: the same by a reshape and two reductions in int64."""
     chunked = tokens.astype(np.int64).reshape(spec.chunks, spec.chunk_tokens, spec.channels)
-    ranges: NDArray[np.int64] = chunked.max(axis=1) - chunked.min(axis=1)
-    return ranges.sum(axis=0).astype(np.int32)
+    ranges: NDArray[np.int64] = (chunked.max(axis=1) - chunked.min(axis=1)).sum(axis=0)
+    return ranges.astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True)
