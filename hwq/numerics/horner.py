@@ -13,15 +13,15 @@ from hwq.numerics._jit import kernel
 @kernel
 def _horner_value(
     x: np.signedinteger, coefficients: NDArray[np.int64], bits: int, frac: int
-) -> np.int64:
+) -> int:
     """int, int64[degree+1] -> int64: the polynomial of one x, for use in other kernels."""
-    value = np.int64(x)
+    value = int(x)
     lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     half = 1 << (frac - 1)
-    acc: np.int64 = coefficients[0]
+    acc = int(coefficients[0])
     for k in range(1, coefficients.size):
         # |acc|, |value| <= 2**31, so the product and its half fit in 64 bits
-        acc = min(max(((acc * value + half) >> frac) + coefficients[k], lo), hi)
+        acc = min(max(((acc * value + half) >> frac) + int(coefficients[k]), lo), hi)
     return acc
 
 
