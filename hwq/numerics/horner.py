@@ -11,18 +11,9 @@ from hwq.numerics._jit import kernel
 
 
 @kernel
-def _horner_value(
-    x: np.signedinteger, coefficients: NDArray[np.int64], bits: int, frac: int
-) -> int:
-    """int, int64[degree+1] -> int64: the polynomial of one x, for use in other kernels."""
-    value = int(x)
-    lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    half = 1 << (frac - 1)
-    acc = int(coefficients[0])
-    for k in range(1, coefficients.size):
-        # |acc|, |value| <= 2**31, so the product and its half fit in 64 bits
-        acc = min(max(((acc * value + half) >> frac) + int(coefficients[k]), lo), hi)
-    return acc
+def _horner_step(acc: int, x: int, coefficient: int, frac: int) -> int:
+    """One unsaturated Horner step: ((acc*x + 2**(frac-1)) >> frac) + coefficient."""
+    return ((acc * x + (1 << (frac - 1))) >> frac) + coefficient
 
 
 @kernel
@@ -30,9 +21,14 @@ def _horner(
     x: NDArray[np.signedinteger], coefficients: NDArray[np.int64], bits: int, frac: int
 ) -> NDArray[np.signedinteger]:
     """int[n] -> int[n]: acc = sat(((acc*x + 2**(frac-1)) >> frac) + c) per coefficient."""
+    lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     out = np.empty_like(x)
     for i in range(x.size):
-        out[i] = _horner_value(x[i], coefficients, bits, frac)
+        acc = int(coefficients[0])
+        for k in range(1, coefficients.size):
+            # |acc|, |x| <= 2**31, so the product and its half fit in 64 bits
+            acc = min(max(_horner_step(acc, int(x[i]), int(coefficients[k]), frac), lo), hi)
+        out[i] = acc
     return out
 
 
