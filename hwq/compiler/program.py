@@ -1,0 +1,257 @@
+"""A program: what one image asks of an accelerator, layer by layer, in execution order.
+
+The lowered graph is written down as a `Program`; tiling, schedule and cost read nothing else.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hwq.arch.kinds import PE_KINDS, VECTOR_OPS
+from hwq.errors import require
+
+_MAX_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor as a layer reads or writes it.
+
+    Parameters
+    ----------
+    tensor : str
+        Name; equal names are the same tensor.
+    elements : int
+        Codes that the layer touches, all its instances together; a reader may take a slice.
+    bits : int
+        Width of one stored code.
+    constant : bool
+        True for a weight or parameter, which starts in DRAM; otherwise an activation that an
+        earlier layer wrote, or the image.
+    """
+
+    tensor: str
+    elements: int
+    bits: int
+    constant: bool = False
+
+    def __post_init__(self) -> None:
+        require(bool(self.tensor), "an operand's tensor must have a name")
+        require(self.elements > 0, f"{self.tensor}: elements must be positive, not {self.elements}")
+        require(
+            1 <= self.bits <= _MAX_BITS,
+            f"{self.tensor}: bits must be in 1..{_MAX_BITS}, not {self.bits}",
+        )
+
+    @property
+    def total_bits(self) -> int:
+        """Storage of these codes."""
+        return self.elements * self.bits
+
+
+@dataclass(frozen=True, slots=True)
+class MatmulLayer:
+    """`count` equal products out[M, N] = a[M, K] b[K, N] on the array, one after another.
+
+    Parameters
+    ----------
+    name : str
+        Module path of the layer.
+    m, n, k : int
+        Shape of one instance.
+    count : int
+        Equal instances (heads, windows).
+    pe : {"multiply", "shift", "shift_parity", "multiply_shift"}
+        Processing element that its codes need.
+    a, b, out : Operand
+        Operands; their elements are totals over the count.
+    acc_bits : int
+        Width of one accumulator.
+    planes : int
+        Accumulators per output: two where parity selects one (log_sqrt2).
+    """
+
+    op: ClassVar[str] = "matmul"
+
+    name: str
+    m: int
+    n: int
+    k: int
+    count: int
+    pe: str
+    a: Operand
+    b: Operand
+    out: Operand
+    acc_bits: int
+    planes: int = 1
+
+    def __post_init__(self) -> None:
+        for field in ("m", "n", "k", "count", "planes"):
+            value = getattr(self, field)
+            require(value > 0, f"{self.name}: {field} must be positive, not {value}")
+        require(
+            self.pe in PE_KINDS,
+            f"{self.name}: pe must be one of {', '.join(PE_KINDS)}, not {self.pe!r}",
+        )
+        require(
+            1 <= self.acc_bits <= _MAX_BITS,
+            f"{self.name}: acc_bits must be in 1..{_MAX_BITS}, not {self.acc_bits}",
+        )
+        for field, elements in (
+            ("a", self.count * self.m * self.k),
+            ("b", self.count * self.k * self.n),
+            ("out", self.count * self.m * self.n),
+        ):
+            given = getattr(self, field).elements
+            require(
+                given == elements,
+                f"{self.name}: {field} must have {elements} elements, not {given}",
+            )
+
+    @property
+    def macs(self) -> int:
+        """Multiply- or shift-accumulates over all instances."""
+        return self.count * self.m * self.n * self.k
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """The operands it reads."""
+        return (self.a, self.b)
+
+
+@dataclass(frozen=True, slots=True)
+class VectorLayer:
+    """Work of the vector unit on `rows` rows of `length` elements.
+
+    Parameters
+    ----------
+    name : str
+        Module path of the layer.
+    op : str
+        One of `hwq.arch.kinds.VECTOR_OPS`. For `range_extract` a row is one chunk of values; for
+        `scale_predictor` a row is one predicted scale and `length` its polynomial coefficients.
+    rows, length : int
+        Row-wise units (softmax, layernorm) work along `length`.
+    inputs : tuple of Operand
+        Everything it reads, parameters included.
+    out : Operand
+        What it writes.
+    fused : bool
+        It streams behind the epilogue of the matmul before it: what it reads from that chain is
+        never stored, and only the time by which it outlasts the array is exposed.
+    """
+
+    name: str
+    op: str
+    rows: int
+    length: int
+    inputs: tuple[Operand, ...]
+    out: Operand
+    fused: bool = False
+
+    def __post_init__(self) -> None:
+        require(
+            self.op in VECTOR_OPS,
+            f"{self.name}: op must be one of {', '.join(VECTOR_OPS)}, not {self.op!r}",
+        )
+        for field in ("rows", "length"):
+            value = getattr(self, field)
+            require(value > 0, f"{self.name}: {field} must be positive, not {value}")
+        require(bool(self.inputs), f"{self.name}: a vector layer must have an input")
+
+    @property
+    def elements(self) -> int:
+        """Elements that pass through the unit."""
+        return self.rows * self.length
+
+    @property
+    def macs(self) -> int:
+        """Zero: multiply-accumulates are counted on the array only."""
+        return 0
+
+
+Layer = MatmulLayer | VectorLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Layers in execution order, for one image.
+
+    Raises
+    ------
+    SpecError
+        If two layers share a name, a tensor is written twice, read before it is written, read
+        beyond its size or in another width, or a fused layer has no matmul to follow.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        require(bool(self.layers), f"program {self.name!r} must have a layer")
+        self._check_names()
+        self._check_tensors()
+        for position, layer in enumerate(self.layers):
+            if isinstance(layer, VectorLayer) and layer.fused:
+                chain = {before.out.tensor for before in self.chain_before(position)}
+                require(
+                    any(operand.tensor in chain for operand in layer.inputs),
+                    f"{layer.name}: a fused layer must read what the matmul before it, or a layer "
+                    "fused to that matmul, wrote",
+                )
+
+    @property
+    def macs(self) -> int:
+        """Multiply- or shift-accumulates for one image."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def matmuls(self) -> int:
+        """Matrix products for one image, instances counted."""
+        return sum(layer.count for layer in self.layers if isinstance(layer, MatmulLayer))
+
+    def chain_before(self, position: int) -> Iterator[Layer]:
+        """Yield the matmul that layer `position` is fused to and the fused layers in between."""
+        for layer in reversed(self.layers[:position]):
+            if isinstance(layer, MatmulLayer):
+                yield layer
+                return
+            if not layer.fused:
+                return
+            yield layer
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        for layer in self.layers:
+            require(layer.name not in seen, f"layer name {layer.name!r} must be unique")
+            seen.add(layer.name)
+
+    def _check_tensors(self) -> None:
+        written = {layer.out.tensor: layer.out for layer in self.layers}
+        known: dict[str, Operand] = {}
+        for layer in self.layers:
+            for operand in layer.inputs:
+                name = operand.tensor
+                require(
+                    name in known or name not in written,
+                    f"{layer.name}: {name!r} must be written before it is read",
+                )
+                before = known.setdefault(name, operand)
+                require(
+                    (operand.bits, operand.constant) == (before.bits, before.constant),
+                    f"{layer.name}: {name!r} must keep its kind: {_say(before)} before, "
+                    f"{_say(operand)} here",
+                )
+                require(
+                    name not in written or operand.elements <= written[name].elements,
+                    f"{layer.name}: {name!r} must be read at most whole: it has "
+                    f"{before.elements} elements, not {operand.elements}",
+                )
+            out = layer.out
+            require(not out.constant, f"{layer.name}: {out.tensor!r} must not be constant")
+            require(out.tensor not in known, f"{layer.name}: {out.tensor!r} must be written once")
+            known[out.tensor] = out
+
+
+def _say(operand: Operand) -> str:
+    return f"{operand.bits} bits {'constant' if operand.constant else 'activation'}"
