@@ -1,0 +1,102 @@
+"""Cycles of a matrix product on an R x C systolic array: closed forms, no simulation state.
+
+out[M, N] = a[M, K] b[K, N]. A *fold* holds one operand block in the array while the third dimension
+streams through it; partial blocks at the edges cost as much as whole ones, and folds do not overlap.
+
+==================  ========  ========  ========  ==================
+dataflow            rows of   columns   stream    cycles of a fold
+==================  ========  ========  ========  ==================
+output_stationary   M         N         K         K + R + C - 2
+weight_stationary   K         N         M         M + 2 R + C - 2
+input_stationary    K         M         N         N + 2 R + C - 2
+==================  ========  ========  ========  ==================
+
+These are SCALE-Sim's stall-free counts, except that it reports the index of the last cycle instead
+of the number of cycles: one less per product (`timing="scalesim"`).
+"""
+
+from dataclasses import dataclass
+
+from hwq.arch.kinds import Dataflow, Timing
+from hwq.arch.unit_timing import ceil_div
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A product laid out on an array.
+
+    Parameters
+    ----------
+    row_extent, column_extent, stream_extent : int
+        The dimensions (of M, N, K) along the array's rows, its columns, and time.
+    rows, columns : int
+        The array.
+    preload : int
+        Cycles that load the stationary block before the stream starts.
+    """
+
+    row_extent: int
+    column_extent: int
+    stream_extent: int
+    rows: int
+    columns: int
+    preload: int
+
+    @property
+    def row_folds(self) -> int:
+        """Blocks along the rows."""
+        return ceil_div(self.row_extent, self.rows)
+
+    @property
+    def column_folds(self) -> int:
+        """Blocks along the columns."""
+        return ceil_div(self.column_extent, self.columns)
+
+    @property
+    def folds(self) -> int:
+        """Passes through the array."""
+        return self.row_folds * self.column_folds
+
+    @property
+    def fold_cycles(self) -> int:
+        """Preload, stream, skew over rows and columns."""
+        return self.preload + self.stream_extent + self.rows + self.columns - 2
+
+    @property
+    def efficiency(self) -> float:
+        """Share of processing elements that hold work, averaged over the folds."""
+        mapped = self.row_extent * self.column_extent
+        return mapped / (self.folds * self.rows * self.columns)
+
+
+def map_matmul(m: int, n: int, k: int, rows: int, columns: int, dataflow: Dataflow) -> Mapping:
+    """Lay out[m, n] = a[m, k] b[k, n] on a rows x columns array."""
+    if dataflow == "output_stationary":
+        return Mapping(m, n, k, rows, columns, preload=0)
+    if dataflow == "weight_stationary":
+        return Mapping(k, n, m, rows, columns, preload=rows)
+    return Mapping(k, m, n, rows, columns, preload=rows)
+
+
+def matmul_cycles(
+    m: int,
+    n: int,
+    k: int,
+    rows: int,
+    columns: int,
+    dataflow: Dataflow,
+    timing: Timing = "stall_free",
+) -> int:
+    """Stall-free cycles of one product."""
+    mapping = map_matmul(m, n, k, rows, columns, dataflow)
+    return mapping.folds * mapping.fold_cycles - timing_correction(timing)
+
+
+def timing_correction(timing: Timing) -> int:
+    """Cycles that a timing convention leaves out per product."""
+    return 1 if timing == "scalesim" else 0
+
+
+def utilization(macs: int, cycles: int, rows: int, columns: int) -> float:
+    """Share of the array's multiply-accumulate slots in `cycles` that did work."""
+    return macs / (cycles * rows * columns) if cycles else 0.0
