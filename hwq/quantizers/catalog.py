@@ -1,0 +1,16 @@
+"""The quantizers, by name."""
+
+from hwq.quantizers.base import Quantizer
+from hwq.registry import Registry
+
+QUANTIZERS: Registry[type[Quantizer]] = Registry(
+    "quantizer",
+    {
+        "dynamic": "hwq.quantizers.dynamic:Dynamic",
+        "log2": "hwq.quantizers.log2:Log2",
+        "log_sqrt2": "hwq.quantizers.log_sqrt2:LogSqrt2",
+        "shift_log2": "hwq.quantizers.shift_log2:ShiftLog2",
+        "twin_uniform": "hwq.quantizers.twin_uniform:TwinUniform",
+        "uniform": "hwq.quantizers.uniform:Uniform",
+    },
+)
