@@ -1,0 +1,231 @@
+"""Layer normalisation of fixed-point tokens: exact mean and variance, one root, one division."""
+
+from dataclasses import dataclass, field
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import require
+from hwq.numerics._jit import kernel
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.isqrt import _bit_length, _isqrt_value
+from hwq.numerics.rounding import half_up_float, half_up_shift
+
+ROOT_BITS = 18
+"""Width of the standard deviation's mantissa, and of its reciprocal."""
+
+NORM_FRAC = 16
+"""Fraction bits of the normalised value (x - mean) / std."""
+
+MAX_DIM = 4096
+MAX_EPSILON = (1 << 60) - 1
+MAX_GAMMA = (1 << 15) - 1
+MAX_GAMMA_SHIFT = 31
+MAX_BETA = (1 << 60) - 1
+
+
+@kernel
+def _reciprocal_std(variance: int) -> tuple[int, int]:
+    """1/sqrt(variance) ~ reciprocal * 2**-shift, of variance in 1..2**61-1."""
+    # the mantissa has 35 or 36 bits, so its root has 18 and the reciprocal is in 2**17..2**18
+    half = (_bit_length(variance) - 2 * ROOT_BITS + 1) >> 1
+    if half > 0:
+        mantissa = variance >> (2 * half)
+    else:
+        mantissa = variance << (-2 * half)
+    reciprocal = (1 << (2 * ROOT_BITS - 1)) // _isqrt_value(mantissa, ROOT_BITS)
+    return reciprocal, 2 * ROOT_BITS - 1 + half
+
+
+@kernel
+def _layernorm(
+    x: NDArray[np.int16],
+    gamma: NDArray[np.int32],
+    beta: NDArray[np.int64],
+    epsilon: int,
+    shift: int,
+    lo: int,
+    hi: int,
+) -> tuple[NDArray[np.int32], int]:
+    """int16[T, D] -> int32[T, D], saturations; the formula is LayerNormSpec's."""
+    tokens, dim = x.shape
+    out = np.empty((tokens, dim), np.int32)
+    half = (1 << shift) >> 1
+    saturated = 0
+    for t in range(tokens):
+        # D <= 2**12 and |x| <= 2**15: |total| <= 2**27, squares <= 2**42, variance <= 2**54
+        total = np.int64(0)
+        squares = np.int64(0)
+        for i in range(dim):
+            total += np.int64(x[t, i])
+            squares += np.int64(x[t, i]) * np.int64(x[t, i])
+        reciprocal, down = _reciprocal_std(dim * squares - total * total + epsilon)
+        down -= NORM_FRAC  # in 2..32, as variance + epsilon is in 1..2**61-1
+        up = 1 << (down - 1)
+        narrow_total, narrow_dim = np.int32(total), np.int32(dim)
+        for i in range(dim):
+            # |centred| < 2**28, reciprocal <= 2**18; |norm| <= sqrt(D)*2**16 <= 2**22 (plus one);
+            # |norm * gamma| < 2**38 and |beta| < 2**60 leave room for the half
+            centred = np.int32(narrow_dim * np.int32(x[t, i])) - narrow_total
+            norm = (np.int64(centred) * np.int64(reciprocal) + up) >> down
+            wide = (np.int64(np.int32(norm)) * np.int64(gamma[i]) + beta[i] + half) >> shift
+            value = min(max(wide, lo), hi)
+            saturated += value != wide
+            out[t, i] = value
+    return out, saturated
+
+
+def layernorm_reference(
+    x: NDArray[np.integer], layernorm: "LayerNorm"
+) -> tuple[NDArray[np.int32], int]:
+    """int[T, D] -> int32[T, D], saturations: row by row, scalars as Python integers."""
+    spec = layernorm.spec
+    out = np.empty(np.shape(x), np.int32)
+    saturated = 0
+    for t, row in enumerate(np.asarray(x, np.int64)):
+        centred = spec.dim * row - row.sum()
+        scaled_variance = sum(v * v for v in centred.tolist()) // spec.dim + spec.epsilon
+        half = (scaled_variance.bit_length() + 1) // 2 - ROOT_BITS
+        root = isqrt((scaled_variance << 2 * ROOT_BITS) >> 2 * (half + ROOT_BITS))
+        reciprocal = (1 << (2 * ROOT_BITS - 1)) // root
+        norm = half_up_shift(centred * reciprocal, 2 * ROOT_BITS - 1 + half - NORM_FRAC)
+        wide = half_up_shift(norm * layernorm.gamma + layernorm.beta, spec.shift)
+        out[t] = np.clip(wide, spec.out.min, spec.out.max)
+        saturated += int((out[t] != wide).sum())
+    return out, saturated
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNormSpec:
+    """y = (x - mean) / sqrt(variance + eps) * gamma + beta over the last axis, in integers.
+
+    S = sum(x); d_i = D*x_i - S; V = D*sum(x**2) - S**2 + epsilon   (all exact)
+    half = (bit_length(V) - 35) >> 1; R = floor(sqrt(floor(V / 4**half))), 18 bits
+    Q = floor(2**35 / R); n_i = round(d_i*Q / 2**(19 + half))       (16 fraction bits)
+    y_i = saturate(round((n_i*gamma_i + beta_i) / 2**shift)), shift = 16 + gamma_shift - out.frac
+
+    round is half up. The number of saturated elements is counted.
+
+    Parameters
+    ----------
+    dim : int in 1..4096
+        Length of a token, D.
+    epsilon : int in 1..2**60-1
+        eps * D**2 * 2**(2*in_frac), with in_frac the fraction bits of x.
+    gamma_shift : int in 0..31
+        Fraction bits of the 16-bit gamma.
+    out : FixedPoint
+        Format of y: at most 32 bits signed or 31 unsigned, out.frac in gamma_shift-15 ..
+        gamma_shift+16.
+    """
+
+    dim: int
+    epsilon: int
+    gamma_shift: int
+    out: FixedPoint
+
+    def __post_init__(self) -> None:
+        require(1 <= self.dim <= MAX_DIM, f"dim must be in 1..{MAX_DIM}, not {self.dim}")
+        require(
+            1 <= self.epsilon <= MAX_EPSILON,
+            f"epsilon must be in 1..{MAX_EPSILON}, not {self.epsilon}",
+        )
+        require(
+            0 <= self.gamma_shift <= MAX_GAMMA_SHIFT,
+            f"gamma_shift must be in 0..{MAX_GAMMA_SHIFT}, not {self.gamma_shift}",
+        )
+        widest = 31 + self.out.signed
+        require(self.out.bits <= widest, f"out.bits must be at most {widest}, not {self.out.bits}")
+        least, most = self.gamma_shift - 15, self.gamma_shift + NORM_FRAC
+        require(
+            least <= self.out.frac <= most,
+            f"out.frac must be in {least}..{most}, not {self.out.frac}",
+        )
+
+    @property
+    def shift(self) -> int:
+        """The last right shift, from the product's fraction bits to those of y: 0..31."""
+        return NORM_FRAC + self.gamma_shift - self.out.frac
+
+    @staticmethod
+    def from_float(
+        gamma: NDArray[np.floating],
+        beta: NDArray[np.floating],
+        eps: float,
+        in_frac: int,
+        out: FixedPoint,
+    ) -> "LayerNorm":
+        """float[D] gamma, beta -> LayerNorm, with the finest common shift of gamma.
+
+        eps is rounded to the grid of the integer variance, but not below one step of it.
+        """
+        wide_gamma = np.asarray(gamma, np.float64)
+        wide_beta = np.asarray(beta, np.float64)
+        largest = float(np.abs(wide_gamma).max(initial=0.0))
+        require(largest < MAX_GAMMA, f"gamma must be below {MAX_GAMMA}, not {largest}")
+        gamma_shift = MAX_GAMMA_SHIFT
+        while np.ldexp(largest, gamma_shift) > MAX_GAMMA:
+            gamma_shift -= 1
+        step = float(wide_gamma.size**2) * 2.0 ** (2 * in_frac)
+        spec = LayerNormSpec(wide_gamma.size, max(round(eps * step), 1), gamma_shift, out)
+        codes = half_up_float(np.ldexp(wide_gamma, gamma_shift)).astype(np.int32)
+        limit = MAX_BETA / 2.0 ** (gamma_shift + NORM_FRAC)
+        worst = float(np.abs(wide_beta).max(initial=0.0))
+        require(worst < limit, f"beta must be below {limit}, not {worst}")
+        offsets = half_up_float(np.ldexp(wide_beta, gamma_shift + NORM_FRAC)).astype(np.int64)
+        return LayerNorm(spec, codes, offsets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerNorm:
+    """A LayerNormSpec with its parameters as integers.
+
+    Parameters
+    ----------
+    spec : LayerNormSpec
+    gamma : int32[D]
+        In -32767..32767, gamma_shift fraction bits.
+    beta : int64[D]
+        Below 2**60 in magnitude, 16 + gamma_shift fraction bits.
+    """
+
+    spec: LayerNormSpec
+    gamma: NDArray[np.int32] = field(repr=False)
+    beta: NDArray[np.int64] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        shape = (self.spec.dim,)
+        for name, values, top in (
+            ("gamma", self.gamma, MAX_GAMMA),
+            ("beta", self.beta, MAX_BETA),
+        ):
+            require(values.shape == shape, f"{name} must have shape {shape}, not {values.shape}")
+            lo, hi = int(values.min()), int(values.max())
+            require(-top <= lo and hi <= top, f"{name} must be in {-top}..{top}, not {lo}..{hi}")
+
+    def compute(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
+        """int16[..., D] -> int32[..., D] in format spec.out, saturations; by the kernel."""
+        self._check(x)
+        spec = self.spec
+        y, saturated = _layernorm(
+            np.ascontiguousarray(x).reshape(-1, spec.dim),
+            np.ascontiguousarray(self.gamma, np.int32),
+            np.ascontiguousarray(self.beta, np.int64),
+            spec.epsilon,
+            spec.shift,
+            spec.out.min,
+            spec.out.max,
+        )
+        return y.reshape(x.shape), int(saturated)
+
+    def reference(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
+        """int16[..., D] -> int32[..., D] in format spec.out, saturations; step by step."""
+        self._check(x)
+        y, saturated = layernorm_reference(x.reshape(-1, self.spec.dim), self)
+        return y.reshape(x.shape), saturated
+
+    def _check(self, x: NDArray[np.int16]) -> None:
+        require(x.dtype == np.int16, f"x must be int16, not {x.dtype}")
+        dim = x.shape[-1] if x.ndim else 0
+        require(dim == self.spec.dim, f"x must have {self.spec.dim} columns, not {dim}")
