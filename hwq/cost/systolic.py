@@ -1,7 +1,8 @@
 """Cycles of a matrix product on an R x C systolic array: closed forms, no simulation state.
 
-out[M, N] = a[M, K] b[K, N]. A *fold* holds one operand block in the array while the third dimension
-streams through it; partial blocks at the edges cost as much as whole ones, and folds do not overlap.
+out[M, N] = a[M, K] b[K, N]. A *fold* holds one operand block in the array while the third
+dimension streams through it; partial blocks at the edges cost as much as whole ones, and folds do
+not overlap.
 
 ==================  ========  ========  ========  ==================
 dataflow            rows of   columns   stream    cycles of a fold

@@ -1,0 +1,196 @@
+"""What an accelerator is: frozen, validated, every quantity with its unit in its name."""
+
+from fractions import Fraction
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from hwq.arch.kinds import (
+    PE_KINDS,
+    DataflowChoice,
+    DramKind,
+    PeKind,
+    SramCell,
+    Timing,
+)
+from hwq.arch.node_scaling import NODE_MAX_NM, NODE_MIN_NM, EnergyScaling
+
+OperandBits = Annotated[int, Field(ge=1, le=32)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Array(_Part):
+    """The systolic array.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Processing elements along each edge.
+    dataflow : str
+        What stays in the array, or "auto": the one with fewest cycles for each layer.
+    pe : tuple of str
+        Kinds of product that a processing element can form.
+    activation_bits, weight_bits : int
+        Widest codes at the ports of the first and of the second operand.
+    acc_bits : int
+        Width of an accumulator.
+    """
+
+    rows: PositiveInt
+    cols: PositiveInt
+    dataflow: DataflowChoice = "auto"
+    pe: Annotated[tuple[PeKind, ...], Field(min_length=1, strict=False)] = PE_KINDS
+    activation_bits: OperandBits = 8
+    weight_bits: OperandBits = 8
+    acc_bits: Annotated[int, Field(ge=8, le=64)] = 32
+
+    @property
+    def acc_planes(self) -> int:
+        """Accumulators per processing element."""
+        return 2 if "shift_parity" in self.pe else 1
+
+
+class VectorUnit(_Part):
+    """The unit for everything that is not a matrix product.
+
+    Parameters
+    ----------
+    lanes : int
+        Elements per cycle and pass.
+    """
+
+    lanes: PositiveInt
+
+
+class SramBuffer(_Part):
+    """One on-chip buffer: equal banks, each with one read and one write per cycle.
+
+    Parameters
+    ----------
+    size_kib : float
+        Capacity of all banks together.
+    width_bits : int
+        Word of one bank; the CACTI table covers 32 to 256.
+    banks : int
+        Banks that work at the same time.
+    cell : {"hp", "lstp"}
+        ITRS high-performance or low-standby-power cells; their leakage differs ten-thousandfold.
+    """
+
+    size_kib: PositiveFloat
+    width_bits: Annotated[int, Field(ge=32, le=256)]
+    banks: PositiveInt = 1
+    cell: SramCell = "hp"
+
+    @property
+    def size_bits(self) -> int:
+        """Capacity of all banks."""
+        return int(self.size_kib * 8192)
+
+    @property
+    def bank_kib(self) -> float:
+        """Capacity of one bank."""
+        return self.size_kib / self.banks
+
+    @property
+    def bits_per_cycle(self) -> int:
+        """What all banks deliver, and what they take, in one cycle."""
+        return self.banks * self.width_bits
+
+    @model_validator(mode="after")
+    def _bank_is_in_the_table(self) -> Self:
+        if not 1 <= self.bank_kib <= 4096:
+            raise ValueError(f"size_kib / banks must be in 1..4096, not {self.bank_kib:g}")
+        return self
+
+
+class Sram(_Part):
+    """The on-chip buffers.
+
+    Parameters
+    ----------
+    activation, weight, output : SramBuffer
+        First operands and resident activations; second operands; accumulators on their way.
+    """
+
+    activation: SramBuffer
+    weight: SramBuffer
+    output: SramBuffer
+
+
+class Dram(_Part):
+    """The off-chip memory. Its latency is not modelled: bursts are assumed to be prefetched.
+
+    Parameters
+    ----------
+    kind : str
+        Selects the energy per bit.
+    bandwidth_gib_s : float
+        Sustained, reads and writes together.
+    """
+
+    kind: DramKind
+    bandwidth_gib_s: PositiveFloat
+
+
+class Accelerator(_Part):
+    """One machine, as one TOML file describes it.
+
+    Parameters
+    ----------
+    name : str
+        The preset's file name.
+    description : str
+        One line for people.
+    clock_mhz : float
+        Clock of array, buffers and vector unit.
+    technology_nm : float
+        Node for energy, leakage and area.
+    timing : {"stall_free", "scalesim"}
+        Convention for the cycles of a matmul.
+    energy_scaling : {"anchors", "stillmaker"}
+        How energy follows the node; see `hwq.arch.node_scaling`.
+    array : Array
+    vector_unit : VectorUnit
+    sram : Sram
+    dram : Dram
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    clock_mhz: PositiveFloat
+    technology_nm: Annotated[float, Field(ge=NODE_MIN_NM, le=NODE_MAX_NM)]
+    timing: Timing = "stall_free"
+    energy_scaling: EnergyScaling = "anchors"
+    array: Array
+    vector_unit: VectorUnit
+    sram: Sram
+    dram: Dram
+
+    @property
+    def dram_bits_per_cycle(self) -> Fraction:
+        """Exact: the decimal numbers of the file, not their binary neighbours."""
+        bits_per_second = Fraction(str(self.dram.bandwidth_gib_s)) * 2**33
+        return bits_per_second / (Fraction(str(self.clock_mhz)) * 10**6)
+
+    @model_validator(mode="after")
+    def _buffers_feed_the_array(self) -> Self:
+        """Stall-free timing is only true of buffers that keep up with the array's edges."""
+        array, sram = self.array, self.sram
+        edge = max(array.rows, array.cols)
+        needs = {
+            "activation": edge * array.activation_bits,
+            "weight": edge * array.weight_bits,
+            "output": array.cols * array.acc_bits * array.acc_planes,
+        }
+        for name, bits in needs.items():
+            buffer: SramBuffer = getattr(sram, name)
+            if buffer.bits_per_cycle < bits:
+                raise ValueError(
+                    f"sram.{name} must deliver {bits} bits a cycle to the array (banks x "
+                    f"width_bits), not {buffer.bits_per_cycle}"
+                )
+        return self

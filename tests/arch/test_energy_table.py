@@ -1,0 +1,60 @@
+import pytest
+
+from hwq.arch.energy_table import EnergyTable, energy_rows, pe_ratio
+from hwq.arch.kinds import PE_KINDS, DramKind
+from hwq.arch.node_scaling import read_table
+
+
+def test_every_row_of_every_table_names_source_and_confidence():
+    for name in ("energy_table.csv", "pe_table.csv", "area_table.csv", "node_scaling.csv"):
+        for row in read_table(name):
+            assert row["source"], row
+            assert row["confidence"].split(",")[0] in {"low", "medium", "high"}, row
+
+
+def test_anchors_are_met_at_both_nodes():
+    for row in energy_rows():
+        if row.node_nm in (7, 45):
+            table = EnergyTable(row.node_nm)
+            assert table.action_pj(row.action, row.bits) == pytest.approx(row.pj, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("action", "exponent"),
+    [("int_multiply", 0.56), ("int_add", 0.78), ("sram_1024_kib", 1.06), ("sram_8_kib", 0.15)],
+)
+def test_between_anchors_energy_is_a_power_of_the_node(action, exponent):
+    ratio = EnergyTable(22).action_pj(action) / EnergyTable(45).action_pj(action)
+    assert ratio == pytest.approx((22 / 45) ** exponent, rel=0.005)
+
+
+def test_stillmaker_is_an_option():
+    ratio = EnergyTable(7, "stillmaker").action_pj("int_multiply", 8) / 0.2
+    assert ratio == pytest.approx(0.057)
+
+
+def test_energy_follows_the_width_by_its_law():
+    table = EnergyTable(45)
+    assert table.action_pj("int_multiply", 32, 16) == pytest.approx(0.2 * 8)
+    assert table.action_pj("int_add", 32) == pytest.approx(0.1, rel=0.01)
+    assert table.action_pj("int_add", 16) == pytest.approx(0.05, rel=0.1)
+
+
+# Bit Fusion results/systolic_array_synth.csv, per PE at 45 nm and 500 MHz
+@pytest.mark.parametrize(("bits", "pj"), [(2, 0.0407), (4, 0.0824), (8, 0.203), (16, 0.603)])
+def test_pe_energy_fits_bit_fusion(bits, pj):
+    assert EnergyTable(45).pe_pj("multiply", bits, bits) == pytest.approx(pj, rel=0.006)
+
+
+def test_a_shift_pe_costs_less_than_a_multiplier_of_its_widths():
+    table = EnergyTable(22)
+    assert table.pe_pj("shift", 4, 8) < table.pe_pj("multiply", 4, 8)
+    assert pe_ratio("multiply_shift", 8, "energy_ratio") == 0.99
+    assert pe_ratio("multiply_shift", 5, "energy_ratio") == 0.92
+
+
+def test_every_pe_and_every_dram_has_a_row():
+    table = EnergyTable(22)
+    assert all(table.pe_pj(kind, 4, 8) > 0 for kind in PE_KINDS)
+    assert all(table.dram_pj_per_bit(kind) > 0 for kind in DramKind.__args__)
+    assert table.dram_pj_per_bit("lpddr4") == EnergyTable(45).dram_pj_per_bit("lpddr4") == 8

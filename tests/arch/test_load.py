@@ -1,0 +1,153 @@
+from pathlib import Path
+
+import pytest
+
+from hwq.arch.kinds import PE_KINDS
+from hwq.arch.load import list_accelerators, load_accelerator
+from hwq.errors import DataError, HwqError, SpecError, UsageError
+
+PRESETS = list_accelerators()
+TEXT = """\
+name = "mine"
+clock_mhz = 500
+technology_nm = 22
+[array]
+rows = 8
+cols = 8
+[vector_unit]
+lanes = 8
+[sram.activation]
+size_kib = 64
+width_bits = 64
+[sram.weight]
+size_kib = 64
+width_bits = 64
+[sram.output]
+size_kib = 64
+width_bits = 256
+banks = 2
+[dram]
+kind = "lpddr4"
+bandwidth_gib_s = 12.8
+"""
+
+
+def load(tmp_path, old="", new="", text=TEXT):
+    assert old in text
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace(old, new, 1))
+    return load_accelerator(path)
+
+
+def test_presets_are_listed():
+    assert PRESETS == ("cloud_128x128", "edge_16x16", "edge_32x32")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_loads_under_its_file_name_and_has_every_pe(name):
+    accelerator = load_accelerator(name)
+    assert accelerator.name == name
+    assert accelerator.array.pe == PE_KINDS
+    assert accelerator.description
+
+
+def test_a_file_loads_by_path_with_defaults(tmp_path):
+    accelerator = load(tmp_path)
+    assert load_accelerator(str(tmp_path / "mine.toml")) == accelerator
+    assert (accelerator.timing, accelerator.array.dataflow) == ("stall_free", "auto")
+    assert accelerator.sram.output.bits_per_cycle == 512
+    assert accelerator.sram.output.bank_kib == 32
+
+
+def test_bandwidth_in_bits_per_cycle_is_exact(tmp_path):
+    bits = load(tmp_path).dram_bits_per_cycle
+    assert bits * 500_000_000 * 10 == 128 * 2**33
+
+
+def test_it_is_frozen_and_hashable(tmp_path):
+    accelerator = load(tmp_path)
+    assert hash(accelerator) == hash(load(tmp_path))
+    with pytest.raises(Exception, match="frozen"):
+        accelerator.clock_mhz = 1
+
+
+def test_unknown_name_gives_the_nearest_and_the_list():
+    with pytest.raises(UsageError) as caught:
+        load_accelerator("edge_32x23")
+    assert str(caught.value) == (
+        "unknown accelerator 'edge_32x23'; did you mean 'edge_32x32'?; known: cloud_128x128, "
+        "edge_16x16, edge_32x32, or give the path of a .toml file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("rows = 8", "row = 8", "unknown key 'array.row'; did you mean 'rows'?"),
+        ("lanes = 8", "lanes = 8\nzzz = 1", "unknown key 'vector_unit.zzz'; known: lanes"),
+        ("clock_mhz", "clock_mz", "unknown key 'clock_mz'; did you mean 'clock_mhz'?"),
+        ("[sram.output]", "[sram.outputs]", "unknown key 'sram.outputs'; did you mean 'output'?"),
+        ("rows = 8\n", "", "array.rows is missing"),
+        ("rows = 8", "rows = -8", "array.rows must be greater than 0, not -8"),
+        ("rows = 8", 'rows = "8"', "array.rows must be a valid integer, not '8'"),
+        ("rows = 8", "rows = true", "array.rows must be a valid integer, not True"),
+        ("size_kib = 64", "size_kib = -1", "sram.activation.size_kib must be greater than 0, not"),
+        ("size_kib = 64", "size_kib = inf", "sram.activation.size_kib must be a finite number"),
+        (
+            "size_kib = 64",
+            "size_kib = 8192",
+            "sram.activation.size_kib / banks must be in 1..4096, not 8192",
+        ),
+        (
+            "width_bits = 64",
+            "width_bits = 512",
+            "sram.activation.width_bits must be less than or equal to 256, not 512",
+        ),
+        (
+            "banks = 2\n",
+            "",
+            "sram.output must deliver 512 bits a cycle to the array (banks x width_bits), not 256",
+        ),
+        ("technology_nm = 22", "technology_nm = 3", "technology_nm must be greater than or equal"),
+        ('"lpddr4"', '"lpddr9"', "dram.kind must be 'ddr3', 'ddr4', 'lpddr4', 'lpddr5', 'hbm2' or"),
+        ("cols = 8", 'cols = 8\ndataflow = "row"', "array.dataflow must be 'output_stationary', "),
+        ("cols = 8", 'cols = 8\npe = ["times"]', "array.pe.0 must be 'multiply', 'shift', "),
+        (
+            "cols = 8",
+            "cols = 8\npe = []",
+            "array.pe must have at least 1 item after validation, not 0, not []",
+        ),
+    ],
+)
+def test_a_bad_field_is_one_line_with_file_field_value_and_bound(tmp_path, old, new, message):
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path, old, new)
+    text = str(caught.value)
+    file = f"{tmp_path / 'mine.toml'}: "
+    assert text.startswith(file)
+    assert message in text.removeprefix(file)
+    assert "\n" not in text
+
+
+def test_broken_toml_names_file_and_place(tmp_path):
+    with pytest.raises(DataError, match=r"mine\.toml: not valid TOML: .*line 5"):
+        load(tmp_path, "rows = 8", "rows = = 8")
+
+
+def test_a_key_given_twice_is_broken_toml(tmp_path):
+    with pytest.raises(DataError, match=r"mine\.toml: not valid TOML"):
+        load(tmp_path, "rows = 8", "rows = 8\nrows = 9")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.toml: cannot be read \(No such file"):
+        load_accelerator(tmp_path / "none.toml")
+    with pytest.raises(HwqError, match="cannot be read"):
+        load_accelerator("no/such/accelerator")
+
+
+def test_a_binary_file_is_named(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(DataError, match=r"weights\.safetensors: not a text file"):
+        load_accelerator(Path(path))
