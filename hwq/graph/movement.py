@@ -30,3 +30,12 @@ MOVEMENT: Mapping[str, Callable[[Node, Sequence[Array]], Array]] = {
 def move(node: Node, operands: Sequence[Array]) -> Array:
     """Apply a movement node to arrays of any dtype."""
     return MOVEMENT[node.op](node, operands)
+
+
+def compress(values: Array) -> Array:
+    """Reduce every axis along which the values do not change to length 1."""
+    for axis in range(values.ndim):
+        first = values.take([0], axis=axis)
+        if (values == first).all():
+            values = first
+    return np.ascontiguousarray(values)

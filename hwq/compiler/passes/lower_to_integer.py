@@ -1,0 +1,371 @@
+"""Quantised graph -> integer graph: every real becomes an integer with a known scale."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hwq.compiler.passes.base import Pass
+from hwq.errors import GraphError
+from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
+from hwq.graph.movement import compress, move
+from hwq.graph.ops import OPS
+from hwq.numerics.epilogue import Epilogue, Factor
+from hwq.numerics.fixed_point import FixedPoint, dyadic_array
+from hwq.numerics.gelu import GeluSpec
+from hwq.numerics.gemm import check_accumulator
+from hwq.numerics.layernorm import LayerNorm
+from hwq.numerics.mean import MeanSpec
+from hwq.numerics.softmax import SoftmaxSpec
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.uniform import Uniform
+
+_PRODUCTS = frozenset({"linear", "matmul"})
+_PIXELS = FixedPoint(8, 0, signed=False)
+_NOTHING = np.zeros((), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Accumulator:
+    """What one unit of a matrix product's accumulators stands for.
+
+    lsb : float64 array that broadcasts against the accumulators
+    bias, correction : int64 arrays in units of the accumulators
+    factor : the left operand's per-image factor
+    """
+
+    lsb: NDArray[np.float64]
+    bias: NDArray[np.int64]
+    correction: NDArray[np.int64]
+    factor: Factor | None
+
+
+@dataclass(frozen=True)
+class LowerToInteger(Pass):
+    """Replaces every real tensor by integers.
+
+    ::
+
+        y = linear(quantize(x), quantize(w), b)
+        -> y.acc = linear(codes of x, codes of w); y = requantize(y.acc) {bias, mult, shift, ...}
+
+    Raises
+    ------
+    GraphError
+        For an operation without an integer unit, or operands that the array cannot consume; the
+        node is named. `SpecError` when an accumulator could leave 32 bits.
+    """
+
+    name: ClassVar[str] = "lower_to_integer"
+
+    def apply(self, graph: Graph) -> Graph:
+        """Return the integer graph."""
+        return _Lowering(graph).run()
+
+
+class _Lowering:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Constant] = {}
+        self.quants: dict[str, Any] = {}
+        self.dtypes = {tensor.name: np.dtype(np.uint8) for tensor in graph.inputs}
+        self.alias: dict[str, str] = {}
+        self.accumulators: dict[str, _Accumulator] = {}
+
+    def run(self) -> Graph:
+        inputs = [Tensor(t.name, t.shape, "uint8", _PIXELS) for t in self.graph.inputs]
+        self.quants.update({tensor.name: _PIXELS for tensor in inputs})
+        for node in self.graph.nodes:
+            handler = _HANDLERS.get(node.op, _movement if OPS[node.op].movement else None)
+            if handler is None:
+                raise GraphError(f"{node.name}: {node.op} has no integer unit")
+            handler(self, node)
+        return self.graph.rebuild(self.nodes, self.constants, inputs)
+
+    def emit(
+        self, node: Node, inputs: tuple[str, ...], quant: Any, dtype: np.dtype[Any], **attrs: Any
+    ) -> None:
+        """Append the integer counterpart of `node`, under its own name."""
+        self.quants[node.name] = quant
+        self.dtypes[node.name] = dtype
+        output = Tensor(node.name, node.output.shape, str(dtype), quant)
+        self.nodes.append(Node(node.op, inputs, output, attrs))
+
+    def operand(self, name: str) -> str:
+        """Name of the integer tensor for a code-carrying tensor of the quantised graph."""
+        return self.alias.get(name, name)
+
+    def fixed(self, name: str, form: FixedPoint) -> str:
+        """Name of the integers of `name`, of which a constant is converted to `form`."""
+        if name in self.graph.constants:
+            integers = f"{name}.integers"
+            self.constants[integers] = constant_like(
+                form.from_float(self.graph.constants[name]), str(form.dtype)
+            )
+            return integers
+        return name
+
+    def frac(self, name: str) -> int:
+        """Fraction bits of a fixed-point tensor."""
+        form = self.quants[name]
+        if not isinstance(form, FixedPoint):
+            raise GraphError(f"{name} holds codes where fixed point is needed")
+        return form.frac
+
+
+def _form(node: Node) -> FixedPoint:
+    form = node.output.quant
+    if not isinstance(form, FixedPoint):
+        raise GraphError(f"{node.name}: {node.op} has no fixed-point format")
+    return form
+
+
+def _array(values: Any) -> NDArray[np.float64]:
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, np.float64)
+
+
+def _base(quantizer: Quantizer) -> Quantizer:
+    return quantizer.base if isinstance(quantizer, Dynamic) else quantizer
+
+
+def _quantize(lowering: _Lowering, node: Node) -> None:
+    source, quantizer = node.inputs[0], node.attrs["quantizer"]
+    if source in lowering.graph.constants:
+        weight = torch.from_numpy(np.array(lowering.graph.constants[source]))
+        codes = quantizer.encode(weight).numpy()
+        lowering.constants[node.name] = constant_like(codes, _code_dtype(quantizer))
+        lowering.quants[node.name] = quantizer
+        return
+    uniform = _base(quantizer)
+    scales = node.inputs[1:]
+    made = Factor(quantizer.index, "reciprocal") if isinstance(quantizer, Dynamic) else None
+    if source in lowering.accumulators and isinstance(uniform, Uniform):
+        accumulator = lowering.accumulators[source]
+        if made is not None and accumulator.factor is not None:
+            raise GraphError(f"{node.name}: both {source} and its codes have per-image scales")
+        extra = made or accumulator.factor
+        unit = _to_codes(accumulator, uniform, extra)
+        scales = (scales or _scales_of(lowering, source)) if extra else ()
+        _emit_as(lowering, node, "requantize", (f"{source}.acc", *scales), unit)
+    elif _is_pixels(lowering, source, quantizer):
+        lowering.alias[node.name] = lowering.operand(source)
+        lowering.quants[node.name] = quantizer
+    elif isinstance(uniform, Uniform):
+        lsb = np.asarray(2.0 ** -lowering.frac(source))
+        plain = _Accumulator(lsb, _NOTHING, _NOTHING, None)
+        _emit_as(lowering, node, "encode", (source, *scales), _to_codes(plain, uniform, made))
+    else:
+        _emit_as(lowering, node, "encode", (source,), quantizer.encoder(lowering.frac(source)))
+
+
+def _emit_as(lowering: _Lowering, node: Node, op: str, inputs: tuple[str, ...], unit: Any) -> None:
+    quantizer = node.attrs["quantizer"]
+    dtype = np.dtype(_code_dtype(quantizer))
+    lowering.emit(replace(node, op=op), inputs, quantizer, dtype, unit=unit)
+
+
+def _is_pixels(lowering: _Lowering, source: str, quantizer: Quantizer) -> bool:
+    """Whether the codes are the image's own bytes."""
+    return (
+        lowering.quants[source] == _PIXELS
+        and isinstance(quantizer, Uniform)
+        and quantizer.bits == 8
+        and not quantizer.signed
+        and bool((_array(quantizer.scale) == 1.0).all())
+        and not _array(quantizer.zero_point).any()
+    )
+
+
+def _code_dtype(quantizer: Quantizer) -> str:
+    signed = getattr(_base(quantizer), "signed", False)
+    return "int8" if signed else "uint8"
+
+
+def _to_codes(accumulator: _Accumulator, uniform: Uniform, factor: Factor | None) -> Epilogue:
+    """The epilogue that turns accumulators into codes of a uniform quantizer."""
+    mult, shift = dyadic_array(np.asarray(accumulator.lsb / _array(uniform.scale)))
+    span = FixedPoint(uniform.bits, 0, uniform.signed)
+    zero_point = _array(uniform.zero_point).astype(np.int64)
+    return _epilogue(accumulator, mult, shift, zero_point, span, factor)
+
+
+def _to_fixed(accumulator: _Accumulator, form: FixedPoint) -> Epilogue:
+    """The epilogue that turns accumulators into fixed point."""
+    mult, shift = dyadic_array(accumulator.lsb * 2.0**form.frac)
+    return _epilogue(accumulator, mult, shift, _NOTHING, form, accumulator.factor)
+
+
+def _epilogue(
+    accumulator: _Accumulator,
+    mult: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    zero_point: NDArray[np.int64],
+    span: FixedPoint,
+    factor: Factor | None,
+) -> Epilogue:
+    return Epilogue(
+        bias=accumulator.bias,
+        correction=accumulator.correction,
+        mult=mult,
+        shift=shift,
+        zero_point=zero_point,
+        lo=span.min,
+        hi=span.max,
+        factor=factor,
+    )
+
+
+def _product(lowering: _Lowering, node: Node) -> None:
+    a, b = (lowering.quants[name] for name in node.inputs[:2])
+    form = a.mac_form()
+    right = _base(b)
+    plain = isinstance(right, Uniform) and not _array(right.zero_point).any()
+    if not plain or isinstance(b, Dynamic):
+        raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
+    names = tuple(lowering.operand(name) for name in node.inputs[:2])
+    largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
+    depth = lowering.graph.shape(node.inputs[0])[-1]
+    for table in form.plane_tables():
+        check_accumulator(depth, int(np.abs(table).max()), largest)
+    dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
+    acc = replace(node, output=replace(node.output, name=f"{node.name}.acc"))
+    attrs: dict[str, Any] = {"form": form}
+    if node.op == "matmul":
+        attrs["alpha"] = 1
+    lowering.emit(acc, names, None, dtype, **attrs)
+    lowering.accumulators[node.name] = _accumulator(lowering, node, form, right)
+    if _needs_fixed(lowering.graph, node):
+        unit = _to_fixed(lowering.accumulators[node.name], _form(node))
+        scales = _scales_of(lowering, node.name) if unit.factor else ()
+        epilogue = replace(node, op="requantize")
+        inputs = (acc.name, *scales)
+        lowering.emit(epilogue, inputs, _form(node), _form(node).dtype, unit=unit)
+
+
+def _accumulator(lowering: _Lowering, node: Node, form: Any, right: Uniform) -> _Accumulator:
+    scale = _array(right.scale)
+    weight = lowering.constants.get(node.inputs[1])
+    a = lowering.quants[node.inputs[0]]
+    if node.op == "linear":
+        scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
+    lsb = np.asarray(_array(form.lsb) * scale * node.attrs.get("alpha", 1.0))
+    correction = _NOTHING
+    if form.offset != 0:
+        if weight is None or node.op != "linear":
+            raise GraphError(f"{node.name}: an asymmetric operand a needs a constant operand b")
+        correction = -form.offset * weight.astype(np.int64).sum(1)
+    bias = _NOTHING
+    if len(node.inputs) > 2:
+        real = lowering.graph.constants[node.inputs[2]].astype(np.float64)
+        bias = np.floor(real / lsb + 0.5).astype(np.int64)
+    factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
+    return _Accumulator(lsb, bias, correction, factor)
+
+
+def _needs_fixed(graph: Graph, node: Node) -> bool:
+    def straight(reader: Node) -> bool:
+        return reader.op == "quantize" and isinstance(_base(reader.attrs["quantizer"]), Uniform)
+
+    readers = graph.consumers(node.name)
+    return node.name in graph.outputs or not all(straight(reader) for reader in readers)
+
+
+def _scales_of(lowering: _Lowering, product: str) -> tuple[str, ...]:
+    """The scale predictor that the left operand of `product` reads."""
+    left = lowering.graph.by_name[lowering.graph.by_name[product].inputs[0]]
+    return left.inputs[1:]
+
+
+def _softmax(lowering: _Lowering, node: Node) -> None:
+    if node.attrs["base"] != 2:
+        raise GraphError(f"{node.name}: the softmax unit takes scores of one matmul, in base 2")
+    source = node.inputs[0]
+    unit = SoftmaxSpec(frac=lowering.frac(source))
+    lowering.emit(node, (source,), _form(node), _form(node).dtype, base=2, unit=unit)
+
+
+def _gelu(lowering: _Lowering, node: Node) -> None:
+    source = node.inputs[0]
+    unit = GeluSpec(in_frac=lowering.frac(source), in_bits=lowering.quants[source].bits)
+    lowering.emit(node, (source,), _form(node), np.dtype(np.int32), unit=unit)
+
+
+def _layer_norm(lowering: _Lowering, node: Node) -> None:
+    source, eps, width = node.inputs[0], node.attrs["eps"], node.output.shape[-1]
+    gamma, beta = (np.ones(width), np.zeros(width))
+    if len(node.inputs) > 1:
+        gamma = _array(lowering.graph.constants[node.inputs[1]])
+    if len(node.inputs) > 2:
+        beta = _array(lowering.graph.constants[node.inputs[2]])
+    unit = LayerNorm.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
+    lowering.emit(node, (source,), _form(node), np.dtype(np.int32), eps=0, unit=unit)
+
+
+def _add(lowering: _Lowering, node: Node) -> None:
+    names = tuple(lowering.fixed(name, _form(node)) for name in node.inputs)
+    for name in names:
+        if name in lowering.quants and lowering.frac(name) != _form(node).frac:
+            raise GraphError(f"{node.name}: {name} has another scale than the sum")
+    lowering.emit(node, names, _form(node), _form(node).dtype, unit=_form(node))
+
+
+def _mean(lowering: _Lowering, node: Node) -> None:
+    source, form = node.inputs[0], _form(node)
+    count = lowering.graph.shape(source)[node.attrs["axis"]]
+    factor = 2.0 ** (form.frac - lowering.frac(source)) / count
+    unit = MeanSpec.from_float(factor, count, form)
+    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
+
+
+def _concat(lowering: _Lowering, node: Node) -> None:
+    names = tuple(lowering.fixed(name, _form(node)) for name in node.inputs)
+    lowering.emit(node, names, _form(node), _form(node).dtype, **node.attrs)
+
+
+def _movement(lowering: _Lowering, node: Node) -> None:
+    source = lowering.operand(node.inputs[0])
+    quant = _moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
+    lowering.emit(node, (source,), quant, lowering.dtypes[source], **node.attrs)
+
+
+def _moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
+    """What integers mean after data movement: a scale per channel moves with its channels."""
+    if isinstance(quant, Dynamic):
+        return replace(quant, base=_moved(quant.base, node, shape))
+    if not isinstance(quant, Uniform) or quant.scale.numel() == 1:
+        return quant
+    moved = {}
+    for key in ("scale", "zero_point"):
+        values = np.broadcast_to(getattr(quant, key).numpy(), shape)
+        moved[key] = torch.from_numpy(compress(move(node, [values])))
+    return replace(quant, **moved)
+
+
+def _scale_predictor(lowering: _Lowering, node: Node) -> None:
+    predictor = node.attrs["predictor"]
+    fracs = [lowering.frac(name) for name in node.inputs]
+    unit = predictor.to_spec(fracs)
+    output = replace(node.output, shape=(unit.scales, 4), dtype="int64", quant=None)
+    attrs = {"predictor": None, "shape": output.shape, "unit": unit}
+    lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
+
+
+_HANDLERS: Mapping[str, Callable[[_Lowering, Node], None]] = {
+    "quantize": _quantize,
+    "linear": _product,
+    "matmul": _product,
+    "softmax": _softmax,
+    "gelu": _gelu,
+    "layer_norm": _layer_norm,
+    "add": _add,
+    "mean": _mean,
+    "concat": _concat,
+    "scale_predictor": _scale_predictor,
+}

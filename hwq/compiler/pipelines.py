@@ -1,0 +1,19 @@
+"""Named orders of passes."""
+
+from hwq.compiler.passes.base import Pass
+from hwq.compiler.passes.base_two_softmax import BaseTwoSoftmax
+from hwq.compiler.passes.fold_constants import FoldConstants
+from hwq.compiler.passes.fold_mul import FoldMul
+from hwq.compiler.passes.fold_preprocessing import FoldPreprocessing
+from hwq.compiler.passes.legalize_conv2d import LegalizeConv2d
+
+
+def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]:
+    """Float graph as imported -> float graph of matrix products that reads 8-bit pixels."""
+    return (
+        FoldConstants(),
+        LegalizeConv2d(),
+        FoldMul(),
+        BaseTwoSoftmax(),
+        FoldPreprocessing(mean, std),
+    )

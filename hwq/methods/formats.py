@@ -1,0 +1,90 @@
+"""Fixed-point formats of everything that is not a code: residuals, scores, unit inputs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import networkx as nx
+
+from hwq.graph.ir import Graph
+from hwq.graph.ops import OPS
+from hwq.numerics.fixed_point import FixedPoint
+
+RESIDUAL_BITS = 16
+_PROBABILITY = FixedPoint(16, 16, signed=False)
+_GELU_FRAC = 12
+# how far beyond the calibrated maximum a format reaches: other images exceed it
+_HEADROOM = {"add": 2.0, "layer_norm": 1.25, "scores": 1.5, "gelu": 1.5, "logits": 2.0}
+# tensors of these operations share one format: a sum is then exact
+_TIED = frozenset({"add", "concat"})
+
+
+def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
+    """Give every tensor that carries reals a `FixedPoint` format.
+
+    Parameters
+    ----------
+    graph : Graph
+        Quantised graph.
+    max_abs : Mapping[str, float]
+        Largest magnitude of each float tensor seen in calibration.
+
+    Returns
+    -------
+    Graph
+        The same graph; each non-code tensor has `quant` set. The residual stream (everything
+        that additions and concatenations tie together) shares one 16-bit power-of-two scale.
+    """
+    formats: dict[str, FixedPoint] = {}
+    for group in _groups(graph):
+        bound = max(max_abs.get(name, 0.0) for name in group)
+        form = _format(graph, group, bound)
+        formats.update(dict.fromkeys(group, form))
+    nodes = [
+        node
+        if node.op in ("quantize", "scale_predictor")
+        else replace(node, output=replace(node.output, quant=formats[node.name]))
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def float_tensors(graph: Graph) -> tuple[str, ...]:
+    """Names of the tensors that need a format."""
+    skip = ("quantize", "scale_predictor")
+    return tuple(node.name for node in graph.nodes if node.op not in skip)
+
+
+def _groups(graph: Graph) -> list[set[str]]:
+    """Sets of tensors that must share a format."""
+    ties: nx.Graph[str] = nx.Graph()
+    names = set(float_tensors(graph))
+    ties.add_nodes_from(names)
+    for node in graph.nodes:
+        if node.op in _TIED or (OPS[node.op].movement and node.name in names):
+            ties.add_edges_from((node.name, name) for name in node.inputs if name in names)
+    order = {name: index for index, name in enumerate(float_tensors(graph))}
+    return sorted(nx.connected_components(ties), key=lambda group: min(order[n] for n in group))
+
+
+def _format(graph: Graph, group: set[str], bound: float) -> FixedPoint:
+    producers = {graph.by_name[name].op for name in group}
+    readers = {reader.op for name in group for reader in graph.consumers(name)}
+    if "add" in producers:
+        return FixedPoint.covering(bound * _HEADROOM["add"], RESIDUAL_BITS)
+    if "softmax" in producers:
+        return _PROBABILITY
+    if "gelu" in producers:
+        return FixedPoint(_gelu_bits(bound), _GELU_FRAC)
+    if "gelu" in readers:
+        return FixedPoint.covering(bound * _HEADROOM["gelu"], 16, max_frac=_GELU_FRAC)
+    if "softmax" in readers:
+        return FixedPoint.covering(bound * _HEADROOM["scores"], 16, max_frac=_GELU_FRAC)
+    if "layer_norm" in producers:
+        return FixedPoint.covering(bound * _HEADROOM["layer_norm"], 16)
+    return FixedPoint.covering(bound * _HEADROOM["logits"], 16)
+
+
+def _gelu_bits(bound: float) -> int:
+    """Width of a GELU output with 12 fraction bits."""
+    wide = FixedPoint.covering(bound * _HEADROOM["gelu"], 16)
+    return max(16, 16 + _GELU_FRAC - wide.frac)

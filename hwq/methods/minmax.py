@@ -1,0 +1,73 @@
+"""The plain baseline: ranges are the smallest and the largest value seen."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from hwq.errors import require
+from hwq.graph.ir import Graph
+from hwq.methods.base import Bits, Method, Quantized, with_formats
+from hwq.methods.calibration import Calibration
+from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.log2 import Log2
+from hwq.quantizers.uniform import Uniform
+
+IMAGES = 32
+
+
+def pixel_quantizer() -> Uniform:
+    """Quantizer of the image: its 8-bit pixels are codes already."""
+    return Uniform(torch.tensor(1.0), torch.tensor(0, dtype=torch.int32), 8)
+
+
+@dataclass(frozen=True)
+class MinMax(Method):
+    """Symmetric per-channel weights, per-tensor activations, no search.
+
+    Queries, keys and values are symmetric, because the array multiplies them with each other;
+    all other activations have a zero point, which static weights make free.
+
+    Parameters
+    ----------
+    softmax : {"uniform", "log2"}
+        Codes of the attention probabilities.
+    """
+
+    name: ClassVar[str] = "minmax"
+    softmax: str = "uniform"
+
+    def __post_init__(self) -> None:
+        known = ("uniform", "log2")
+        require(self.softmax in known, f"softmax must be one of {known}, not {self.softmax!r}")
+
+    def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+        """Quantise `graph`; see `Method.fit`."""
+        calibration = calibration.head(IMAGES)
+        sites = find_sites(graph)
+        sources = tuple(
+            {site.source: None for site in sites if site.producer not in ("constant", "input")}
+        )
+        low = calibration.reduce(graph, sources, lambda x: x.min())
+        high = calibration.reduce(graph, sources, lambda x: x.max())
+        quantizers: dict[str, Quantizer] = {}
+        for site in sites:
+            if site.producer == "constant":
+                weight = torch.tensor(graph.constants[site.source])
+                quantizers[site.name] = Uniform.symmetric(
+                    weight.abs().amax(1, keepdim=True), bits.weight
+                )
+            elif site.producer == "input":
+                quantizers[site.name] = pixel_quantizer()
+            else:
+                lo, hi = float(low[site.source].min()), float(high[site.source].max())
+                quantizers[site.name] = self._activation(site, lo, hi, bits.activation)
+        return Quantized(with_formats(insert_quantizers(graph, quantizers), calibration))
+
+    def _activation(self, site: Site, lo: float, hi: float, bits: int) -> Quantizer:
+        if site.producer == "softmax" and self.softmax == "log2":
+            return Log2(bits)
+        if site.producer == "linear":
+            return Uniform.symmetric(max(-lo, hi), bits)
+        return Uniform.from_range(lo, hi, bits)

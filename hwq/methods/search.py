@@ -1,0 +1,66 @@
+"""Scale search that several methods share: the range with the least quantization error."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.uniform import Uniform
+
+PERCENTILES = (1.0, 0.99999, 0.9999, 0.999, 0.99)
+_SAMPLE = 1 << 19
+_SHRINK = tuple(1.0 - 0.02 * step for step in range(36))
+
+
+def sample(x: Tensor, seed: int = 0) -> Tensor:
+    """Return at most 2^19 values of x, drawn with replacement if there are more: float[n]."""
+    flat = x.reshape(-1)
+    if flat.numel() <= _SAMPLE:
+        return flat
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(flat.numel(), (_SAMPLE,), generator=generator)
+    return flat[index.to(flat.device)]
+
+
+def least_error(x: Tensor, candidates: Iterable[Quantizer]) -> Quantizer:
+    """Return the candidate with the least mean squared error on x; the first of equals."""
+    scored = [(float((q.decode(q.encode(x)) - x).square().mean()), q) for q in candidates]
+    return min(scored, key=lambda pair: pair[0])[1]
+
+
+def quantile_range(x: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Return the (1 - fraction) and the `fraction` quantile of x."""
+    ordered = x.sort().values
+    high = min(int(fraction * (len(ordered) - 1) + 0.5), len(ordered) - 1)
+    return ordered[len(ordered) - 1 - high], ordered[high]
+
+
+def asymmetric(x: Tensor, bits: int, fractions: Sequence[float] = PERCENTILES) -> Quantizer:
+    """Return the per-tensor uniform quantizer whose percentile range fits x best."""
+    values = sample(x)
+    ranges = [quantile_range(values, fraction) for fraction in fractions]
+    return least_error(values, [Uniform.from_range(lo, hi, bits) for lo, hi in ranges])
+
+
+def symmetric(x: Tensor, bits: int, fractions: Sequence[float] = PERCENTILES) -> Quantizer:
+    """Return the per-tensor symmetric quantizer whose percentile range fits x best."""
+    values = sample(x)
+    peaks = [quantile_range(values.abs(), fraction)[1] for fraction in fractions]
+    return least_error(values, [Uniform.symmetric(peak, bits) for peak in peaks])
+
+
+def symmetric_per_row(weight: Tensor, bits: int) -> Uniform:
+    """Return the quantizer of a weight [N, K] with the least squared error in every row.
+
+    Candidates are the row's largest magnitude times 1.00, 0.98, ... 0.30.
+    """
+    peak = weight.abs().amax(1, keepdim=True)
+    best = torch.full_like(peak, torch.inf)
+    chosen = peak.clone()
+    for factor in _SHRINK:
+        quantizer = Uniform.symmetric(peak * factor, bits)
+        error = (quantizer.fake_quantize(weight) - weight).square().sum(1, keepdim=True)
+        chosen = torch.where(error < best, peak * factor, chosen)
+        best = torch.minimum(error, best)
+    return Uniform.symmetric(chosen, bits)

@@ -1,0 +1,96 @@
+"""Where a network is quantised: both operands of every matrix product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from hwq.graph.ir import Graph, Node, Tensor
+from hwq.graph.ops import OPS
+from hwq.quantizers.base import Quantizer
+
+_PRODUCTS = frozenset({"linear", "matmul"})
+_OPERANDS = ("a", "b")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One operand of one matrix product.
+
+    Parameters
+    ----------
+    consumer : str
+        The `linear` or `matmul` that reads it.
+    operand : str
+        "a" (left: activations) or "b" (right: weights, or keys and values).
+    source : str
+        The tensor.
+    producer : str
+        The operation that computed it, looking through data movement: "layer_norm", "softmax",
+        "gelu", "linear", "matmul", "input" for the image, "constant" for a weight.
+    """
+
+    consumer: str
+    operand: str
+    source: str
+    producer: str
+
+    @property
+    def name(self) -> str:
+        """Name of the site, and of the `quantize` node that will stand there."""
+        return f"{self.consumer}.{self.operand}"
+
+
+def find_sites(graph: Graph) -> tuple[Site, ...]:
+    """Every operand of every matrix product, in graph order."""
+    return tuple(
+        Site(node.name, operand, source, _producer(graph, source))
+        for node in graph.nodes
+        if node.op in _PRODUCTS
+        for operand, source in zip(_OPERANDS, node.inputs[:2], strict=True)
+    )
+
+
+def _producer(graph: Graph, name: str) -> str:
+    while name in graph.by_name and OPS[graph.by_name[name].op].movement:
+        name = graph.by_name[name].inputs[0]
+    if name in graph.by_name:
+        return graph.by_name[name].op
+    return "constant" if name in graph.constants else "input"
+
+
+def insert_quantizers(
+    graph: Graph, quantizers: Mapping[str, Quantizer], predictor: Node | None = None
+) -> Graph:
+    """Return the quantised graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Float graph.
+    quantizers : Mapping[str, Quantizer]
+        By site name, one for every site.
+    predictor : Node, optional
+        A `scale_predictor`; the `dynamic` quantizers read its output.
+
+    Returns
+    -------
+    Graph
+        With a `quantize` node before every operand of every matrix product.
+    """
+    nodes: list[Node] = []
+    sites = {site.name: site for site in find_sites(graph)}
+    for node in graph.nodes:
+        if node.op not in _PRODUCTS:
+            nodes.append(node)
+            continue
+        names = tuple(f"{node.name}.{operand}" for operand in _OPERANDS)
+        nodes += [_quantize(graph, sites[name], quantizers[name], predictor) for name in names]
+        nodes.append(replace(node, inputs=(*names, *node.inputs[2:])))
+    return graph.rebuild(nodes + ([] if predictor is None else [predictor]))
+
+
+def _quantize(graph: Graph, site: Site, quantizer: Quantizer, predictor: Node | None) -> Node:
+    inputs: tuple[str, ...] = (site.source,)
+    if predictor is not None and quantizer.name == "dynamic":
+        inputs = (site.source, predictor.name)
+    output = Tensor(site.name, graph.shape(site.source), quant=quantizer)
+    return Node("quantize", inputs, output, {"quantizer": quantizer})

@@ -1,0 +1,145 @@
+"""From accumulators to codes: bias, zero-point correction, dyadic requantization.
+
+With per-image scales (`scale_predictor`) the multiplier and the bias are first rescaled.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import require
+from hwq.numerics.requantize import requantize, requantize_reference
+
+Int = NDArray[np.int64]
+# columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
+SCALE, RECIPROCAL = slice(0, 2), slice(2, 4)
+_MANTISSA_FRAC = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Which predicted factor a multiplier is rescaled by.
+
+    Parameters
+    ----------
+    index : int
+        Row of the scale predictor's output.
+    kind : str
+        "scale" where codes of that scale were multiplied; "reciprocal" where they are made.
+    """
+
+    index: int
+    kind: Literal["scale", "reciprocal"]
+
+    def pick(self, scales: Int) -> tuple[int, int]:
+        """int64[L, 4] -> (mantissa, exponent) of the factor."""
+        mantissa, exponent = scales[self.index, SCALE if self.kind == "scale" else RECIPROCAL]
+        return int(mantissa), int(exponent)
+
+    def pick_inverse(self, scales: Int) -> tuple[int, int]:
+        """int64[L, 4] -> (mantissa, exponent) of one over the factor."""
+        kind: Literal["scale", "reciprocal"] = "reciprocal" if self.kind == "scale" else "scale"
+        return Factor(self.index, kind).pick(scales)
+
+
+def rescale_mult(mult: Int, shift: Int, mantissa: int, exponent: int) -> tuple[Int, Int]:
+    """(mult, shift) times mantissa * 2**(exponent - 15): a 16-bit mult again, ties up.
+
+    mult' = (mult*mantissa + 2**15) >> 16 and shift' = shift - 1 - exponent; the value loses at
+    most one bit of relative precision.
+    """
+    # mult, mantissa < 2**16: the product is below 2**32
+    return (mult * mantissa + (1 << 15)) >> 16, shift - 1 - exponent
+
+
+def rescale_bias(bias: Int, mantissa: int, exponent: int) -> Int:
+    """bias * mantissa * 2**(exponent - 15), rounded half up; |bias| < 2**46."""
+    right = _MANTISSA_FRAC - exponent
+    return (bias * mantissa + (1 << (right - 1))) >> right
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Epilogue:
+    """What happens to the accumulators of one matrix product.
+
+    clamp((((acc + bias + correction) * mult + 2**(shift-1)) >> shift) + zero_point, lo, hi)
+
+    Parameters
+    ----------
+    bias : int64 array
+        In units of the accumulator.
+    correction : int64 array
+        Minus the left operand's offset times the column sums of the right operand.
+    mult, shift, zero_point : int64 arrays
+        Dyadic multiplier, and the zero point of the codes.
+    lo, hi : int
+        Range of the result.
+    factor : Factor, optional
+        Per-image factor on mult; the bias is multiplied by its inverse when it is a "scale".
+
+    Notes
+    -----
+    All arrays broadcast against the accumulators from the right. The correction counts codes, so
+    it never depends on a scale.
+    """
+
+    bias: Int
+    correction: Int
+    mult: Int
+    shift: Int
+    zero_point: Int
+    lo: int
+    hi: int
+    factor: Factor | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        require(self.lo <= self.hi, f"lo must not exceed hi, not {self.lo}..{self.hi}")
+
+    def compute(
+        self, acc: NDArray[np.integer], scales: Int | None = None
+    ) -> tuple[NDArray[np.integer], int]:
+        """int[..., C] -> codes int[..., C], number of saturated elements."""
+        static = self.bias + self.correction
+        if self.factor is None and not static.any():
+            wide: NDArray[np.integer] = acc
+        else:
+            wide = np.add(acc, self._addend(scales), dtype=np.int64)
+        mult, shift = self._multiplier(scales)
+        operands = (_rows(a, acc.shape) for a in (mult, shift, self.zero_point))
+        codes, saturated = requantize(wide.reshape(-1, acc.shape[-1]), *operands, self.lo, self.hi)
+        return codes.reshape(acc.shape), saturated
+
+    def reference(
+        self, acc: NDArray[np.integer], scales: Int | None = None
+    ) -> tuple[NDArray[np.integer], int]:
+        """Same as `compute`, by the reference of requantize."""
+        wide = acc.astype(np.int64) + self._addend(scales)
+        mult, shift = self._multiplier(scales)
+        operands = (_rows(a, acc.shape) for a in (mult, shift, self.zero_point))
+        codes, saturated = requantize_reference(
+            wide.reshape(-1, acc.shape[-1]), *operands, self.lo, self.hi
+        )
+        return codes.reshape(acc.shape), saturated
+
+    def _addend(self, scales: Int | None) -> Int:
+        if self.factor is None or self.factor.kind != "scale":
+            return self.bias + self.correction
+        assert scales is not None
+        return rescale_bias(self.bias, *self.factor.pick_inverse(scales)) + self.correction
+
+    def _multiplier(self, scales: Int | None) -> tuple[Int, Int]:
+        if self.factor is None:
+            return self.mult, self.shift
+        assert scales is not None
+        return rescale_mult(self.mult, self.shift, *self.factor.pick(scales))
+
+
+def _rows(values: Int, shape: tuple[int, ...]) -> Int:
+    """Reshape values that broadcast against `shape` to [1 or R, 1 or C]."""
+    columns = values.shape[-1] if values.ndim else 1
+    if values.size == columns:
+        return values.reshape(1, columns)
+    full = np.broadcast_to(values, (*shape[:-1], columns))
+    return full.reshape(-1, columns)

@@ -1,0 +1,148 @@
+"""Runs integer graphs one image at a time; what the fast and the reference executor share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import GraphError
+from hwq.graph.ir import Graph, Node
+from hwq.graph.movement import MOVEMENT, move
+
+Array = NDArray[Any]
+IntegerFunction = Callable[[Node, Sequence[Any]], tuple[Array, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Execution:
+    """Result for one image.
+
+    Parameters
+    ----------
+    values : dict[str, ndarray]
+        The tensors asked for.
+    saturations : dict[str, int]
+        Number of clamped elements of each node that can clamp.
+    """
+
+    values: dict[str, Array]
+    saturations: dict[str, int]
+
+
+class ImageExecutor:
+    """Runs an integer graph image by image.
+
+    Parameters
+    ----------
+    graph : Graph
+        Integer graph.
+    functions : Mapping
+        What each operation does: (node, operands) -> (output, number of saturated elements).
+    """
+
+    def __init__(self, graph: Graph, functions: Mapping[str, IntegerFunction]) -> None:
+        for node in graph.nodes:
+            if node.op not in functions:
+                raise GraphError(f"{node.name}: {type(self).__name__} cannot execute {node.op!r}")
+        self.graph = graph
+        self.functions = functions
+        self.constants: dict[str, Any] = dict(graph.constants)
+        self._last_use = _last_use(graph)
+
+    def run(self, image: NDArray[np.uint8], fetch: Sequence[str] = ()) -> Execution:
+        """Execute on one image.
+
+        Parameters
+        ----------
+        image : uint8[C, H, W]
+            Pixels.
+        fetch : sequence of str, optional
+            Tensors to return; default: the graph's outputs.
+        """
+        names = tuple(fetch) or self.graph.outputs
+        values: dict[str, Any] = {**self.constants, self.graph.inputs[0].name: image[None]}
+        saturations: dict[str, int] = {}
+        for node in self.graph.nodes:
+            operands = [values[name] for name in node.inputs]
+            values[node.name], saturations[node.name] = self.functions[node.op](node, operands)
+            for name in self._last_use.get(node.name, ()):
+                if name not in names:
+                    del values[name]
+        return Execution({name: values[name] for name in names}, saturations)
+
+    def run_batch(
+        self, images: Sequence[NDArray[np.uint8]], fetch: Sequence[str] = ()
+    ) -> list[Execution]:
+        """Execute on several images, a thread per processor."""
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            return list(pool.map(lambda image: self.run(image, fetch), images))
+
+
+def _last_use(graph: Graph) -> dict[str, list[str]]:
+    """Node name -> computed tensors that no later node reads."""
+    last: dict[str, str] = {}
+    for node in graph.nodes:
+        last[node.name] = node.name
+        for name in node.inputs:
+            if name in graph.by_name:
+                last[name] = node.name
+    table: dict[str, list[str]] = {}
+    for name, user in last.items():
+        table.setdefault(user, []).append(name)
+    return table
+
+
+def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunction]:
+    """Everything but the matrix products, by the `which` method of each node's unit."""
+
+    def whole(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        output, saturated = getattr(node.attrs["unit"], which)(*x)
+        return output, saturated
+
+    def exact_rows(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        output = getattr(node.attrs["unit"], which)(_rows(x[0]))
+        return output.reshape(node.output.shape), 0
+
+    def rows(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        output, saturated = getattr(node.attrs["unit"], which)(_rows(x[0]))
+        return output.reshape(node.output.shape), saturated
+
+    def mean(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        return rows(node, [np.moveaxis(x[0], node.attrs["axis"], -1)])
+
+    def scale_predictor(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        prediction = getattr(node.attrs["unit"], which)(*x)
+        # the factor and its reciprocal, each as mantissa and exponent
+        return np.stack([part.astype(np.int64) for part in prediction[1:]], axis=1), 0
+
+    return {
+        **dict.fromkeys(MOVEMENT, _movement),
+        "softmax": exact_rows,
+        "gelu": exact_rows,
+        "layer_norm": rows,
+        "mean": mean,
+        "add": _add,
+        "requantize": whole,
+        "encode": whole,
+        "scale_predictor": scale_predictor,
+    }
+
+
+def _rows(x: Array) -> Array:
+    return np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+
+
+def _movement(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+    return move(node, x), 0
+
+
+def _add(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+    """Sum in the output's fixed-point format; clamps and counts."""
+    form = node.attrs["unit"]
+    wide = x[0].astype(np.int32) + x[1]  # 16-bit operands
+    held = np.clip(wide, form.min, form.max)
+    return held.astype(form.dtype), int(np.count_nonzero(held != wide))

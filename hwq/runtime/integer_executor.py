@@ -1,0 +1,76 @@
+"""What an integer graph means, fast: numba kernels, integers only."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.graph.ir import Graph, Node
+from hwq.numerics.gemm import PackedOperand, gemm, pack
+from hwq.quantizers.mac_form import MacForm
+from hwq.runtime.image_executor import Array, ImageExecutor, IntegerFunction, unit_ops
+
+
+class IntegerExecutor(ImageExecutor):
+    """The fast executor: equal to `ReferenceExecutor` on every tensor."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__(graph, INTEGER_OPS)
+        for node in graph.nodes:
+            if node.op == "linear":
+                name = node.inputs[1]
+                self.constants[name] = pack(np.ascontiguousarray(graph.constants[name].T))
+
+
+def _linear(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+    return _product(node, x[0].reshape(-1, x[0].shape[-1]), x[1]), 0
+
+
+def _matmul(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+    a, b = x
+    rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
+    right = np.ascontiguousarray(np.broadcast_to(b, (*a.shape[:-2], depth, columns)))
+    parts = [
+        _product(node, left, pack(one)).reshape(rows, columns)
+        for left, one in zip(
+            a.reshape(-1, rows, depth), right.reshape(-1, depth, columns), strict=True
+        )
+    ]
+    return np.stack(parts).reshape(node.output.shape), 0
+
+
+def _product(node: Node, a: Array, b: PackedOperand) -> Array:
+    """codes[M, K] x packed[K, N] -> int32 or, with several planes, int64 in the node's shape."""
+    form = node.attrs["form"]
+    a = np.ascontiguousarray(a)
+    if form.pe == "multiply":
+        acc: Array = gemm(a, b)
+    else:
+        index = a.view(np.uint8)
+        planes = [gemm(table[index], b) for table in _negated_tables(form)]
+        acc = _combine(planes, [-weight for weight in form.plane_weights])
+    return acc.reshape(node.output.shape) if node.op == "linear" else acc
+
+
+@lru_cache(maxsize=256)
+def _negated_tables(form: MacForm) -> list[NDArray[np.int16]]:
+    """Minus what each plane sees of every code: -2**15 fits 16 bits, 2**15 does not."""
+    return [(-table).astype(np.int16) for table in form.plane_tables()]
+
+
+def _combine(planes: Sequence[Array], weights: Sequence[int]) -> Array:
+    if len(planes) == 1:
+        return planes[0] * np.int32(weights[0])
+    total = planes[0].astype(np.int64) * weights[0]
+    for plane, weight in zip(planes[1:], weights[1:], strict=True):
+        total += plane.astype(np.int64) * weight
+    return total
+
+
+INTEGER_OPS: Mapping[str, IntegerFunction] = {
+    **unit_ops("compute"),
+    "linear": _linear,
+    "matmul": _matmul,
+}

@@ -1,0 +1,113 @@
+"""Folders of labelled images, as the 8-bit pixels a network reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hwq.errors import DataError
+from hwq.models.catalog import Preprocessing
+
+_SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """Images of a folder of ImageNet wnid folders, any subset of the 1,000 classes.
+
+    Parameters
+    ----------
+    files : tuple of Path
+        Sorted by path.
+    labels : tuple of int
+        Index among the 1,000 classes, by wnid; -1 for a folder that is not a wnid.
+    preprocessing : Preprocessing
+        Resize and crop, done by timm's own transform.
+    """
+
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def head(self, limit: int | None) -> "ImageFolder":
+        """Return the first `limit` images; all of them for None."""
+        return ImageFolder(self.files[:limit], self.labels[:limit], self.preprocessing)
+
+    def sample(self, count: int, seed: int) -> "ImageFolder":
+        """Return `count` images drawn without replacement, in the drawn order."""
+        order = np.random.default_rng(seed).permutation(len(self.files))[:count]
+        files = tuple(self.files[index] for index in order)
+        labels = tuple(self.labels[index] for index in order)
+        return ImageFolder(files, labels, self.preprocessing)
+
+    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield each image as uint8[channels, height, width].
+
+        Raises
+        ------
+        DataError
+            When a file is not an image; the file is named.
+        """
+        from timm.data import create_transform
+
+        config = self.preprocessing
+        transform = create_transform(
+            config.input_size,
+            is_training=False,
+            interpolation=config.interpolation,
+            crop_pct=config.crop_pct,
+            normalize=False,
+        )
+        for file in self.files:
+            try:
+                with Image.open(file) as image:
+                    yield np.asarray(transform(image.convert("RGB")), dtype=np.uint8)
+            except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+                raise DataError(f"image {file} cannot be read: {error}") from error
+
+    def load(self) -> NDArray[np.uint8]:
+        """Return all images as uint8[B, channels, height, width]."""
+        return np.stack(list(self.pixels()))
+
+
+def open_images(path: Path, preprocessing: Preprocessing, *, labelled: bool) -> ImageFolder:
+    """List the images below a folder.
+
+    Parameters
+    ----------
+    path : Path
+        Images lie in sub-folders named by wnid; without `labelled` they may lie anywhere below.
+    preprocessing : Preprocessing
+        Of the network.
+    labelled : bool
+        Whether every image needs a class.
+
+    Raises
+    ------
+    DataError
+        When the folder is missing, holds no image, or (if `labelled`) a sub-folder is no wnid.
+    """
+    if not path.is_dir():
+        raise DataError(f"image folder {path}: no such folder")
+    files = tuple(sorted(f for f in path.rglob("*") if f.suffix.lower() in _SUFFIXES))
+    if not files:
+        raise DataError(f"image folder {path} holds no images ({', '.join(sorted(_SUFFIXES))})")
+    index = _class_index()
+    labels = tuple(index.get(file.parent.name, -1) for file in files)
+    if labelled and -1 in labels:
+        folder = files[labels.index(-1)].parent
+        raise DataError(f"image folder {folder} is not named by an ImageNet-1k wnid (n01440764)")
+    return ImageFolder(files, labels, preprocessing)
+
+
+def _class_index() -> dict[str, int]:
+    from timm.data import ImageNetInfo
+
+    names = ImageNetInfo("imagenet-1k").label_names()
+    return {str(name): position for position, name in enumerate(names)}
