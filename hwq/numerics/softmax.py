@@ -1,0 +1,127 @@
+"""Softmax of scores in log2 units: powers of two, their sum, and one reciprocal a row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.errors import require
+from hwq.numerics._jit import kernel
+from hwq.numerics.exp2 import ACC_FRAC, COEFFICIENTS, _exp2_fraction
+from hwq.numerics.isqrt import _bit_length
+from hwq.numerics.rounding import half_up_shift
+
+SUM_FRAC = 30
+"""Fraction bits of a power in the sum: 4,096 floored powers lose less than 2**-18 of a row."""
+
+RECIPROCAL_BITS = 17
+"""Width of the reciprocal's mantissa, but for its top value 2**17."""
+
+DIVISOR_BITS = 24
+"""Leading bits of the sum that the division sees."""
+
+MAX_COLUMNS = 4096
+MAX_FRAC = 14
+_GUARD = SUM_FRAC - ACC_FRAC
+
+
+@kernel
+def _reciprocal_sum(total: int) -> tuple[int, int]:
+    """2**47 / total ~ reciprocal * 2**-octave, of total in 2**30..2**43-1."""
+    octave = _bit_length(total) - SUM_FRAC - 1
+    divisor = total >> (octave + SUM_FRAC + 1 - DIVISOR_BITS)
+    one = 1 << (DIVISOR_BITS - 1 + RECIPROCAL_BITS)
+    return (one + (divisor >> 1)) // divisor, octave
+
+
+@kernel
+def _softmax(x: NDArray[np.signedinteger], frac: int) -> NDArray[np.uint16]:
+    """int16 or int32[R, T] -> uint16[R, T], UQ0.16; the formula is SoftmaxSpec's."""
+    rows, columns = x.shape
+    out = np.empty((rows, columns), np.uint16)
+    powers = np.empty(columns, np.uint32)
+    width, guard = np.uint32(frac), np.uint32(_GUARD)
+    mask, farthest = np.uint32((1 << frac) - 1), np.int64(31 << frac)
+    for r in range(rows):
+        highest = np.int64(x[r, 0])
+        for i in range(columns):
+            highest = max(highest, np.int64(x[r, i]))
+        total = np.int64(0)  # at most T * 2**30 <= 2**42
+        for i in range(columns):
+            # 31 << frac < 2**19 and acc << guard < 2**31: all of it fits in 32 bits
+            distance = np.uint32(min(highest - np.int64(x[r, i]), farthest))
+            fraction = np.uint32(np.uint32(farthest) - distance) & mask
+            shift = np.uint32(np.uint32(distance + mask) >> width)
+            acc = _exp2_fraction(fraction, frac)
+            powers[i] = np.uint32(np.uint32(acc << guard) >> shift)
+            total += np.int64(powers[i])
+        reciprocal, octave = _reciprocal_sum(int(total))
+        down = ACC_FRAC + RECIPROCAL_BITS - 16 + octave
+        half = 1 << (down - 1)
+        for i in range(columns):
+            # power <= 2**17 and reciprocal <= 2**17: the product fits in 35 bits
+            power = int((np.int64(powers[i]) + (1 << (_GUARD - 1))) >> _GUARD)
+            out[r, i] = min((power * reciprocal + half) >> down, 65535)
+    return out
+
+
+def softmax_reference(x: NDArray[np.integer], frac: int) -> NDArray[np.uint16]:
+    """int[R, T] -> uint16[R, T], UQ0.16: element by element with Python integers."""
+    out = np.empty(np.shape(x), np.uint16)
+    for r, scores in enumerate(np.asarray(x).tolist()):
+        powers, highest = [], max(scores)
+        for score in scores:
+            exponent, fraction = divmod(score - highest, 1 << frac)
+            acc = COEFFICIENTS[0]
+            for coefficient in COEFFICIENTS[1:]:
+                acc = half_up_shift(acc * fraction, frac) + coefficient
+            powers.append((acc << _GUARD) >> min(-exponent, 31))
+        total = sum(powers)
+        octave = total.bit_length() - SUM_FRAC - 1
+        divisor = total >> (octave + SUM_FRAC + 1 - DIVISOR_BITS)
+        reciprocal = (2**41 + divisor) // (2 * divisor)
+        for i, power in enumerate(powers):
+            product = half_up_shift(power, _GUARD) * reciprocal
+            out[r, i] = min(half_up_shift(product, 18 + octave), 65535)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxSpec:
+    """p_i = 2**x_i / sum_j 2**x_j over the last axis, as UQ0.16 (65535 stands for 1.0 too).
+
+    z_i = x_i - max(x) = -k_i * 2**frac + f_i, with 0 <= f_i < 2**frac
+    e_i = (polynomial(f_i) * 2**13) >> min(k_i, 31)   the 18-bit polynomial of `exp2`; 30 fraction
+    E = sum(e_i); octave = bit_length(E) - 31                                       bits, floored
+    M = E >> (octave + 7), 24 bits; r = round(2**40 / M), one division a row
+    p_i = min(round(round(e_i / 2**13) * r / 2**(18 + octave)), 65535)
+
+    round is half up. A factor of log2(e) belongs into the scale that made the scores.
+
+    Parameters
+    ----------
+    frac : int in 1..14
+        Fraction bits of the scores: 2**frac is one octave.
+    """
+
+    frac: int
+
+    def __post_init__(self) -> None:
+        require(1 <= self.frac <= MAX_FRAC, f"frac must be in 1..{MAX_FRAC}, not {self.frac}")
+
+    def compute(self, x: NDArray[np.signedinteger]) -> NDArray[np.uint16]:
+        """int16 or int32[..., T] -> uint16[..., T], by the kernel."""
+        self._check(x)
+        flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+        return _softmax(flat, self.frac).reshape(x.shape)
+
+    def reference(self, x: NDArray[np.signedinteger]) -> NDArray[np.uint16]:
+        """int16 or int32[..., T] -> uint16[..., T], by exact Python arithmetic."""
+        self._check(x)
+        return softmax_reference(x.reshape(-1, x.shape[-1]), self.frac).reshape(x.shape)
+
+    @staticmethod
+    def _check(x: NDArray[np.signedinteger]) -> None:
+        require(x.dtype in (np.int16, np.int32), f"x must be int16 or int32, not {x.dtype}")
+        columns = x.shape[-1] if x.ndim else 0
+        require(1 <= columns <= MAX_COLUMNS, f"x must have 1..{MAX_COLUMNS} columns, not {columns}")
