@@ -91,7 +91,7 @@ class ShiftLog2(Quantizer):
 
     def mac_form(self) -> MacForm:
         """Return the form of the log codes with the distance as its offset."""
-        return MacForm.logarithmic(self.spec, float(self.scale), self.zero_point)
+        return MacForm.logarithmic(self.spec, float(self.scale.detach()), self.zero_point)
 
     def encoder(self, frac: int) -> ShiftLog2Spec:
         """Return the unit for `frac` fraction bits.
@@ -99,7 +99,7 @@ class ShiftLog2(Quantizer):
         Equal to `encode` where the scale is a power of two and the distance a multiple of
         2**-frac; otherwise the two differ only by codes next to each other.
         """
-        scale = float(self.scale)
+        scale = float(self.scale.detach())
         shift_add = int(self.distance * scale * 2.0**frac + 0.5)
         mult, shift = dyadic(2.0 ** (FRACTION_BITS - frac) / scale)
         return ShiftLog2Spec(shift_add, mult, shift, self.bits, self.steps_per_octave)

@@ -100,7 +100,7 @@ class TwinUniform(Quantizer):
             significand=np.where(negative, -magnitude, magnitude),
             shift=self.m * flag,
             plane=np.zeros_like(codes),
-            lsb=float(self.scale),
+            lsb=float(self.scale.detach()),
         )
 
     def encoder(self, frac: int) -> TwinUniformSpec:
@@ -109,7 +109,7 @@ class TwinUniform(Quantizer):
         Equal to `encode` where 2**-frac / scale is a 16-bit dyadic number, as for `softmax`;
         otherwise the two differ only within 2**-15 * |x / scale| of a tie, by one step.
         """
-        mult, shift = dyadic(2.0**-frac / float(self.scale))
+        mult, shift = dyadic(2.0**-frac / float(self.scale.detach()))
         return TwinUniformSpec(mult, shift, self.m, self.bits, self.form)
 
     def _value(self, codes: torch.Tensor) -> torch.Tensor:

@@ -122,7 +122,7 @@ class Uniform(Quantizer):
         one; otherwise the two differ only within 2**-15 * |x / scale| of a tie, by one code.
         """
         require(self.scale.numel() == 1, f"one scale is needed, not {list(self.scale.shape)}")
-        mult, shift = dyadic(2.0**-frac / float(self.scale))
+        mult, shift = dyadic(2.0**-frac / float(self.scale.detach()))
         return UniformSpec(mult, shift, int(self.zero_point), self.bits, self.signed)
 
     def _steps(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -118,6 +119,6 @@ def test_a_product_with_a_lost_multiplier_rounds_to_zero_either_way() -> None:
         (lambda: dyadic(0.5, bits=1), "bits must be in 2..31, not 1"),
     ],
 )
-def test_errors_name_the_value(call, message: str) -> None:
+def test_errors_name_the_value(call: Callable[[], object], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         call()
