@@ -63,8 +63,11 @@ class ShiftLog2Spec:
 
     def compute(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
         """int[...], |x| < 2**31 -> codes uint8[...], number of saturated elements."""
-        # |x + shift_add| < 2**32, far below the 2**46 that the multiplier takes
-        fraction, saturated = self.fraction.compute(np.asarray(x, np.int64) + self.shift_add)
+        # |x + shift_add| is below 2**16 + 2**30 < 2**31 for 16-bit x and below 2**32 otherwise,
+        # far below the 2**46 that the multiplier takes
+        narrow = np.asarray(x).dtype.itemsize <= 2
+        wide: NDArray[np.integer] = np.asarray(x, np.int32 if narrow else np.int64)
+        fraction, saturated = self.fraction.compute(wide + self.shift_add)
         return self.log2.compute(fraction), saturated
 
     def reference(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:

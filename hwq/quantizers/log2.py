@@ -9,7 +9,7 @@ import torch
 
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
-from hwq.quantizers.base import Quantizer, straight_through
+from hwq.quantizers.base import Quantizer, lookup, straight_through
 from hwq.quantizers.mac_form import MacForm
 
 
@@ -49,7 +49,7 @@ class Log2(Quantizer):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """int[...] -> float32[...]: 2**-(code + offset), or 0 for the top code."""
-        return _decode_table(self.spec).to(codes.device)[codes.long()]
+        return lookup(_decode_table(self.spec), codes)
 
     def fake_quantize(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> float[...]: decode(encode(x)), with gradient 1 for x in [0, 1]."""
@@ -69,8 +69,8 @@ class Log2(Quantizer):
 def log2_codes(fraction: torch.Tensor, spec: Log2Spec) -> torch.Tensor:
     """float[...] -> int32[...]: `spec`'s code of clamp(floor(fraction * 2**16 + 1/2), 0, 65535)."""
     x = torch.floor(fraction.detach() * 2.0**FRACTION_BITS + 0.5)
-    index = torch.clamp(x, 0, (1 << FRACTION_BITS) - 1).long()
-    return _code_table(spec).to(fraction.device)[index]
+    index = torch.clamp(x, 0, (1 << FRACTION_BITS) - 1)
+    return lookup(_code_table(spec), index)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
-from hwq.quantizers.base import Quantizer, straight_through
+from hwq.quantizers.base import Quantizer, lookup, straight_through
 from hwq.quantizers.log2 import log2_codes
 from hwq.quantizers.mac_form import MacForm
 
@@ -107,4 +107,4 @@ class ShiftLog2(Quantizer):
     def _steps(self, codes: torch.Tensor) -> torch.Tensor:
         """Return V - zero_point of every code, exact in float32: it is below 2**23."""
         steps = MacForm.logarithmic(self.spec).value_table() - self.zero_point
-        return torch.from_numpy(steps).to(codes.device, self.scale.dtype)[codes.long()]
+        return lookup(torch.from_numpy(steps).to(self.scale.dtype), codes)

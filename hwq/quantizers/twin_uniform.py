@@ -9,7 +9,7 @@ import torch
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.twin_uniform import TwinUniformSpec
-from hwq.quantizers.base import Quantizer, straight_through
+from hwq.quantizers.base import Quantizer, lookup, straight_through
 from hwq.quantizers.mac_form import MacForm
 
 GELU_MIN = -0.16997124254703522
@@ -113,7 +113,7 @@ class TwinUniform(Quantizer):
         return TwinUniformSpec(mult, shift, self.m, self.bits, self.form)
 
     def _value(self, codes: torch.Tensor) -> torch.Tensor:
-        return self._tables().to(codes.device, self.scale.dtype)[codes.long()]
+        return lookup(self._tables().to(self.scale.dtype), codes)
 
     def _tables(self) -> torch.Tensor:
         """Return the integer value of every code as float64[2**bits]; independent of the scale."""

@@ -21,11 +21,19 @@ SPECS = [
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_kernel_equals_reference_on_every_16_bit_input(spec: ShiftLog2Spec) -> None:
     x = np.arange(-(1 << 15), 1 << 15, dtype=np.int32)
-    codes, saturated = spec.compute(x)
     expected, expected_saturated = spec.reference(x)
-    assert_array_equal(codes, expected)
-    assert codes.dtype == np.uint8
-    assert saturated == expected_saturated > 0
+    for dtype in (np.int16, np.int32, np.int64):
+        codes, saturated = spec.compute(x.astype(dtype))
+        assert_array_equal(codes, expected)
+        assert codes.dtype == np.uint8
+        assert saturated == expected_saturated > 0
+
+
+def test_the_largest_shift_of_a_16_bit_input_does_not_overflow() -> None:
+    for add in ((1 << 30) - 1, 1 - (1 << 30)):
+        spec = ShiftLog2Spec(add, 1 << 15, 29, bits=8)
+        x = np.array([0, 1, 65535], np.uint16)
+        assert_array_equal(spec.compute(x)[0], spec.reference(x)[0])
 
 
 def test_codes_are_the_nearest_of_the_shifted_value() -> None:
