@@ -1,0 +1,75 @@
+"""What all units share: the stream interface, and valid/ready stages."""
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from numpy.typing import NDArray
+
+
+class StreamUnit(wiring.Component):
+    """A unit that turns every `inputs_per_result` payloads of `i` into `outputs_per_result` of `o`.
+
+    Either side may stall at any time; nothing is lost, repeated or reordered.
+
+    Parameters
+    ----------
+    i, o : ShapeLike
+        Payload shapes of the two streams.
+    """
+
+    inputs_per_result = 1
+    outputs_per_result = 1
+
+    # a unit is also asked for its cycles and its values; that is no use to Amaranth, no mistake
+    _MustUse__silence = True
+
+    def __init__(self, i: ShapeLike, o: ShapeLike) -> None:
+        super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))})
+
+    @property
+    def latency_cycles(self) -> int:
+        """Cycles from the transfer of a result's last input to its last output, without stalls."""
+        raise NotImplementedError
+
+    @property
+    def interval_cycles(self) -> int:
+        """Cycles between results in the steady state, without stalls."""
+        return 1
+
+    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n] -> int64[m]: payloads that leave `o`, by the numerics twin.
+
+        A payload of several fields is one unsigned integer, first field lowest.
+        """
+        raise NotImplementedError
+
+
+class Pipeline:
+    """Control of `depth` registers between two handshakes, without bubbles.
+
+    Register k holds data while `valid[k]`, and takes the value before it whenever `load[k]`:
+
+        with m.If(pipeline.load[k]):
+            m.d.sync += register_k.eq(...)
+
+    `ready` is what the sender sees. It depends combinationally on the receiver's ready.
+    """
+
+    def __init__(self, m: Module, valid: ValueLike, ready: ValueLike, depth: int) -> None:
+        self.load = [Signal(name=f"load_{k + 1}") for k in range(depth)]
+        self.valid = [Signal(name=f"valid_{k + 1}") for k in range(depth)]
+        before = [valid, *self.valid]
+        after = [*self.load[1:], ready]
+        for k in range(depth):
+            m.d.comb += self.load[k].eq(~self.valid[k] | after[k])
+            with m.If(self.load[k]):
+                m.d.sync += self.valid[k].eq(before[k])
+        self.ready = self.load[0]
+
+
+def saturated(value: Value, shape: Shape) -> Value:
+    """Return `value`, or the nearest end of `shape`."""
+    high = (1 << (shape.width - shape.signed)) - 1
+    low = -high - 1 if shape.signed else 0
+    return Mux(value > high, high, Mux(value < low, low, value))

@@ -1,0 +1,305 @@
+"""Gateware twin of hwq.numerics.scale_predictor."""
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Shape, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from numpy.typing import NDArray
+
+from hwq.numerics.exp2 import Exp2Spec
+from hwq.numerics.scale_predictor import FRAC, ScalePredictorSpec
+from hwq.rtl.exp2 import Exp2
+from hwq.rtl.horner import HornerStep
+from hwq.rtl.pipeline import Pipeline, StreamUnit, saturated
+from hwq.rtl.range_extract import RangeExtract
+
+EXP2 = Exp2Spec(in_bits=16, frac=FRAC)
+Q4_12 = signed(16)
+
+
+class Projection(StreamUnit):
+    """f_i = sat16(((sum_c projection[i, c] * range[c] + half) >> shift) + offsets[i]).
+
+    Latency 4 cycles from the last range; one range per cycle.
+
+    Ports: `i` the ranges, channel by channel; `o` an array of the features.
+
+    One multiplier and one accumulator per feature, one memory of all weights.
+
+    Parameters
+    ----------
+    spec : ScalePredictorSpec
+        The predictor that it is part of.
+    range_shape : Shape
+        Shape of a range.
+    """
+
+    def __init__(self, spec: ScalePredictorSpec, range_shape: Shape) -> None:
+        self.spec, self.range_shape = spec, range_shape
+        self.inputs_per_result = spec.columns
+        super().__init__(range_shape, data.ArrayLayout(Q4_12, spec.features))
+
+    @property
+    def latency_cycles(self) -> int:
+        """Four registers."""
+        return 4
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the four stages."""
+        m = Module()
+        spec = self.spec
+        columns = [list(column) for column in zip(*spec.projection, strict=True)]
+        m.submodules.weights = weights = Memory(
+            shape=data.ArrayLayout(signed(16), spec.features), depth=spec.columns, init=columns
+        )
+        weight = weights.read_port()
+        ready = Signal()
+        front = Pipeline(m, self.i.valid, ready, depth=3)
+        m.d.comb += self.i.ready.eq(front.ready)
+        column = Signal(range(spec.columns))
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += column.eq(Mux(column == spec.columns - 1, 0, column + 1))
+
+        # stage 1: read the weights of the column
+        value, first_1, last_1 = Signal.like(self.i.payload), Signal(), Signal()
+        m.d.comb += [weight.addr.eq(column), weight.en.eq(front.load[0])]
+        with m.If(front.load[0]):
+            m.d.sync += [value.eq(self.i.payload), first_1.eq(column == 0)]
+            m.d.sync += last_1.eq(column == spec.columns - 1)
+
+        # stage 2: multiply
+        products = [Signal(signed(16 + self.range_shape.width)) for _ in range(spec.features)]
+        first_2, last_2, last_3 = Signal(), Signal(), Signal()
+        with m.If(front.load[1]):
+            m.d.sync += [p.eq(value * weight.data[i]) for i, p in enumerate(products)]
+            m.d.sync += [first_2.eq(first_1), last_2.eq(last_1)]
+
+        # stage 3: accumulate, starting from the rounding constant
+        half = (1 << spec.shift) >> 1
+        largest = max(sum(map(abs, row)) for row in spec.projection)
+        acc_bits = (largest * ((1 << self.range_shape.width) - 1) + half).bit_length() + 1
+        accs = [Signal(signed(acc_bits)) for _ in range(spec.features)]
+        with m.If(front.load[2]):
+            m.d.sync += last_3.eq(last_2)
+            with m.If(front.valid[1]):
+                for acc, product in zip(accs, products, strict=True):
+                    m.d.sync += acc.eq(Mux(first_2, half, acc) + product)
+
+        # stage 4: shift, centre, saturate
+        back = Pipeline(m, front.valid[2] & last_3, self.o.ready, depth=1)
+        m.d.comb += [ready.eq(back.ready | ~last_3), self.o.valid.eq(back.valid[0])]
+        with m.If(back.load[0]):
+            for i, (acc, offset) in enumerate(zip(accs, spec.offsets, strict=True)):
+                m.d.sync += self.o.payload[i].eq(saturated((acc >> spec.shift) + offset, Q4_12))
+        return m
+
+
+class Terms(StreamUnit):
+    """h_li = Horner(f_i; coefficients[l, i], 0), for every scale l and, fastest, every feature i.
+
+    Latency 1 + 2*degree cycles to the first term; one term per cycle. The features stay at `i`
+    until their last term is issued.
+
+    Ports: `i` an array of the features; `o` signed(16), the terms.
+
+    `degree` multipliers of 16 x 16 bits, one memory of all coefficients.
+
+    Parameters
+    ----------
+    spec : ScalePredictorSpec
+        The predictor that it is part of.
+    """
+
+    def __init__(self, spec: ScalePredictorSpec) -> None:
+        self.spec = spec
+        super().__init__(data.ArrayLayout(Q4_12, spec.features), Q4_12)
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the sequencer and the Horner chain."""
+        m = Module()
+        degree, features = self.spec.degree, self.spec.features
+        terms = [list(term) for polynomials in self.spec.coefficients for term in polynomials]
+        m.submodules.coefficients = coefficients = Memory(
+            shape=data.ArrayLayout(Q4_12, degree), depth=len(terms), init=terms
+        )
+        coefficient = coefficients.read_port()
+
+        # stage 1: issue one term per cycle; read its coefficients
+        feature, term = Signal(range(features)), Signal(range(len(terms)))
+        last_term = term == len(terms) - 1
+        ready, x = Signal(), Signal(Q4_12)
+        issue = Pipeline(m, self.i.valid, ready, depth=1)
+        m.d.comb += [
+            self.i.ready.eq(issue.ready & last_term),
+            coefficient.addr.eq(term),
+            coefficient.en.eq(issue.load[0]),
+        ]
+        with m.If(issue.load[0] & self.i.valid):
+            m.d.sync += [
+                x.eq(self.i.payload[feature]),
+                feature.eq(Mux(feature == features - 1, 0, feature + 1)),
+                term.eq(Mux(last_term, 0, term + 1)),
+            ]
+
+        # stages 2 .. 2*degree + 1: the coefficients of later steps travel along
+        valid, acc = issue.valid[0], coefficient.data[0]
+        later = [coefficient.data[k] for k in range(1, degree)]
+        for k in range(degree):
+            side = data.ArrayLayout(Q4_12, max(len(later) - 1, 0))
+            step = HornerStep(Q4_12, Q4_12, FRAC, coefficient=None if later else 0, side=side)
+            m.submodules[f"step_{k + 1}"] = step
+            m.d.comb += [step.i.valid.eq(valid), ready.eq(step.i.ready)]
+            m.d.comb += [step.i.p.acc.eq(acc), step.i.p.x.eq(x)]
+            if later:
+                m.d.comb += step.i.p.coefficient.eq(later[0])
+                m.d.comb += [step.i.p.side[j].eq(c) for j, c in enumerate(later[1:])]
+            valid, ready = step.o.valid, step.o.ready
+            acc, x = step.o.p.acc, step.o.p.x
+            later = [step.o.p.side[j] for j in range(len(later) - 1)]
+        m.d.comb += [self.o.valid.eq(valid), ready.eq(self.o.ready), self.o.payload.eq(acc)]
+        return m
+
+
+class Corrections(StreamUnit):
+    """y_l = clamp(biases[l] + sum_i h_li, -limit, limit).
+
+    Latency 3 cycles from the last term of a scale; one term per cycle.
+
+    Ports: `i` signed(16), the terms; `o` signed(16), scale by scale.
+
+    One adder, one memory of the biases.
+
+    Parameters
+    ----------
+    spec : ScalePredictorSpec
+        The predictor that it is part of.
+    """
+
+    def __init__(self, spec: ScalePredictorSpec) -> None:
+        self.spec = spec
+        self.inputs_per_result = spec.features
+        super().__init__(Q4_12, Q4_12)
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the three stages."""
+        m = Module()
+        spec = self.spec
+        m.submodules.biases = biases = Memory(
+            shape=Q4_12, depth=spec.scales, init=list(spec.biases)
+        )
+        bias = biases.read_port()
+        ready = Signal()
+        front = Pipeline(m, self.i.valid, ready, depth=2)
+        m.d.comb += self.i.ready.eq(front.ready)
+        feature, scale = Signal(range(spec.features)), Signal(range(spec.scales))
+        last_feature = feature == spec.features - 1
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += feature.eq(Mux(last_feature, 0, feature + 1))
+            with m.If(last_feature):
+                m.d.sync += scale.eq(Mux(scale == spec.scales - 1, 0, scale + 1))
+
+        # stage 1: read the bias
+        term, first_1, last_1 = Signal(Q4_12), Signal(), Signal()
+        m.d.comb += [bias.addr.eq(scale), bias.en.eq(front.load[0])]
+        with m.If(front.load[0]):
+            m.d.sync += [term.eq(self.i.payload), first_1.eq(feature == 0)]
+            m.d.sync += last_1.eq(last_feature)
+
+        # stage 2: accumulate; at most 9 summands of 16 bits
+        total, last_2 = Signal(signed(20)), Signal()
+        with m.If(front.load[1]):
+            m.d.sync += last_2.eq(last_1)
+            with m.If(front.valid[0]):
+                m.d.sync += total.eq(Mux(first_1, bias.data, total) + term)
+
+        # stage 3: clamp
+        back = Pipeline(m, front.valid[1] & last_2, self.o.ready, depth=1)
+        m.d.comb += [ready.eq(back.ready | ~last_2), self.o.valid.eq(back.valid[0])]
+        with m.If(back.load[0]):
+            low, high = -spec.limit, spec.limit
+            m.d.sync += self.o.payload.eq(Mux(total > high, high, Mux(total < low, low, total)))
+        return m
+
+
+class ScalePredictor(StreamUnit):
+    """Ranges of an early residual tap -> features -> polynomials -> scales and reciprocals.
+
+    f_i = sat16(((sum_c projection[i, c] * range[c] + half) >> shift) + offsets[i])
+    y_l = clamp(biases[l] + sum_i Horner(f_i; coefficients[l, i], 0), -limit, limit)
+    scale_l = 2**(y_l / 2**12), reciprocal_l = 2**(-y_l / 2**12)
+
+    With p features, L scales and n = max(p, 2) cycles per scale: latency
+    20 + 2*degree + p + (L - 1)*n cycles from the last token value to the last reciprocal;
+    a result every max(N, L*n) cycles, N the values of the token stream. Prediction
+    overlaps with the next stream.
+
+    Ports: `i` signed(16), the tokens as for RangeExtract, of all taps in turn; `o` a structure
+    of `mantissa`, unsigned(16), and `exponent`, signed(4), for scale 0, its reciprocal, scale 1...
+
+    p + degree + 4 multipliers, five memories.
+
+    Parameters
+    ----------
+    spec : ScalePredictorSpec
+        Statistic, projection and polynomials.
+    """
+
+    def __init__(self, spec: ScalePredictorSpec) -> None:
+        self.spec = spec
+        self.extract = RangeExtract(spec.range_extract)
+        self.exp2 = Exp2(EXP2)
+        self.inputs_per_result = spec.columns * spec.range_extract.tokens
+        self.outputs_per_result = 2 * spec.scales
+        super().__init__(signed(16), self.exp2.o.payload.shape())
+
+    @property
+    def _cycles_per_scale(self) -> int:
+        """A scale takes one cycle per feature, and two in `exp2`."""
+        return max(self.spec.features, 2)
+
+    @property
+    def latency_cycles(self) -> int:
+        """The stages' registers, the terms of the first scale, and the other scales."""
+        spec = self.spec
+        stages = self.extract.latency_cycles + 4 + (1 + 2 * spec.degree) + 3
+        terms = spec.features - 1 + (spec.scales - 1) * self._cycles_per_scale
+        return stages + terms + self.exp2.latency_cycles + 1
+
+    @property
+    def interval_cycles(self) -> int:
+        """The longer of reading the tokens and computing the scales."""
+        return max(self.inputs_per_result, self.spec.scales * self._cycles_per_scale)
+
+    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n*T*C] -> int64[n*2*L]: scale, reciprocal, scale, reciprocal..."""
+        ranges = self.extract.compute(inputs).astype(np.int32).reshape(-1, self.spec.columns)
+        results = []
+        for row in ranges:
+            _, *factors = self.spec.predict(self.spec.project(row))
+            scale, reciprocal = self.exp2.pack(*factors[:2]), self.exp2.pack(*factors[2:])
+            results.append(np.stack([scale, reciprocal], axis=1).reshape(-1))
+        return np.concatenate(results)
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the chain; each scale is held for two cycles, the second one negated."""
+        m = Module()
+        m.submodules.range_extract = extract = self.extract
+        m.submodules.projection = projection = Projection(self.spec, extract.o.payload.shape())
+        m.submodules.terms = terms = Terms(self.spec)
+        m.submodules.corrections = corrections = Corrections(self.spec)
+        m.submodules.exp2 = exp2 = self.exp2
+        wiring.connect(m, wiring.flipped(self.i), extract.i)
+        wiring.connect(m, extract.o, projection.i)
+        wiring.connect(m, projection.o, terms.i)
+        wiring.connect(m, terms.o, corrections.i)
+        wiring.connect(m, exp2.o, wiring.flipped(self.o))
+        negate = Signal()
+        y = corrections.o.payload
+        m.d.comb += [
+            exp2.i.valid.eq(corrections.o.valid),
+            exp2.i.payload.eq(Mux(negate, -y, y)),
+            corrections.o.ready.eq(exp2.i.ready & negate),
+        ]
+        with m.If(exp2.i.valid & exp2.i.ready):
+            m.d.sync += negate.eq(~negate)
+        return m
