@@ -143,6 +143,12 @@ def _declared(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     return shape
 
 
+def _range_extract(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    _, tokens, channels = shapes[0]
+    _fit(tokens % attrs["chunk_tokens"] == 0, f"{tokens} tokens are no multiple of a chunk")
+    return (channels,)
+
+
 def _needs(*names: str) -> frozenset[str]:
     return frozenset(names)
 
@@ -169,7 +175,9 @@ OPS: Mapping[str, OpDef] = {
     # quantization: real -> code in the quantised graph; its optional second input is a tensor of
     # predicted log2 corrections, of which attrs["quantizer"] reads one
     "quantize": OpDef((1, 2), _same, _needs("quantizer")),
-    "scale_predictor": OpDef((1, 64), _declared, _needs("predictor", "shape")),
+    # per-image scales: chunked extrema per channel, then all log2 corrections at once
+    "range_extract": OpDef((1, 1), _range_extract, _needs("chunk_tokens")),
+    "scale_predictor": OpDef((1, 1), _declared, _needs("predictor", "shape")),
     # integer graph only: accumulator -> integers, fixed point -> code, per-image mult and bias
     "requantize": OpDef((1, 2), _same, _needs("unit")),
     "encode": OpDef((1, 2), _same, _needs("unit")),

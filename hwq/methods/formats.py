@@ -11,7 +11,7 @@ from hwq.numerics.fixed_point import FixedPoint
 
 RESIDUAL_BITS = 16
 _PROBABILITY = FixedPoint(16, 16, signed=False)
-_GELU_FRAC = 12
+_GELU_FRAC, _GELU_MIN_FRAC = 12, 8
 # how far beyond the calibrated maximum a format reaches: other images exceed it
 _HEADROOM = {"add": 2.0, "layer_norm": 1.25, "scores": 1.5, "gelu": 1.5, "logits": 2.0}
 # tensors of these operations share one format: a sum is then exact
@@ -41,7 +41,7 @@ def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
         formats.update(dict.fromkeys(group, form))
     nodes = [
         node
-        if node.op in ("quantize", "scale_predictor")
+        if node.name not in formats
         else replace(node, output=replace(node.output, quant=formats[node.name]))
         for node in graph.nodes
     ]
@@ -50,8 +50,11 @@ def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
 
 def float_tensors(graph: Graph) -> tuple[str, ...]:
     """Names of the tensors that need a format."""
-    skip = ("quantize", "scale_predictor")
-    return tuple(node.name for node in graph.nodes if node.op not in skip)
+    return tuple(
+        node.name
+        for node in graph.nodes
+        if node.op != "quantize" and len(node.output.shape) > 1  # a vector holds range statistics
+    )
 
 
 def _groups(graph: Graph) -> list[set[str]]:
@@ -76,7 +79,8 @@ def _format(graph: Graph, group: set[str], bound: float) -> FixedPoint:
     if "gelu" in producers:
         return FixedPoint(_gelu_bits(bound), _GELU_FRAC)
     if "gelu" in readers:
-        return FixedPoint.covering(bound * _HEADROOM["gelu"], 16, max_frac=_GELU_FRAC)
+        form = FixedPoint.covering(bound * _HEADROOM["gelu"], 16, max_frac=_GELU_FRAC)
+        return FixedPoint(16, max(form.frac, _GELU_MIN_FRAC))
     if "softmax" in readers:
         return FixedPoint.covering(bound * _HEADROOM["scores"], 16, max_frac=_GELU_FRAC)
     if "layer_norm" in producers:

@@ -101,11 +101,10 @@ class Epilogue:
         self, acc: NDArray[np.integer], scales: Int | None = None
     ) -> tuple[NDArray[np.integer], int]:
         """int[..., C] -> codes int[..., C], number of saturated elements."""
-        static = self.bias + self.correction
-        if self.factor is None and not static.any():
-            wide: NDArray[np.integer] = acc
-        else:
-            wide = np.add(acc, self._addend(scales), dtype=np.int64)
+        addend = self._addend(scales)
+        wide: NDArray[np.integer] = acc if acc.dtype.itemsize > 2 else acc.astype(np.int32)
+        if addend.any():
+            wide = np.add(acc, addend, dtype=np.int64)
         mult, shift = self._multiplier(scales)
         operands = (_rows(a, acc.shape) for a in (mult, shift, self.zero_point))
         codes, saturated = requantize(wide.reshape(-1, acc.shape[-1]), *operands, self.lo, self.hi)

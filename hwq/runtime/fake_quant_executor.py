@@ -22,13 +22,19 @@ def _quantize(node: Node, x: Sequence[Tensor]) -> Tensor:
 
 
 def _scale_predictor(node: Node, x: Sequence[Tensor]) -> Tensor:
-    corrections: Tensor = node.attrs["predictor"](*x)
+    corrections: Tensor = node.attrs["predictor"](x[0])
     return corrections
+
+
+def _range_extract(node: Node, x: Sequence[Tensor]) -> Tensor:
+    chunks = x[0].reshape(-1, node.attrs["chunk_tokens"], x[0].shape[-1])
+    return (chunks.amax(1) - chunks.amin(1)).sum(0)
 
 
 FAKE_QUANT_OPS: Mapping[str, Function] = {
     **FLOAT_OPS,
     "quantize": _quantize,
+    "range_extract": _range_extract,
     "scale_predictor": _scale_predictor,
 }
 

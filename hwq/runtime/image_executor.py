@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.movement import MOVEMENT, move
+from hwq.numerics.scale_predictor import scale_predictor_reference
 
 Array = NDArray[Any]
 IntegerFunction = Callable[[Node, Sequence[Any]], tuple[Array, int]]
@@ -114,8 +115,15 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
     def mean(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         return rows(node, [np.moveaxis(x[0], node.attrs["axis"], -1)])
 
+    def range_extract(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        return getattr(node.attrs["unit"], which)(_rows(x[0])), 0
+
     def scale_predictor(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
-        prediction = getattr(node.attrs["unit"], which)(*x)
+        unit = node.attrs["unit"]
+        if which == "compute":
+            prediction = unit.predict(unit.project(x[0]))
+        else:
+            prediction = scale_predictor_reference(x[0], unit)
         # the factor and its reciprocal, each as mantissa and exponent
         return np.stack([part.astype(np.int64) for part in prediction[1:]], axis=1), 0
 
@@ -128,6 +136,7 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
         "add": _add,
         "requantize": whole,
         "encode": whole,
+        "range_extract": range_extract,
         "scale_predictor": scale_predictor,
     }
 

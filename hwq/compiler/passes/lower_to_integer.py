@@ -17,8 +17,9 @@ from hwq.numerics.epilogue import Epilogue, Factor
 from hwq.numerics.fixed_point import FixedPoint, dyadic_array
 from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.gemm import check_accumulator
-from hwq.numerics.layernorm import LayerNorm
+from hwq.numerics.layernorm import LayerNormSpec
 from hwq.numerics.mean import MeanSpec
+from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
@@ -236,9 +237,9 @@ def _product(lowering: _Lowering, node: Node) -> None:
         check_accumulator(depth, int(np.abs(table).max()), largest)
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = replace(node, output=replace(node.output, name=f"{node.name}.acc"))
-    attrs: dict[str, Any] = {"form": form}
+    attrs: dict[str, Any] = {"form": form, "weight_bits": right.bits}
     if node.op == "matmul":
-        attrs["alpha"] = 1
+        attrs = {"form": form, "alpha": 1}
     lowering.emit(acc, names, None, dtype, **attrs)
     lowering.accumulators[node.name] = _accumulator(lowering, node, form, right)
     if _needs_fixed(lowering.graph, node):
@@ -304,7 +305,7 @@ def _layer_norm(lowering: _Lowering, node: Node) -> None:
         gamma = _array(lowering.graph.constants[node.inputs[1]])
     if len(node.inputs) > 2:
         beta = _array(lowering.graph.constants[node.inputs[2]])
-    unit = LayerNorm.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
+    unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
     lowering.emit(node, (source,), _form(node), np.dtype(np.int32), eps=0, unit=unit)
 
 
@@ -325,8 +326,9 @@ def _mean(lowering: _Lowering, node: Node) -> None:
 
 
 def _concat(lowering: _Lowering, node: Node) -> None:
-    names = tuple(lowering.fixed(name, _form(node)) for name in node.inputs)
-    lowering.emit(node, names, _form(node), _form(node).dtype, **node.attrs)
+    form = _form(node) if len(node.output.shape) > 1 else lowering.quants[node.inputs[0]]
+    names = tuple(lowering.fixed(name, form) for name in node.inputs)
+    lowering.emit(node, names, form, form.dtype, **node.attrs)
 
 
 def _movement(lowering: _Lowering, node: Node) -> None:
@@ -348,12 +350,20 @@ def _moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
     return replace(quant, **moved)
 
 
+def _range_extract(lowering: _Lowering, node: Node) -> None:
+    source, chunk = node.inputs[0], node.attrs["chunk_tokens"]
+    _, tokens, channels = lowering.graph.shape(source)
+    unit = RangeExtractSpec(channels, chunk, tokens // chunk)
+    # sums of differences have the scale of what they summarise
+    form = FixedPoint(32, lowering.frac(source))
+    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
+
+
 def _scale_predictor(lowering: _Lowering, node: Node) -> None:
-    predictor = node.attrs["predictor"]
-    fracs = [lowering.frac(name) for name in node.inputs]
-    unit = predictor.to_spec(fracs)
-    output = replace(node.output, shape=(unit.scales, 4), dtype="int64", quant=None)
-    attrs = {"predictor": None, "shape": output.shape, "unit": unit}
+    unit = node.attrs["predictor"].to_spec(lowering.frac(node.inputs[0]))
+    shape = (unit.scales, 4)
+    output = replace(node.output, shape=shape, dtype="int64", quant=None)
+    attrs = {"predictor": None, "shape": shape, "unit": unit}
     lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
 
 
@@ -367,5 +377,6 @@ _HANDLERS: Mapping[str, Callable[[_Lowering, Node], None]] = {
     "add": _add,
     "mean": _mean,
     "concat": _concat,
+    "range_extract": _range_extract,
     "scale_predictor": _scale_predictor,
 }

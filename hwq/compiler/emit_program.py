@@ -1,0 +1,191 @@
+"""Integer graph -> program: what the array and the vector unit do, in order."""
+
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from hwq.compiler.program import Layer, MatmulLayer, Operand, Program, VectorLayer
+from hwq.errors import GraphError
+from hwq.graph.ir import Graph, Node
+from hwq.graph.ops import OPS
+from hwq.numerics.epilogue import Epilogue
+
+ACC_BITS = 32
+_VECTOR_OPS = {
+    "softmax": "softmax",
+    "gelu": "gelu",
+    "layer_norm": "layernorm",
+    "add": "add",
+    "mean": "add",
+    "requantize": "requantize",
+    "encode": "encode",
+    "concat": "move",
+}
+# per channel: a 16-bit mult, a 6-bit shift, a 32-bit bias; gamma and beta of LayerNorm likewise
+_MULT_BITS, _BIAS_BITS = 22, 32
+# what can follow a matrix product element by element, without waiting for a whole row
+_STREAMS = frozenset({"requantize", "encode", "gelu", "add"})
+
+
+def emit_program(graph: Graph) -> Program:
+    """List the layers of an integer graph.
+
+    Data movement costs nothing of its own: it is the order in which the next layer addresses
+    the stored tensor. A concatenation is a copy. An element-wise layer that reads what the matrix
+    product before it writes is fused into that product's epilogue.
+
+    Raises
+    ------
+    GraphError
+        For an operation that has no place on the machine.
+    """
+    return _Emitter(graph).run()
+
+
+@dataclass
+class _Emitter:
+    graph: Graph
+    layers: list[Layer] = field(default_factory=list)
+    stored: dict[str, str] = field(default_factory=dict)
+    bits: dict[str, int] = field(default_factory=dict)
+    chain: set[str] = field(default_factory=set)
+
+    def run(self) -> Program:
+        for tensor in self.graph.inputs:
+            self.bits[tensor.name] = tensor.quant.bits
+        for name, value in self.graph.constants.items():
+            self.bits[name] = value.dtype.itemsize * 8
+        for node in self.graph.nodes:
+            self._node(node)
+        return Program(self.graph.name, tuple(self.layers))
+
+    def _node(self, node: Node) -> None:
+        if OPS[node.op].movement:
+            self.stored[node.name] = self._root(node.inputs[0])
+        elif node.op in ("linear", "matmul"):
+            self._matmul(node)
+        elif node.op in ("range_extract", "scale_predictor"):
+            self._predictor(node)
+        elif node.op in _VECTOR_OPS:
+            self._vector(node)
+        else:
+            raise GraphError(f"{node.name}: {node.op} has no place in a program")
+
+    def _root(self, name: str) -> str:
+        return self.stored.get(name, name)
+
+    def _operand(self, name: str, elements: int | None = None) -> Operand:
+        root = self._root(name)
+        size = prod(self.graph.shape(name)) if elements is None else elements
+        return Operand(root, size, self.bits[root], root in self.graph.constants)
+
+    def _write(self, node: Node, bits: int) -> Operand:
+        self.bits[node.name] = bits
+        return Operand(node.name, prod(node.output.shape), bits)
+
+    def _matmul(self, node: Node) -> None:
+        form = node.attrs["form"]
+        a, b = node.inputs
+        *batch, rows, depth = self.graph.shape(a)
+        if node.op == "linear":
+            count, m, n = 1, prod(batch) * rows, self.graph.shape(b)[0]
+            self.bits[b] = node.attrs["weight_bits"]  # stored packed
+        else:
+            count, m, n = prod(batch), rows, self.graph.shape(b)[-1]
+        planes = len(form.plane_weights)
+        layer = MatmulLayer(
+            name=node.name.removesuffix(".acc"),
+            m=m,
+            n=n,
+            k=depth,
+            count=count,
+            pe=form.pe,
+            a=self._operand(a),
+            b=self._operand(b),
+            out=self._write(node, ACC_BITS * planes),
+            acc_bits=ACC_BITS,
+            planes=planes,
+        )
+        self.layers.append(layer)
+        self.chain = {node.name}
+
+    def _vector(self, node: Node) -> None:
+        inputs = [self._operand(name) for name in dict.fromkeys(node.inputs) if self._data(name)]
+        unit = node.attrs.get("unit")
+        scales = [name for name in node.inputs if not self._data(name)]
+        if scales and isinstance(unit, Epilogue):
+            inputs.append(self._rescale(node, unit, scales[0]))
+        else:
+            inputs += _parameters(node, unit)
+        fused = node.op in _STREAMS and any(self._root(name) in self.chain for name in node.inputs)
+        *rows, length = node.output.shape
+        layer = VectorLayer(
+            name=self._layer_name(node),
+            op=_VECTOR_OPS[node.op],
+            rows=prod(rows),
+            length=length,
+            inputs=tuple(inputs),
+            out=self._write(node, _bits(node)),
+            fused=fused,
+        )
+        self.layers.append(layer)
+        self.chain = self.chain | {node.name} if fused else set()
+
+    def _data(self, name: str) -> bool:
+        """Whether `name` is a tensor of the network and not a table of predicted scales."""
+        producer = self.graph.by_name.get(name)
+        return producer is None or producer.op != "scale_predictor"
+
+    def _layer_name(self, node: Node) -> str:
+        """Matrix products have the module's name; what follows them says what it does."""
+        taken = {layer.name for layer in self.layers}
+        return f"{node.name}.{_VECTOR_OPS[node.op]}" if node.name in taken else node.name
+
+    def _rescale(self, node: Node, unit: Epilogue, scales: str) -> Operand:
+        """Emit the per-image multipliers and biases of one epilogue, before its matrix product."""
+        count = max(unit.mult.size, unit.bias.size)
+        out = Operand(f"{node.name}.multipliers", count, _MULT_BITS + _BIAS_BITS)
+        static = Operand(f"{node.name}.parameters", count, _MULT_BITS + _BIAS_BITS, constant=True)
+        row = Operand(scales, 4, self.bits[scales])
+        layer = VectorLayer(f"{node.name}.rescale", "rescale", 1, count, (row, static), out)
+        place = len(self.layers)
+        while place and self._in_chain(self.layers[place - 1]):
+            place -= 1
+        self.layers.insert(place, layer)
+        return out
+
+    def _in_chain(self, layer: Layer) -> bool:
+        return layer.out.tensor in self.chain
+
+    def _predictor(self, node: Node) -> None:
+        unit = node.attrs["unit"]
+        if node.op == "range_extract":
+            rows, length, bits = unit.chunks, unit.chunk_tokens * unit.channels, 32
+            inputs = [self._operand(node.inputs[0])]
+        else:
+            rows, length, bits = unit.scales, unit.features * unit.degree, 24
+            coefficients = unit.features * unit.columns + rows * (length + 1)
+            inputs = [
+                self._operand(node.inputs[0]),
+                Operand(f"{node.name}.parameters", coefficients, 16, constant=True),
+            ]
+        out = self._write(node, bits)
+        layer = VectorLayer(node.name, node.op, rows, length, tuple(inputs), out)
+        self.layers.append(layer)
+        self.chain = set()
+
+
+def _bits(node: Node) -> int:
+    quant = node.output.quant
+    return int(quant.bits)
+
+
+def _parameters(node: Node, unit: Any) -> list[Operand]:
+    """Constants of an epilogue or a LayerNorm that are one per channel."""
+    if isinstance(unit, Epilogue):
+        count, bits = max(unit.mult.size, unit.bias.size), _MULT_BITS + _BIAS_BITS
+    elif node.op == "layer_norm":
+        count, bits = node.output.shape[-1], 16 + _BIAS_BITS
+    else:
+        return []
+    return [Operand(f"{node.name}.parameters", count, bits, constant=True)] if count > 1 else []
