@@ -31,14 +31,20 @@ class Schedule:
     compute_cycles : int
         The time for which its resource works.
     tiling : Tiling
+    loads : tuple of int
+        How often all of a and all of b come from DRAM, if they do not reside on chip.
     dram_bits : int
         Everything that crossed the DRAM bus.
+    buffer_bits : int
+        What the tiles occupy on chip.
     """
 
     cycles: int
     compute_cycles: int
     tiling: Tiling
+    loads: tuple[int, int]
     dram_bits: int
+    buffer_bits: int
 
 
 def transfer_cycles(bits: int, bits_per_cycle: Fraction) -> int:
@@ -50,7 +56,6 @@ def best_schedule(
     problem: TileProblem,
     tile_cycles: TileCycles,
     bits_per_cycle: Fraction,
-    name: str,
     correction: int = 0,
 ) -> Schedule:
     """Find the tiling with the fewest DRAM bits, of these the fastest, of these the smallest.
@@ -65,28 +70,34 @@ def best_schedule(
         Array cycles of one tile.
     bits_per_cycle : Fraction
         Of the DRAM bus.
-    name : str
-        Layer, for error messages.
     correction : int
         Cycles that the timing convention leaves out per instance.
     """
-    grid = fitting_tilings(problem, name)
-    candidates = []
+    grid = fitting_tilings(problem)
+    bounds = []
+    nests = {}
     for row in grid.fewest_dram_bits():
-        nest = _Nest(problem, grid.tiling(row), tile_cycles, bits_per_cycle, correction)
+        nest = nests[row] = _Nest(
+            problem, grid.tiling(row), tile_cycles, bits_per_cycle, correction
+        )
         bound = nest.lower_bound(int(grid.dram_bits[row]))
-        candidates.append((bound, int(grid.footprint[row]), row, nest))
-    candidates.sort(key=lambda candidate: candidate[:3])
-    best: tuple[int, int, int, _Nest] | None = None
-    for bound, footprint, row, nest in candidates:
-        if best is not None and bound > best[0]:
+        bounds.append((bound, int(grid.buffer_bits[row]), row))
+    bounds.sort()
+    _, size, row = bounds[0]
+    best = (nests[row].cycles(), size, row)
+    for bound, size, row in bounds[1:]:
+        if bound > best[0]:
             break
-        found = (nest.cycles(), footprint, row, nest)
-        if best is None or found[:3] < best[:3]:
-            best = found
-    assert best is not None  # fitting_tilings raises if there is none
-    cycles, _, row, nest = best
-    return Schedule(cycles, nest.compute_cycles(), nest.tiling, int(grid.dram_bits[row]))
+        best = min(best, (nests[row].cycles(), size, row))
+    cycles, size, row = best
+    return Schedule(
+        cycles,
+        nests[row].compute_cycles(),
+        grid.tiling(row),
+        (int(grid.a_loads[row]), int(grid.b_loads[row])),
+        int(grid.dram_bits[row]),
+        size,
+    )
 
 
 def stream_cycles(

@@ -109,14 +109,16 @@ def tile_extents(extent: int, step: int) -> list[int]:
 
 
 class TileGrid(NamedTuple):
-    """Every tiling of a problem that fits, as columns; `dram_bits` and `footprint` belong to it."""
+    """Every tiling of a problem that fits, as columns, with what it costs in bits and loads."""
 
     tile_m: NDArray[np.int64]
     tile_n: NDArray[np.int64]
     tile_k: NDArray[np.int64]
     m_outer: NDArray[np.bool_]
+    a_loads: NDArray[np.int64]
+    b_loads: NDArray[np.int64]
     dram_bits: NDArray[np.int64]
-    footprint: NDArray[np.int64]
+    buffer_bits: NDArray[np.int64]
 
     def tiling(self, row: int) -> Tiling:
         """Row `row` as Python numbers."""
@@ -133,13 +135,13 @@ class TileGrid(NamedTuple):
         yield from np.flatnonzero(self.dram_bits == least).tolist()
 
 
-def fitting_tilings(problem: TileProblem, name: str) -> TileGrid:
+def fitting_tilings(problem: TileProblem) -> TileGrid:
     """Enumerate the tilings of a problem whose buffers fit.
 
     Raises
     ------
     SpecError
-        Even the smallest tile is too big; the layer and the buffer are named.
+        Even the smallest tile is too big; the buffer is named.
     """
     p = problem
     axes = np.meshgrid(
@@ -157,12 +159,13 @@ def fitting_tilings(problem: TileProblem, name: str) -> TileGrid:
         [bits <= room for bits, room in zip(used, p.capacities, strict=True)]
     )
     if not fits.any():
-        _refuse(p, used, name)
+        _refuse(p, used)
     dram_bits = p.count * (
         (not p.a_on_chip) * p.m * p.k * p.a_bits * a_loads
         + (not p.b_on_chip) * p.k * p.n * p.b_bits * b_loads
     )
-    columns = (tile_m, tile_n, tile_k, m_outer, dram_bits + p.epilogue_bits, sum(used))
+    traffic = dram_bits + p.epilogue_bits
+    columns = (tile_m, tile_n, tile_k, m_outer, a_loads, b_loads, traffic, sum(used))
     return TileGrid(*(np.asarray(column)[fits] for column in columns))
 
 
@@ -186,14 +189,6 @@ def operand_loads(
     return np.where(a_once, 1, n_tiles), np.where(b_once, 1, m_tiles)
 
 
-def footprint_bits(problem: TileProblem, tiling: Tiling) -> Capacities:
-    """Bits of each buffer that the tiling takes."""
-    columns = (np.array([tiling.tile_m]), np.array([tiling.tile_n]), np.array([tiling.tile_k]))
-    loads = operand_loads(problem, *columns, np.array([tiling.m_outer]))
-    used = _buffers(problem, *columns, *loads)
-    return Capacities(*(int(bits[0]) for bits in used))
-
-
 def _buffers(
     p: TileProblem,
     tile_m: NDArray[np.int64],
@@ -213,12 +208,12 @@ def _buffers(
     )
 
 
-def _refuse(p: TileProblem, used: tuple[NDArray[np.int64], ...], name: str) -> None:
+def _refuse(p: TileProblem, used: tuple[NDArray[np.int64], ...]) -> None:
     for buffer, bits, room in zip(Capacities._fields, used, p.capacities, strict=True):
         least = int(bits.min())
         require(
             least <= room,
-            f"{name}: sram.{buffer} must have {least / KIB_BITS:g} KiB free for the smallest tile, "
+            f"sram.{buffer} must have {least / KIB_BITS:g} KiB free for the smallest tile, "
             f"not {max(room, 0) / KIB_BITS:g}",
         )
-    require(False, f"{name}: the buffers must hold one tile of each operand at the same time")
+    require(False, "the buffers must hold one tile of each operand at the same time")

@@ -1,0 +1,158 @@
+"""Bits that a layer moves at each memory level; four-bit codes move half of what eight-bit do."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from hwq.arch.accelerator import Array
+from hwq.arch.kinds import Dataflow
+from hwq.arch.unit_timing import ceil_div
+from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
+from hwq.compiler.residency import Residency
+from hwq.compiler.schedule import Schedule
+from hwq.cost.systolic import map_matmul
+
+_PASSES: Final = {"softmax": 3, "layernorm": 2}
+"""How often a unit reads its input; all others once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferBits:
+    """Bits read from and written to one buffer."""
+
+    read: int = 0
+    write: int = 0
+
+    def __add__(self, other: "BufferBits") -> "BufferBits":
+        return BufferBits(self.read + other.read, self.write + other.write)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bits moved: the three buffers of the accelerator, and DRAM."""
+
+    activation: BufferBits = BufferBits()
+    weight: BufferBits = BufferBits()
+    output: BufferBits = BufferBits()
+    dram: BufferBits = BufferBits()
+
+    def __add__(self, other: "Traffic") -> "Traffic":
+        return Traffic(
+            self.activation + other.activation,
+            self.weight + other.weight,
+            self.output + other.output,
+            self.dram + other.dram,
+        )
+
+    @property
+    def sram(self) -> BufferBits:
+        """All three buffers together."""
+        return self.activation + self.weight + self.output
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayAccesses:
+    """Elements that cross the array's edges for one instance.
+
+    `sum_writes` counts partial sums as well as results, `sum_rereads` the partial sums that come
+    back to be added to.
+    """
+
+    a_reads: int
+    b_reads: int
+    sum_writes: int
+    sum_rereads: int
+
+
+def array_accesses(
+    m: int, n: int, k: int, rows: int, columns: int, dataflow: Dataflow, stream_tiles: int = 1
+) -> ArrayAccesses:
+    """Elements moved by the folds of one product.
+
+    The streaming operand is read once per fold of the dimension it does not have, the stationary
+    one once for every tile of the streamed dimension; sums leave once per fold of K.
+    """
+    mapping = map_matmul(m, n, k, rows, columns, dataflow)
+    if dataflow == "output_stationary":
+        a_passes, b_passes, sums = mapping.column_folds, mapping.row_folds, stream_tiles
+    elif dataflow == "weight_stationary":
+        a_passes, b_passes, sums = mapping.column_folds, stream_tiles, mapping.row_folds
+    else:
+        a_passes, b_passes, sums = stream_tiles, mapping.column_folds, mapping.row_folds
+    return ArrayAccesses(a_passes * m * k, b_passes * k * n, sums * m * n, (sums - 1) * m * n)
+
+
+def matmul_traffic(
+    layer: MatmulLayer,
+    array: Array,
+    dataflow: Dataflow,
+    schedule: Schedule,
+    residency: Residency,
+) -> Traffic:
+    """Traffic of a matmul over all its instances.
+
+    Parameters
+    ----------
+    layer : MatmulLayer
+    array : Array
+    dataflow : str
+    schedule : Schedule
+        Its tiles say how often sums and operands move.
+    residency : Residency
+    """
+    tiling = schedule.tiling
+    stream_tiles = {
+        "output_stationary": ceil_div(layer.k, tiling.tile_k),
+        "weight_stationary": ceil_div(layer.m, tiling.tile_m),
+        "input_stationary": ceil_div(layer.n, tiling.tile_n),
+    }[dataflow]
+    accesses = array_accesses(
+        layer.m, layer.n, layer.k, array.rows, array.cols, dataflow, stream_tiles
+    )
+    sums = layer.count * layer.acc_bits * layer.planes
+    results = layer.count * layer.m * layer.n
+    traffic = Traffic(
+        output=BufferBits(
+            read=sums * accesses.sum_rereads + results * layer.acc_bits * layer.planes,
+            write=sums * accesses.sum_writes,
+        )
+    )
+    for operand, reads, times, staged in (
+        (layer.a, accesses.a_reads, schedule.loads[0], "activation"),
+        (layer.b, accesses.b_reads, schedule.loads[1], "weight"),
+    ):
+        read = layer.count * reads * operand.bits
+        traffic += _operand(operand, read, times, staged, residency)
+    return traffic + _result(layer.out, residency)
+
+
+def vector_traffic(layer: VectorLayer, residency: Residency) -> Traffic:
+    """Traffic of a vector layer; what streams past it from a matmul costs no access."""
+    traffic = _result(layer.out, residency)
+    for operand in layer.inputs:
+        if operand.tensor in residency.streamed:
+            continue
+        read = _PASSES.get(layer.op, 1) * operand.total_bits
+        staged = "weight" if operand.constant else "activation"
+        traffic += _operand(operand, read, 1, staged, residency)
+    return traffic
+
+
+def _operand(operand: Operand, read: int, loads: int, staged: str, residency: Residency) -> Traffic:
+    """Reading an operand from its buffer, and bringing it there if it comes from DRAM."""
+    if residency.on_chip(operand):
+        buffer = "weight" if operand.constant else "activation"
+        return Traffic(**{buffer: BufferBits(read=read)})
+    brought = loads * operand.total_bits
+    return Traffic(**{staged: BufferBits(read, brought), "dram": BufferBits(read=brought)})
+
+
+def _result(out: Operand, residency: Residency) -> Traffic:
+    """Writing a result where it will live.
+
+    On its way to DRAM it leaves the output buffer through the epilogue, with no further access.
+    """
+    if out.tensor in residency.streamed:
+        return Traffic()
+    if residency.on_chip(out):
+        return Traffic(activation=BufferBits(write=out.total_bits))
+    return Traffic(dram=BufferBits(write=out.total_bits))

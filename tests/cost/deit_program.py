@@ -1,0 +1,102 @@
+"""DeiT as a program, written by hand from its published shapes; what the compiler emits is alike."""
+
+from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+
+SIZES = {"deit_t": (192, 3), "deit_s": (384, 6)}
+TOKENS, BLOCKS, CLASSES, PATCHES, PATCH = 197, 12, 1000, 196, 768
+
+
+class _Builder:
+    def __init__(self, weight_bits, activation_bits):
+        self.w, self.a = weight_bits, activation_bits
+        self.layers = []
+
+    def linear(self, name, source, m, n, k, out_bits=None):
+        """A matmul and its fused requantization."""
+        out = Operand(f"{name}.acc", m * n, 32)
+        self.layers.append(
+            MatmulLayer(
+                name,
+                m,
+                n,
+                k,
+                1,
+                "multiply",
+                Operand(source, m * k, self.a),
+                Operand(f"{name}.weight", k * n, self.w, constant=True),
+                out,
+                acc_bits=32,
+            )
+        )
+        return self.fused(f"{name}.requantize", "requantize", out, m, n, out_bits or self.a)
+
+    def heads(self, name, a, b, m, n, k, count, pe="multiply", a_bits=None, out_bits=None):
+        out = Operand(f"{name}.acc", count * m * n, 32)
+        self.layers.append(
+            MatmulLayer(
+                name,
+                m,
+                n,
+                k,
+                count,
+                pe,
+                Operand(a, count * m * k, a_bits or self.a),
+                Operand(b, count * k * n, self.a),
+                out,
+                acc_bits=32,
+            )
+        )
+        bits = out_bits or self.a
+        return self.fused(f"{name}.requantize", "requantize", out, count * m, n, bits)
+
+    def fused(self, name, op, source, rows, length, bits, *others):
+        return self.vector(name, op, [source, *others], rows, length, bits, fused=True)
+
+    def vector(self, name, op, sources, rows, length, bits, fused=False):
+        out = Operand(name, rows * length, bits)
+        self.layers.append(VectorLayer(name, op, rows, length, tuple(sources), out, fused))
+        return out
+
+
+def deit_program(model="deit_s", weight_bits=8, activation_bits=8):
+    dim, heads = SIZES[model]
+    b, a = _Builder(weight_bits, activation_bits), activation_bits
+    image = Operand("image", PATCHES * PATCH, 8)
+    codes = b.vector("encode", "encode", [image], PATCHES, PATCH, a)
+    patches = b.linear("patch_embed.proj", codes.tensor, PATCHES, dim, PATCH, out_bits=16)
+    position = Operand("pos_embed", TOKENS * dim, 16, constant=True)
+    stream = b.vector("pos", "add", [patches, position], TOKENS, dim, 16)
+    for block in range(BLOCKS):
+        stream = _block(b, f"blocks.{block}", stream, dim, heads, a)
+    last = b.vector("norm", "layernorm", [stream], TOKENS, dim, a)
+    b.linear("head", last.tensor, 1, CLASSES, dim, out_bits=16)
+    return Program(model, tuple(b.layers))
+
+
+def _block(b, name, stream, dim, heads, a):
+    norm = b.vector(f"{name}.norm1", "layernorm", [stream], TOKENS, dim, a)
+    qkv = b.linear(f"{name}.attn.qkv", norm.tensor, TOKENS, 3 * dim, dim)
+    d = dim // heads
+    scores = b.heads(
+        f"{name}.attn.qk", qkv.tensor, qkv.tensor, TOKENS, TOKENS, d, heads, out_bits=16
+    )
+    probs = b.vector(f"{name}.attn.softmax", "softmax", [scores], heads * TOKENS, TOKENS, 16)
+    codes = b.vector(f"{name}.attn.encode", "encode", [probs], heads * TOKENS, TOKENS, 4)
+    values = b.heads(
+        f"{name}.attn.av",
+        codes.tensor,
+        qkv.tensor,
+        TOKENS,
+        d,
+        TOKENS,
+        heads,
+        pe="shift",
+        a_bits=4,
+    )
+    proj = b.linear(f"{name}.attn.proj", values.tensor, TOKENS, dim, dim, out_bits=16)
+    stream = b.fused(f"{name}.add1", "add", proj, TOKENS, dim, 16, stream)
+    norm = b.vector(f"{name}.norm2", "layernorm", [stream], TOKENS, dim, a)
+    hidden = b.linear(f"{name}.mlp.fc1", norm.tensor, TOKENS, 4 * dim, dim, out_bits=16)
+    act = b.fused(f"{name}.mlp.act", "gelu", hidden, TOKENS, 4 * dim, a)
+    out = b.linear(f"{name}.mlp.fc2", act.tensor, TOKENS, dim, 4 * dim, out_bits=16)
+    return b.fused(f"{name}.add2", "add", out, TOKENS, dim, 16, stream)
