@@ -5,7 +5,9 @@ from hwq.compiler.passes.base_two_softmax import BaseTwoSoftmax
 from hwq.compiler.passes.fold_constants import FoldConstants
 from hwq.compiler.passes.fold_mul import FoldMul
 from hwq.compiler.passes.fold_preprocessing import FoldPreprocessing
+from hwq.compiler.passes.hoist_quantize import HoistQuantize
 from hwq.compiler.passes.legalize_conv2d import LegalizeConv2d
+from hwq.compiler.passes.lower_to_integer import LowerToInteger
 
 
 def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]:
@@ -17,3 +19,10 @@ def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]
         BaseTwoSoftmax(),
         FoldPreprocessing(mean, std),
     )
+
+
+HOIST: tuple[Pass, ...] = (HoistQuantize(),)
+"""Quantised graph as a method returns it -> quantization right behind the matrix products."""
+
+LOWER: tuple[Pass, ...] = (LowerToInteger(),)
+"""Hoisted quantised graph -> integer graph."""

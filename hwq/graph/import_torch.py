@@ -85,7 +85,7 @@ class _Importer:
             signature.inputs_to_lifted_tensor_constants,
         ):
             if node.name in table:
-                name = table[node.name]
+                name: str = table[node.name]
                 source = self.program.state_dict.get(name, self.program.constants.get(name))
                 self.constants[name] = constant_like(source.detach().cpu().numpy())
                 return name
@@ -108,7 +108,8 @@ class _Importer:
                 f"operation {node.target} in module {_path(node) or '(root)'!r} of model "
                 f"{self.name!r} has no counterpart in the graph"
             )
-        return handler(self, node)
+        result: Any = handler(self, node)
+        return result
 
     def argument(self, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
         """Value of an argument given by position or by name."""

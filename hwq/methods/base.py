@@ -69,9 +69,18 @@ class Quantized:
 
 
 class Method(ABC):
-    """One post-training quantization algorithm; its options are dataclass fields."""
+    """One post-training quantization algorithm; its options are dataclass fields.
+
+    Attributes
+    ----------
+    name : str
+        Key in `METHODS`.
+    images : int
+        How many calibration images it looks at.
+    """
 
     name: ClassVar[str]
+    images: ClassVar[int] = 32
 
     @abstractmethod
     def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:

@@ -1,6 +1,6 @@
 """Images that a method may look at, and what it sees in them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,11 @@ class Calibration:
     pixels: NDArray[np.uint8]
     synthetic: bool = False
     device: str = "cpu"
+
+    @classmethod
+    def of(cls, images: Iterable[NDArray[np.uint8]]) -> "Calibration":
+        """Return the set of the given images, each uint8[C, H, W]."""
+        return cls(np.stack(list(images)))
 
     @classmethod
     def noise(cls, shape: Sequence[int], count: int, seed: int) -> "Calibration":

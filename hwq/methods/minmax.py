@@ -14,8 +14,6 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log2 import Log2
 from hwq.quantizers.uniform import Uniform
 
-IMAGES = 32
-
 
 def pixel_quantizer() -> Uniform:
     """Quantizer of the image: its 8-bit pixels are codes already."""
@@ -44,7 +42,7 @@ class MinMax(Method):
 
     def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
-        calibration = calibration.head(IMAGES)
+        calibration = calibration.head(self.images)
         sites = find_sites(graph)
         sources = tuple(
             {site.source: None for site in sites if site.producer not in ("constant", "input")}

@@ -9,7 +9,7 @@ from torch import Tensor
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
-from hwq.methods.minmax import IMAGES, pixel_quantizer
+from hwq.methods.minmax import pixel_quantizer
 from hwq.methods.reparameterize import fold_scales, foldable_layer_norms
 from hwq.methods.search import asymmetric, symmetric, symmetric_per_row
 from hwq.methods.sites import Site, find_sites, insert_quantizers
@@ -32,7 +32,7 @@ class RepqViT(Method):
 
     def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
-        calibration = calibration.head(IMAGES)
+        calibration = calibration.head(self.images)
         norms = tuple(node.name for node in foldable_layer_norms(graph))
         values = calibration.collect(graph, norms)
         per_channel = {name: _per_channel(values[name], bits.activation) for name in norms}

@@ -21,7 +21,6 @@ from hwq.quantizers.uniform import Uniform
 # log2 corrections at which the error of every image is tabulated
 OFFSETS = torch.linspace(-0.75, 0.75, 25)
 _STRIDE = 4
-_FORMAT_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ class ScalePredictor(Method):
     """
 
     name: ClassVar[str] = "scalepredictor"
+    images: ClassVar[int] = 512
     base: str = "repq_vit"
     taps: int = 2
     features: int = 8
@@ -132,7 +132,7 @@ class ScalePredictor(Method):
                 )
             nodes.append(node)
         dynamic = graph.rebuild(nodes, outputs=graph.outputs[:-1])
-        formatted = with_formats(dynamic, calibration.head(_FORMAT_IMAGES))
+        formatted = with_formats(dynamic, calibration.head(Method.images))
         return Quantized(formatted, tuple(notes), findings)
 
 

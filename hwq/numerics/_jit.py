@@ -14,5 +14,5 @@ def kernel(function: F) -> F:
     `error_model="numpy"` removes the division-by-zero check that keeps loops from being
     vectorised; a kernel must therefore not divide by zero.
     """
-    options = {"cache": True, "nogil": True, "fastmath": False, "error_model": "numpy"}
-    return cast(F, numba.njit(**options)(function))
+    compiled = numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)
+    return cast(F, compiled)

@@ -105,9 +105,8 @@ class Epilogue:
         wide: NDArray[np.integer] = acc if acc.dtype.itemsize > 2 else acc.astype(np.int32)
         if addend.any():
             wide = np.add(acc, addend, dtype=np.int64)
-        mult, shift = self._multiplier(scales)
-        operands = (_rows(a, acc.shape) for a in (mult, shift, self.zero_point))
-        codes, saturated = requantize(wide.reshape(-1, acc.shape[-1]), *operands, self.lo, self.hi)
+        rows = wide.reshape(-1, acc.shape[-1])
+        codes, saturated = requantize(rows, *self._operands(acc.shape, scales), self.lo, self.hi)
         return codes.reshape(acc.shape), saturated
 
     def reference(
@@ -115,10 +114,9 @@ class Epilogue:
     ) -> tuple[NDArray[np.integer], int]:
         """Same as `compute`, by the reference of requantize."""
         wide = acc.astype(np.int64) + self._addend(scales)
-        mult, shift = self._multiplier(scales)
-        operands = (_rows(a, acc.shape) for a in (mult, shift, self.zero_point))
+        rows = wide.reshape(-1, acc.shape[-1])
         codes, saturated = requantize_reference(
-            wide.reshape(-1, acc.shape[-1]), *operands, self.lo, self.hi
+            rows, *self._operands(acc.shape, scales), self.lo, self.hi
         )
         return codes.reshape(acc.shape), saturated
 
@@ -127,6 +125,10 @@ class Epilogue:
             return self.bias + self.correction
         assert scales is not None
         return rescale_bias(self.bias, *self.factor.pick_inverse(scales)) + self.correction
+
+    def _operands(self, shape: tuple[int, ...], scales: Int | None) -> tuple[Int, Int, Int]:
+        mult, shift = self._multiplier(scales)
+        return _rows(mult, shape), _rows(shift, shape), _rows(self.zero_point, shape)
 
     def _multiplier(self, scales: Int | None) -> tuple[Int, Int]:
         if self.factor is None:

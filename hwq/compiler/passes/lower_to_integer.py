@@ -226,9 +226,8 @@ def _epilogue(
 def _product(lowering: _Lowering, node: Node) -> None:
     a, b = (lowering.quants[name] for name in node.inputs[:2])
     form = a.mac_form()
-    right = _base(b)
-    plain = isinstance(right, Uniform) and not _array(right.zero_point).any()
-    if not plain or isinstance(b, Dynamic):
+    right = b
+    if not isinstance(right, Uniform) or _array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
@@ -343,11 +342,11 @@ def _moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
         return replace(quant, base=_moved(quant.base, node, shape))
     if not isinstance(quant, Uniform) or quant.scale.numel() == 1:
         return quant
-    moved = {}
-    for key in ("scale", "zero_point"):
-        values = np.broadcast_to(getattr(quant, key).numpy(), shape)
-        moved[key] = torch.from_numpy(compress(move(node, [values])))
-    return replace(quant, **moved)
+    scale, zero_point = (
+        torch.from_numpy(compress(move(node, [np.broadcast_to(values.numpy(), shape)])))
+        for values in (quant.scale, quant.zero_point)
+    )
+    return replace(quant, scale=scale, zero_point=zero_point)
 
 
 def _range_extract(lowering: _Lowering, node: Node) -> None:

@@ -1,0 +1,51 @@
+"""The `hwq` command: parses, calls one verb, turns errors into one line and an exit code."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hwq import __version__
+from hwq.cli import list as list_verb
+from hwq.cli import simulate as simulate_verb
+from hwq.errors import HwqError, SpecError, UsageError
+
+OK, FAILED, USAGE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; default: the process's own.
+
+    Returns
+    -------
+    int
+        0, 1 when the job failed, 2 when what was asked for makes no sense.
+    """
+    parser = argparse.ArgumentParser(
+        prog="hwq", description="Quantized Vision Transformers in integers, on a systolic array."
+    )
+    parser.add_argument("--version", action="version", version=f"hwq {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in (simulate_verb, list_verb):
+        verb.add_parser(verbs)
+    arguments = parser.parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except (UsageError, SpecError) as error:
+        return _fail(error, USAGE)
+    except HwqError as error:
+        return _fail(error, FAILED)
+    except KeyboardInterrupt:
+        print("hwq: interrupted", file=sys.stderr)
+        return FAILED
+    return OK
+
+
+def _fail(error: HwqError, code: int) -> int:
+    line = " ".join(str(error).split())
+    print(f"hwq: error: {line}", file=sys.stderr)
+    return code
