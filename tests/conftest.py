@@ -1,0 +1,182 @@
+"""Fixtures that most tests share: a tiny Vision Transformer, small graphs, golden text, data."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwq.graph.ir import Graph, Node, Tensor, constant_like
+from hwq.graph.ops import OPS
+from hwq.graph.text import to_text
+from hwq.graph.verify import verify
+
+# torch and timm take seconds to import; the fixtures that need them do so themselves
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+TINY_SHAPE = (3, 32, 32)
+# mean / std = 1, so that folding the normalisation is exact and golden text does not depend on
+# the order in which a BLAS adds
+TINY_MEAN = TINY_STD = (0.5, 0.5, 0.5)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --update-golden."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write the files in tests/golden anew"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare text with a file below tests/golden, or write it with --update-golden."""
+
+    def check(name: str, text: str) -> None:
+        path = TESTS / "golden" / name
+        if request.config.getoption("--update-golden"):
+            source = request.path.relative_to(ROOT)
+            header = f"# written by {source}, {request.node.originalname} (pytest --update-golden)"
+            path.write_text(f"{header}\n{text}", encoding="utf-8")
+        assert path.is_file(), f"{path} is missing; pytest --update-golden writes it"
+        kept = path.read_text(encoding="utf-8").splitlines()[1:]
+        assert text.splitlines() == kept
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def build_graph() -> Callable[..., Graph]:
+    """Return a function that builds a verified graph from short descriptions.
+
+    build_graph(input shape, {constant: array}, (name, op, inputs[, attrs]), ...): shapes are
+    inferred, the last node is the output, arrays become float32.
+    """
+
+    def build(shape, constants, *nodes, outputs=None):
+        shapes = {"image": shape, **{name: np.shape(value) for name, value in constants.items()}}
+        made = []
+        for name, op, inputs, *rest in nodes:
+            attrs = rest[0] if rest else {}
+            sizes = [shapes[source] for source in inputs]
+            shapes[name] = OPS[op].infer(sizes, attrs)
+            made.append(Node(op, tuple(inputs), Tensor(name, shapes[name]), attrs))
+        arrays = {name: constant_like(value) for name, value in constants.items()}
+        inputs = (Tensor("image", tuple(shape)),)
+        results = tuple(outputs or (nodes[-1][0],))
+        return verify(Graph("small", inputs, arrays, tuple(made), results))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def grid() -> Callable[..., np.ndarray]:
+    """Return a function that draws multiples of 1/256 in -reach..reach: exact everywhere."""
+
+    def draw(*shape, seed=0, reach=0.3):
+        limit = int(reach * 256)
+        return np.random.default_rng(seed).integers(-limit, limit + 1, shape) / np.float32(256)
+
+    return draw
+
+
+@pytest.fixture
+def check_pass(golden) -> Callable[..., Graph]:
+    """Return a function that applies a pass and checks what every pass owes.
+
+    The text before and after is golden; the graph is verified; the result on random images is
+    unchanged within `atol`; a second application changes nothing.
+    """
+
+    import torch
+
+    from hwq.compiler.passes.base import run_passes
+    from hwq.runtime.fake_quant_executor import FakeQuantExecutor
+
+    def check(one, graph, *, name=None, atol=1e-5, convert=lambda x: x, again=True):
+        after = run_passes(graph, [one])
+        text = f"before\n{to_text(graph)}\nafter {one.name}\n{to_text(after)}"
+        golden(f"passes/{name or one.name}.txt", text)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand((4, *graph.inputs[0].shape[1:]), generator=generator)
+        before = FakeQuantExecutor(graph)(convert(images))
+        result = FakeQuantExecutor(after)(images)
+        for old, new in zip(graph.outputs, after.outputs, strict=True):
+            torch.testing.assert_close(result[new], before[old], rtol=0, atol=atol)
+        if again:
+            assert to_text(run_passes(after, [one])) == to_text(after)
+        return after
+
+    return check
+
+
+def tiny_vit(**changes):
+    """Return a Vision Transformer of two blocks whose weights are seeded multiples of 1/256."""
+    import torch
+    from timm.models.vision_transformer import VisionTransformer
+
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
+    module = VisionTransformer(**{**options, "num_classes": 10, "mlp_ratio": 2.0, **changes})
+    generator = np.random.default_rng(0)
+    with torch.no_grad():
+        for name, value in module.named_parameters():
+            draw = generator.integers(-76, 77, tuple(value.shape)) / np.float32(256)
+            centre = 1.0 if name.endswith(("norm1.weight", "norm2.weight", "norm.weight")) else 0.0
+            value.copy_(torch.tensor(draw + np.float32(centre)))
+    return module.eval()
+
+
+@pytest.fixture(scope="session")
+def make_tiny_vit():
+    """Return `tiny_vit`, which takes any option of timm's VisionTransformer."""
+    return tiny_vit
+
+
+@pytest.fixture(scope="session")
+def tiny_module():
+    return tiny_vit()
+
+
+@pytest.fixture(scope="session")
+def tiny_graph(tiny_module) -> Graph:
+    """Return the tiny network as imported."""
+    from hwq.graph.import_torch import import_torch
+
+    return import_torch(tiny_module, (1, *TINY_SHAPE), "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_prepared(tiny_graph) -> Graph:
+    """Return the tiny network that reads pixels, ready for a method."""
+    from hwq.compiler.passes.base import run_passes
+    from hwq.compiler.pipelines import prepare
+
+    return run_passes(tiny_graph, prepare(TINY_MEAN, TINY_STD))
+
+
+@pytest.fixture(scope="session")
+def tiny_calibration():
+    """Return eight images of noise that pass for real ones."""
+    from hwq.methods.calibration import Calibration
+
+    return Calibration(Calibration.noise(TINY_SHAPE, 8, seed=1).pixels)
+
+
+@pytest.fixture(scope="session")
+def lower() -> Callable[[Graph], Graph]:
+    """Return the function from a quantised graph to the integer graph."""
+    from hwq.compiler.passes.base import run_passes
+    from hwq.compiler.passes.hoist_quantize import HoistQuantize
+    from hwq.compiler.passes.lower_to_integer import LowerToInteger
+
+    return lambda graph: run_passes(graph, [HoistQuantize(), LowerToInteger()])
+
+
+@pytest.fixture(scope="session")
+def hwq_data() -> Path:
+    """Return the folder with weights and images, or skip."""
+    given = os.environ.get("HWQ_DATA")
+    path = Path(given) if given else ROOT.parent / "shared"
+    if not (path / "weights").is_dir() or not (path / "data").is_dir():
+        pytest.skip(f"no weights and images: set HWQ_DATA to their folder ({path} has none)")
+    return path

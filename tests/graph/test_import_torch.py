@@ -1,0 +1,192 @@
+import pytest
+import torch
+from torch import nn
+
+from hwq.errors import ImportGraphError
+from hwq.graph.import_torch import import_torch
+from hwq.graph.text import to_text
+from hwq.models.catalog import create_network
+from hwq.runtime.float_executor import TorchExecutor
+
+TOLERANCE = 1e-4  # of logits, float32
+
+VARIANTS = {
+    "plain": {},
+    "no class token, average pool": {"class_token": False, "global_pool": "avg"},
+    "layer scale": {"init_values": 0.1},
+    "qk norm": {"qk_norm": True},
+    "register tokens": {"reg_tokens": 3},
+    "no embed class": {"reg_tokens": 2, "no_embed_class": True},
+    "pre norm": {"pre_norm": True},
+    "no qkv bias": {"qkv_bias": False},
+    "average pool and fc norm": {"global_pool": "avg", "fc_norm": True},
+    "no head": {"num_classes": 0},
+}
+
+
+def difference(module, shape, seed=0, batch=2):
+    """Largest absolute difference between module and graph on random images."""
+    images = torch.randn((batch, *shape), generator=torch.Generator().manual_seed(seed))
+    graph = import_torch(module, (1, *shape), "network")
+    with torch.no_grad():
+        wanted = module(images)
+        return (TorchExecutor(graph)(images)[graph.outputs[0]] - wanted).abs().max().item()
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_graph_equals_module(make_tiny_vit, options):
+    assert difference(make_tiny_vit(depth=1, **options), (3, 32, 32)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True}], ids=["plain", "qk norm"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_fused_attention_equals_the_written_out_one(make_tiny_vit, options, fused):
+    module = make_tiny_vit(depth=1, **options)
+    for block in module.blocks:
+        block.attn.fused_attn = fused
+    assert difference(module, (3, 32, 32)) <= TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "deit_t",
+        "deit_tiny_distilled_patch16_224",
+        "vit_small_patch16_36x1_224",
+        "vit_tiny_patch16_224",
+        "vit_base_patch32_clip_224",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_medium_patch16_gap_240",
+    ],
+)
+def test_timm_networks(name):
+    network = create_network(name)
+    assert difference(network.module, network.preprocessing.input_size, batch=1) <= TOLERANCE
+
+
+def test_names_come_from_module_paths(tiny_graph):
+    linear = [node.name for node in tiny_graph.nodes if node.op == "linear"]
+    assert linear == [
+        *(
+            f"blocks.{block}.{layer}"
+            for block in (0, 1)
+            for layer in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+        ),
+        "head",
+    ]
+    assert tiny_graph.by_name["patch_embed.proj"].op == "conv2d"
+    assert tiny_graph.by_name["blocks.1.norm2"].op == "layer_norm"
+    assert tiny_graph.by_name["blocks.1.mlp.act"].op == "gelu"
+    assert tiny_graph.by_name["blocks.0.attn.matmul_1"].op == "matmul"
+
+
+def test_constants_are_named_as_in_the_state_dict(tiny_graph, tiny_module):
+    state = tiny_module.state_dict()
+    assert set(tiny_graph.constants) == set(state)
+    for name, value in tiny_graph.constants.items():
+        assert torch.equal(torch.tensor(value), state[name])
+
+
+def test_the_same_module_gives_the_same_text(tiny_module, tiny_graph):
+    assert to_text(import_torch(tiny_module, (1, 3, 32, 32), "tiny")) == to_text(tiny_graph)
+
+
+def wrap(function):
+    """Return a module whose child `inner.act` does `function`."""
+
+    class Act(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = Act()
+
+        def forward(self, x):
+            return self.act(x)
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    return Outer()
+
+
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        (torch.erf, r"^operation aten\.erf\.default in module 'inner\.act' of model 'bad' has no"),
+        (lambda x: x / x, r"^division by a tensor in module 'inner\.act'$"),
+        (lambda x: x.softmax(1), r"^softmax in module 'inner\.act' is over axis 1, not the last$"),
+        (lambda x: x.mean((1, 2)), r"^mean over axes \[1, 2\] in module 'inner\.act'; only one"),
+        (lambda x: x[:, ::2], r"^slice with a step in module 'inner\.act'$"),
+        (
+            lambda x: nn.functional.scaled_dot_product_attention(x, x, x, is_causal=True),
+            r"^causal attention in module 'inner\.act'$",
+        ),
+    ],
+    ids=["erf", "div", "softmax", "mean", "slice", "causal"],
+)
+def test_what_cannot_be_imported_is_named_with_its_module(function, wanted):
+    with pytest.raises(ImportGraphError, match=wanted):
+        import_torch(wrap(function), (1, 4, 4), "bad")
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "wanted"),
+    [
+        (nn.GELU("tanh"), (1, 4), "gelu '0' is approximate='tanh', not exact"),
+        (nn.LayerNorm((3, 4)), (1, 3, 4), "layer_norm '0' over more than the last axis"),
+        (
+            nn.Conv2d(4, 4, 2, groups=2),
+            (1, 4, 4, 4),
+            r"convolution '0' has groups=2, dilation=\[1, 1\]; only 1 is known",
+        ),
+        (
+            nn.Conv2d(4, 4, 3, padding="same"),
+            (1, 4, 4, 4),
+            "convolution '0' has padding 'same'",
+        ),
+    ],
+    ids=["gelu", "layer_norm", "groups", "padding"],
+)
+def test_layers_with_unknown_options(layer, shape, wanted):
+    with pytest.raises(ImportGraphError, match=f"^{wanted}$"):
+        import_torch(nn.Sequential(layer), shape, "bad")
+
+
+def test_a_module_that_torch_cannot_export():
+    with pytest.raises(ImportGraphError, match=r"^torch\.export cannot export model 'bad': \S"):
+        import_torch(wrap(lambda x: x * 2 if x.sum() > 0 else x), (1, 4), "bad")
+
+
+def test_number_as_operand_becomes_a_constant():
+    graph = import_torch(wrap(lambda x: (x + 1.5) * 2.0), (1, 4), "small")
+    assert sorted(value.item() for value in graph.constants.values()) == [1.5, 2.0]
+    assert all(name.startswith("inner.act.") for name in graph.constants)
+    out = TorchExecutor(graph)(torch.ones(3, 4))[graph.outputs[0]]
+    torch.testing.assert_close(out, torch.full((3, 4), 5.0))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: torch.cat([part for part in x.split(2, dim=1)], 1),
+        lambda x: torch.cat(list(x.chunk(2, dim=-1)), -1),
+        lambda x: x.flatten(1).unflatten(1, (6, 4)).unsqueeze(1).squeeze(1),
+        lambda x: x[:, 1:3] + x[:, -1:].expand(-1, 2, -1),
+        lambda x: x.transpose(1, 2).contiguous() / 4,
+        lambda x: x.mean(1, keepdim=True) + x.select(1, -1)[:, None],
+        lambda x: nn.functional.scaled_dot_product_attention(
+            x, x, x, attn_mask=x @ x.transpose(1, 2), scale=2
+        ),
+    ],
+)
+def test_operations_written_in_a_forward(function):
+    assert difference(wrap(function), (6, 4)) <= 1e-5
