@@ -10,9 +10,10 @@ algorithms in `hwq.numerics`, and are to be replaced by measurement.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-_HORNER_STAGES = 2  # a multiply stage and a round-and-add stage per degree
+_HORNER_STAGES = 2  # a register after the multiplier and one after the adder
 _EXP2_DEGREE = 4  # hwq.numerics.exp2.COEFFICIENTS
-_ISQRT_ITERATIONS = 16  # one result bit per cycle of a 32-bit radicand
+_ROOT_STEPS = 18  # hwq.numerics.layernorm.ROOT_BITS, one bit per cycle
+_DIVISION_STEPS = 18  # quotients of 17 and 18 bits, one bit per cycle
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class UnitTiming:
     Parameters
     ----------
     latency_cycles : int
-        From the cycle that takes an item to the cycle that offers its result.
+        From the transfer of an item's last input to its last result, without stalls.
     interval_cycles : int
-        Between two successive items; 1 means fully pipelined.
+        Between two successive items in the steady state; 1 means fully pipelined.
     """
 
     latency_cycles: int
@@ -50,45 +51,51 @@ def exp2() -> UnitTiming:
     return UnitTiming(latency_cycles=_HORNER_STAGES * _EXP2_DEGREE + 1, interval_cycles=1)
 
 
-def range_extract(values: int, lanes: int) -> UnitTiming:
-    """Item: one chunk of `values`, compared `lanes` at a time as they are written back."""
-    return UnitTiming(latency_cycles=2, interval_cycles=ceil_div(values, lanes))
+def range_extract(values: int) -> UnitTiming:
+    """Item: a stream of `values`, one per cycle. Three registers."""
+    return UnitTiming(latency_cycles=3, interval_cycles=values)
 
 
-def scale_predictor(columns: int, scales: int, coefficients: int) -> UnitTiming:
-    """Item: one image. `columns` ranges are projected, one per cycle into all features at once.
+def scale_predictor(values: int, features: int, scales: int, degree: int) -> UnitTiming:
+    """Item: a stream of `values`, whose ranges give `scales` scales and their reciprocals.
 
-    Then each of `scales` polynomials takes its `coefficients` one per cycle, and two `exp2` give
-    the scale and its reciprocal.
+    A scale takes one cycle per feature, and at least the two that `exp2` needs for the pair. The
+    scales of one stream are computed while the next stream is read.
     """
+    per_scale = max(features, 2)
+    projection, sums, pair = 4, 4, 1  # registers of the projection, of the sum, and the second exp2
+    stages = projection + sums + horner(degree).latency_cycles + exp2().latency_cycles + pair
+    terms = features - 1 + (scales - 1) * per_scale
     return UnitTiming(
-        latency_cycles=exp2().latency_cycles + _HORNER_STAGES,
-        interval_cycles=columns + scales * coefficients,
+        latency_cycles=range_extract(values).latency_cycles + stages + terms,
+        interval_cycles=max(values, scales * per_scale),
     )
 
 
 def softmax(length: int, lanes: int) -> UnitTiming:
-    """Item: one row. Three passes: maximum; exponential and sum; scale by the sum's reciprocal."""
+    """Item: one row. Three passes: maximum; exponential and sum; scale by the sum's reciprocal.
+
+    The division of a row overlaps the passes over the next one, unless rows are shorter than it.
+    """
     return UnitTiming(
-        latency_cycles=exp2().latency_cycles + _tree_stages(lanes) + _ISQRT_ITERATIONS,
-        interval_cycles=3 * ceil_div(length, lanes),
+        latency_cycles=exp2().latency_cycles + _tree_stages(lanes) + _DIVISION_STEPS,
+        interval_cycles=max(3 * ceil_div(length, lanes), _DIVISION_STEPS),
     )
 
 
 def layernorm(length: int, lanes: int) -> UnitTiming:
-    """Item: one row. Two passes, sums then normalise, around an inverse square root.
+    """Item: one row. Two passes, sums then normalise, around a root and a division.
 
-    The square root of a row overlaps the sums of the next one, unless rows are shorter than it.
+    Both overlap the passes over the next row, unless rows are shorter than they are.
     """
-    passes = 2 * ceil_div(length, lanes)
     return UnitTiming(
-        latency_cycles=_ISQRT_ITERATIONS + _tree_stages(lanes) + 3,
-        interval_cycles=max(passes, _ISQRT_ITERATIONS),
+        latency_cycles=_ROOT_STEPS + _DIVISION_STEPS + _tree_stages(lanes) + 3,
+        interval_cycles=max(2 * ceil_div(length, lanes), _ROOT_STEPS),
     )
 
 
 def gelu() -> UnitTiming:
-    """Item: `lanes` values. One pass: a degree-2 polynomial, a product, a shift."""
+    """Item: `lanes` values. One pass: table look-up, a degree-2 polynomial, a final add."""
     return UnitTiming(latency_cycles=horner(2).latency_cycles + 2, interval_cycles=1)
 
 

@@ -128,8 +128,8 @@ class VectorLayer:
     name : str
         Module path of the layer.
     op : str
-        One of `hwq.arch.kinds.VECTOR_OPS`. For `range_extract` a row is one chunk of values; for
-        `scale_predictor` a row is one predicted scale and `length` its polynomial coefficients.
+        One of `hwq.arch.kinds.VECTOR_OPS`. For `range_extract` rows x length is the token stream;
+        for `scale_predictor` a row is one scale and `length` is features x degree.
     rows, length : int
         Row-wise units (softmax, layernorm) work along `length`.
     inputs : tuple of Operand
@@ -139,6 +139,8 @@ class VectorLayer:
     fused : bool
         It streams behind the epilogue of the matmul before it: what it reads from that chain is
         never stored, and only the time by which it outlasts the array is exposed.
+    degree : int
+        Of the polynomials of `scale_predictor`; a divisor of `length`.
     """
 
     name: str
@@ -148,6 +150,7 @@ class VectorLayer:
     inputs: tuple[Operand, ...]
     out: Operand
     fused: bool = False
+    degree: int = 1
 
     def __post_init__(self) -> None:
         require(
@@ -158,6 +161,10 @@ class VectorLayer:
             value = getattr(self, field)
             require(value > 0, f"{self.name}: {field} must be positive, not {value}")
         require(bool(self.inputs), f"{self.name}: a vector layer must have an input")
+        require(
+            self.degree > 0 and self.length % self.degree == 0,
+            f"{self.name}: degree must divide length = {self.length}, not {self.degree}",
+        )
 
     @property
     def elements(self) -> int:

@@ -20,21 +20,24 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
     "softmax": (
         ("compare", 16, 16, 1),  # maximum
         ("int_add", 16, 16, 1),  # distance from it
-        ("int_multiply", 18, 12, 4),  # exp2, degree 4
+        ("int_multiply", 18, 14, 4),  # exp2, degree 4
         ("int_add", 18, 18, 4),
         ("shift", 32, 32, 2),
-        ("int_add", 32, 32, 1),  # sum
-        ("int_multiply", 16, 16, 1),  # times the reciprocal of the sum
+        ("int_add", 42, 42, 1),  # sum
+        ("int_multiply", 18, 18, 1),  # times the reciprocal of the sum
     ),
     "layernorm": (
         ("int_add", 32, 32, 2),  # sum and sum of squares
-        ("int_multiply", 16, 16, 3),  # square, times 1/std, times gamma
-        ("int_add", 16, 16, 2),  # minus mean, plus beta
-        ("shift", 32, 32, 1),
+        ("int_multiply", 16, 16, 1),  # square
+        ("int_add", 28, 28, 1),  # minus mean
+        ("int_multiply", 28, 18, 1),  # times the reciprocal of the deviation
+        ("int_multiply", 23, 16, 1),  # times gamma
+        ("int_add", 40, 40, 1),  # plus beta
+        ("shift", 40, 40, 2),
     ),
     "gelu": (
-        ("int_multiply", 16, 16, 3),  # degree 2 and the product with x
-        ("int_add", 16, 16, 2),
+        ("int_multiply", 16, 9, 2),  # degree 2 on a segment
+        ("int_add", 24, 24, 3),
         ("shift", 32, 32, 1),
     ),
     "requantize": (

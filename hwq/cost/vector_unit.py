@@ -9,16 +9,18 @@ _BY_ROW = ("softmax", "layernorm")
 def busy_cycles(layer: VectorLayer, lanes: int) -> int:
     """Cycles from the first element in to the last result out.
 
-    Row units take whole rows; `range_extract` takes one chunk per row; `scale_predictor` takes the
-    ranges of its first input and then `rows` polynomials of `length` coefficients; all others take
-    `lanes` elements at a time, regardless of rows.
+    Row units take whole rows, and all but the two below take `lanes` elements at a time, regardless
+    of rows. `range_extract` takes one value per cycle whatever the lanes. `scale_predictor` starts
+    when the ranges are there, so of its gateware's latency the part of `range_extract` is not
+    counted again.
     """
     unit = UNIT_TIMING[layer.op]
     if layer.op in _BY_ROW:
         return unit(length=layer.length, lanes=lanes).busy_cycles(layer.rows)
     if layer.op == "range_extract":
-        return unit(values=layer.length, lanes=lanes).busy_cycles(layer.rows)
+        return unit(values=layer.elements).busy_cycles(1)
     if layer.op == "scale_predictor":
-        columns = layer.inputs[0].elements
-        return unit(columns=columns, scales=layer.rows, coefficients=layer.length).busy_cycles(1)
+        features = layer.length // layer.degree
+        timing = unit(values=1, features=features, scales=layer.rows, degree=layer.degree)
+        return timing.latency_cycles - UNIT_TIMING["range_extract"](values=1).latency_cycles
     return unit().busy_cycles(ceil_div(layer.elements, lanes))

@@ -24,12 +24,16 @@ def test_log2_is_a_three_stage_pipeline():
 def test_row_units_pass_over_the_row():
     assert UNIT_TIMING["softmax"](length=197, lanes=32).interval_cycles == 3 * 7
     assert UNIT_TIMING["layernorm"](length=384, lanes=16).interval_cycles == 2 * 24
-    assert UNIT_TIMING["layernorm"](length=16, lanes=16).interval_cycles == 16
+    assert UNIT_TIMING["layernorm"](length=16, lanes=16).interval_cycles == 18
 
 
-def test_the_scale_predictor_takes_ranges_then_coefficients():
-    timing = UNIT_TIMING["scale_predictor"](columns=384, scales=98, coefficients=5)
-    assert timing.interval_cycles == 384 + 98 * 5
+@pytest.mark.parametrize(("features", "degree"), [(1, 1), (2, 3), (8, 2)])
+def test_the_scale_predictor_overlaps_reading_and_computing(features, degree):
+    timing = UNIT_TIMING["scale_predictor"](75264, features, scales=98, degree=degree)
+    per_scale = max(features, 2)
+    assert timing.latency_cycles == 20 + 2 * degree + features + 97 * per_scale
+    assert timing.interval_cycles == 75264
+    assert UNIT_TIMING["scale_predictor"](1, features, 98, degree).interval_cycles == 98 * per_scale
 
 
 def test_more_lanes_are_never_slower():

@@ -1,7 +1,3 @@
-import csv
-import os
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +5,6 @@ from hypothesis import strategies as st
 from hwq.arch.kinds import DATAFLOWS
 from hwq.cost.systolic import map_matmul, matmul_cycles, utilization
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "scalesim"
-DATAFLOW = {name[0] + "s": name for name in DATAFLOWS}
 DEIT_S_32X32 = {
     "output_stationary": 5_996_726,
     "weight_stationary": 6_740_638,
@@ -18,62 +12,36 @@ DEIT_S_32X32 = {
 }
 
 
-def read(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def gemm_rows():
-    rows = read(os.environ.get("HWQ_SCALESIM_GOLDEN", GOLDEN / "gemm_table.csv"))
-    assert rows
-    return rows
-
-
-def shape(row):
-    return tuple(int(row[column]) for column in ("M", "N", "K"))
-
-
-def test_cycles_of_every_gemm_equal_scalesim():
-    for row in gemm_rows():
-        array = int(row["rows"]), int(row["cols"])
-        cycles = matmul_cycles(*shape(row), *array, DATAFLOW[row["dataflow"]], "scalesim")
-        assert cycles == int(row["cycles"]), row
-
-
-def test_utilization_and_mapping_efficiency_of_every_gemm_equal_scalesim():
-    for row in gemm_rows():
-        m, n, k = shape(row)
-        array = int(row["rows"]), int(row["cols"])
-        percent = 100 * utilization(m * n * k, int(row["cycles"]), *array)
-        assert percent == pytest.approx(float(row["util"]), rel=1e-12)
-        mapping = map_matmul(m, n, k, *array, DATAFLOW[row["dataflow"]])
-        assert 100 * mapping.efficiency == pytest.approx(float(row["mapping_eff"]), rel=1e-12)
-
-
-def test_deit_s_layers_equal_scalesim():
-    rows = read(GOLDEN / "deit_s.csv")
-    assert len(rows) == 48
-    for row in rows:
-        m, n, k = shape(row)
-        array = tuple(map(int, row["array"].split("x")))
-        dataflow = DATAFLOW[row["dataflow"]]
+def check_equal(rows, utilization_column):
+    for (m, n, k), array, dataflow, row in rows:
         cycles = matmul_cycles(m, n, k, *array, dataflow, "scalesim")
         assert cycles == int(row["cycles"]), row
         percent = 100 * utilization(m * n * k, cycles, *array)
-        assert percent == pytest.approx(float(row["overall_util"]), rel=1e-12)
-        mapping = map_matmul(m, n, k, *array, dataflow)
-        assert 100 * mapping.efficiency == pytest.approx(float(row["mapping_eff"]), rel=1e-12)
+        assert percent == pytest.approx(float(row[utilization_column]), rel=1e-12), row
+        efficiency = 100 * map_matmul(m, n, k, *array, dataflow).efficiency
+        assert efficiency == pytest.approx(float(row["mapping_eff"]), rel=1e-12), row
+
+
+def test_cycles_utilization_and_mapping_of_every_gemm_equal_scalesim(gemm_rows):
+    check_equal(gemm_rows, "util")
+
+
+def test_cycles_utilization_and_mapping_of_deit_s_equal_scalesim(deit_s_rows):
+    assert len(deit_s_rows) == 48
+    check_equal(deit_s_rows, "overall_util")
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
-def test_deit_s_on_32x32(dataflow):
-    rows = [row for row in read(GOLDEN / "deit_s.csv") if row["array"] == "32x32"]
-    layers = [row for row in rows if DATAFLOW[row["dataflow"]] == dataflow]
+def test_deit_s_on_32x32(dataflow, deit_s_rows):
+    rows = [
+        (shape, int(row["count"]))
+        for shape, array, name, row in deit_s_rows
+        if array == (32, 32) and name == dataflow
+    ]
+    assert sum(count for _, count in rows) == 194
     total = sum(
-        int(row["count"]) * matmul_cycles(*shape(row), 32, 32, dataflow, "scalesim")
-        for row in layers
+        count * matmul_cycles(*shape, 32, 32, dataflow, "scalesim") for shape, count in rows
     )
-    assert sum(int(row["count"]) for row in layers) == 194
     assert total == DEIT_S_32X32[dataflow]
 
 

@@ -1,9 +1,59 @@
-"""DeiT as a program, written by hand from its published shapes; what the compiler emits is alike."""
+"""What several cost tests share: SCALE-Sim's tables, and DeiT as a program.
 
+The program is written by hand from the published shapes; what the compiler emits is alike.
+"""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from hwq.arch.kinds import DATAFLOWS
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "scalesim"
+DATAFLOW = {name[0] + "s": name for name in DATAFLOWS}
 SIZES = {"deit_t": (192, 3), "deit_s": (384, 6)}
 TOKENS, BLOCKS, CLASSES, PATCHES, PATCH = 197, 12, 1000, 196, 768
+
+
+@pytest.fixture(scope="session")
+def gemm_rows():
+    """SCALE-Sim's table of matmuls: ((m, n, k), (rows, columns), dataflow, row)."""
+    return _read(os.environ.get("HWQ_SCALESIM_GOLDEN", GOLDEN / "gemm_table.csv"))
+
+
+@pytest.fixture(scope="session")
+def deit_s_rows():
+    """SCALE-Sim's table of DeiT-S, in the same form."""
+    return _read(GOLDEN / "deit_s.csv")
+
+
+@pytest.fixture(scope="session")
+def deit_program():
+    """The builder of DeiT programs."""
+    return _deit_program
+
+
+def _read(path):
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    return [(_integers(row, "MNK"), _array(row), DATAFLOW[row["dataflow"]], row) for row in rows]
+
+
+def _array(row):
+    return _integers(row, ("rows", "cols")) if "rows" in row else _split(row["array"])
+
+
+def _split(array):
+    rows, columns = array.split("x")
+    return int(rows), int(columns)
+
+
+def _integers(row, columns):
+    return tuple(int(row[column]) for column in columns)
 
 
 class _Builder:
@@ -58,7 +108,7 @@ class _Builder:
         return out
 
 
-def deit_program(model="deit_s", weight_bits=8, activation_bits=8):
+def _deit_program(model="deit_s", weight_bits=8, activation_bits=8):
     dim, heads = SIZES[model]
     b, a = _Builder(weight_bits, activation_bits), activation_bits
     image = Operand("image", PATCHES * PATCH, 8)

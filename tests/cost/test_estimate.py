@@ -1,0 +1,296 @@
+import math
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwq.arch.kinds import DATAFLOWS, VECTOR_OPS
+from hwq.arch.load import list_accelerators, load_accelerator
+from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+from hwq.cost.energy import VECTOR_WORK, EnergyModel
+from hwq.cost.estimate import estimate
+from hwq.cost.systolic import matmul_cycles
+from hwq.cost.traffic import BufferBits, Traffic
+from hwq.errors import SpecError, UsageError
+
+EDGE = load_accelerator("edge_32x32")
+SCALESIM = {  # the 194 matmuls of DeiT-S, from golden/scalesim
+    "edge_32x32": (5_996_726, 6_740_638, 6_252_118),
+    "edge_16x16": (20_531_776, 22_324_630, 20_999_422),
+}
+ENERGIES = ("mac", "sram", "dram", "vector", "leakage")
+
+
+def changed(accelerator, **parts):
+    """A copy of an accelerator with some fields of its parts replaced."""
+    update = {
+        name: getattr(accelerator, name).model_copy(update=values)
+        if isinstance(values, dict)
+        else values
+        for name, values in parts.items()
+    }
+    return accelerator.model_copy(update=update)
+
+
+def buffer(sram, name, **values):
+    return sram.model_copy(update={name: getattr(sram, name).model_copy(update=values)})
+
+
+def single(m=50, n=70, k=90, count=1, a_bits=8, b_bits=8, pe="multiply", **more):
+    layer = MatmulLayer(
+        "fc",
+        m,
+        n,
+        k,
+        count,
+        pe,
+        Operand("x", count * m * k, a_bits),
+        Operand("w", count * k * n, b_bits, constant=True),
+        Operand("y", count * m * n, 8),
+        acc_bits=32,
+    )
+    return Program("p", (replace(layer, **more),))
+
+
+@pytest.fixture(scope="module")
+def deit_s(deit_program):
+    return deit_program("deit_s")
+
+
+@pytest.mark.parametrize("name", SCALESIM)
+def test_array_time_of_deit_s_equals_scalesim_on_the_presets(name, deit_s):
+    assert deit_s.matmuls == 194
+    assert deit_s.macs == 4_598_882_304
+    for dataflow, expected in zip(DATAFLOWS, SCALESIM[name], strict=True):
+        cost = estimate(deit_s, load_accelerator(name), dataflow, "scalesim")
+        matmuls = [layer for layer in cost.layers if layer.op == "matmul"]
+        assert sum(layer.compute_cycles for layer in matmuls) == expected
+        assert {layer.dataflow for layer in matmuls} == {dataflow}
+
+
+@pytest.mark.parametrize("name", list_accelerators())
+@pytest.mark.parametrize("dataflow", [*DATAFLOWS, "auto"])
+def test_layers_sum_to_the_totals(name, dataflow, deit_program):
+    accelerator = load_accelerator(name)
+    cost = estimate(deit_program("deit_t", 4, 4), accelerator, dataflow)
+    layers, totals = cost.layers, cost.totals
+    assert (cost.dataflow, cost.timing) == (dataflow, "stall_free")
+    assert sum(layer.cycles for layer in layers) == totals.cycles
+    assert sum(layer.macs for layer in layers) == totals.macs
+    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in layers)
+    assert moved == totals.dram_bytes
+    assert math.fsum(layer.energy_pj.total for layer in layers) / 1e6 == totals.energy_uj
+    for layer in layers:
+        parts = [getattr(layer.energy_pj, name) for name in ENERGIES]
+        assert math.fsum(parts) == layer.energy_pj.total
+        assert min(parts) >= 0
+        assert layer.stall_cycles == max(0, layer.cycles - layer.compute_cycles)
+    assert totals.latency_ms == totals.cycles / (accelerator.clock_mhz * 1000)
+    assert totals.throughput_ips == pytest.approx(1000 / totals.latency_ms)
+    sram = accelerator.sram
+    capacity = sum(part.size_bits for part in (sram.activation, sram.weight, sram.output))
+    assert 0 < totals.peak_sram_bytes <= capacity / 8
+
+
+def test_weights_come_from_dram_once_per_image(deit_s):
+    weights = sum(
+        layer.b.total_bits
+        for layer in deit_s.layers
+        if isinstance(layer, MatmulLayer) and layer.b.constant
+    )
+    cost = estimate(deit_s, EDGE)
+    position = 197 * 384 * 16
+    image, logits = 196 * 768 * 8, 1000 * 16
+    assert cost.totals.dram_bytes * 8 == weights + position + image + logits
+
+
+def test_auto_is_the_fastest_dataflow_of_every_layer(deit_s):
+    fixed = [estimate(deit_s, EDGE, dataflow) for dataflow in DATAFLOWS]
+    auto = estimate(deit_s, EDGE, "auto")
+    for layer, *others in zip(auto.layers, *(cost.layers for cost in fixed), strict=True):
+        if layer.op == "matmul":
+            assert layer.cycles == min(other.cycles for other in others)
+            assert layer.cycles == others[DATAFLOWS.index(layer.dataflow)].cycles
+
+
+def test_scalesim_counts_one_cycle_less_per_product():
+    on_chip = changed(EDGE, dram={"bandwidth_gib_s": 1e9})
+    program = single(count=3)
+    normal = estimate(program, on_chip).layers[0]
+    compatible = estimate(program, on_chip, timing="scalesim").layers[0]
+    assert normal.compute_cycles - compatible.compute_cycles == 3
+    assert estimate(program, changed(on_chip, timing="scalesim")).layers == (compatible,)
+
+
+def test_a_layer_too_long_for_one_tile_is_cut_under_either_timing():
+    long = single(m=32, n=20_000, k=64)
+    for timing in ("stall_free", "scalesim"):
+        layer = estimate(long, EDGE, "input_stationary", timing).layers[0]
+        uncut = matmul_cycles(32, 20_000, 64, 32, 32, "input_stationary", timing)
+        assert layer.compute_cycles > uncut
+
+
+def test_fused_work_is_exposed_only_beyond_the_array():
+    def program(elements):
+        (matmul,) = single().layers
+        acc = replace(matmul, out=Operand("acc", 3500, 32))
+        first = VectorLayer("r", "requantize", 50, 70, (acc.out,), Operand("y", 3500, 8), True)
+        second = VectorLayer(
+            "g", "gelu", 1, elements, (first.out,), Operand("z", elements, 8), True
+        )
+        return Program("p", (acc, first, second))
+
+    array, requantize, gelu = estimate(program(3500), EDGE).layers
+    assert (requantize.cycles, gelu.cycles) == (0, 0)
+    assert (requantize.compute_cycles, gelu.compute_cycles) == (110 + 3, 110 + 6)
+    assert requantize.sram_write_bytes == 0
+    array, requantize, gelu = estimate(program(640_000), EDGE).layers
+    assert requantize.cycles == 0
+    assert gelu.cycles == 113 + 20_006 - array.cycles
+    assert gelu.stall_cycles == 0
+
+
+def test_unfused_work_waits_for_dram():
+    layer = VectorLayer(
+        "e", "encode", 10, 3200, (Operand("image", 32_000, 16),), Operand("y", 32_000, 8)
+    )
+    cost = estimate(Program("p", (layer,)), changed(EDGE, dram={"bandwidth_gib_s": 0.1})).layers[0]
+    assert cost.compute_cycles == 1003
+    assert cost.stall_cycles == cost.cycles - 1003 > 0
+
+
+def test_a_matmul_row_says_what_it_is():
+    row = estimate(single(count=2, a_bits=4), EDGE).layers[0]
+    assert (row.name, row.op, row.m, row.n, row.k, row.count) == ("fc", "matmul", 50, 70, 90, 2)
+    assert (row.bits.a, row.bits.w, row.bits.acc, row.pe) == (4, 8, 32, "multiply")
+    assert row.utilization == row.macs / (row.cycles * 1024)
+    assert (row.saturations, row.sqnr_db) == (None, None)
+
+
+def test_half_bytes_stay_exact():
+    row = estimate(single(m=3, n=5, k=7, a_bits=4), EDGE).layers[0]
+    assert row.dram_read_bytes == 21 * 4 / 8 == 10.5  # the weights stay on chip
+
+
+def test_time_and_energy_of_deit_s_are_plausible(deit_s):
+    totals = estimate(deit_s, EDGE).totals
+    assert totals.cycles == 6_400_668
+    assert 1500 < totals.energy_uj < 6000
+    assert 0.6 < totals.utilization < 0.85
+    assert 0.5 < totals.area_mm2 < 5
+
+
+def test_fewer_bits_cost_less_on_every_preset(deit_program):
+    for name in list_accelerators():
+        accelerator = load_accelerator(name)
+        wide, narrow = (estimate(deit_program("deit_s", b, b), accelerator).totals for b in (8, 4))
+        assert narrow.dram_bytes < wide.dram_bytes
+        assert narrow.energy_uj < wide.energy_uj
+        assert narrow.cycles <= wide.cycles
+
+
+SMALL = changed(EDGE, sram=buffer(EDGE.sram, "weight", size_kib=4))
+sizes = st.integers(1, 200)
+rates = st.floats(0.1, 50)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes,
+    sizes,
+    sizes,
+    st.integers(1, 4),
+    st.floats(0.1, 50),
+    st.floats(0.1, 50),
+    st.sampled_from([*DATAFLOWS, "auto"]),
+)
+def test_more_bandwidth_is_never_slower(m, n, k, count, one, other, dataflow):
+    slow, fast = (
+        estimate(single(m, n, k, count), changed(SMALL, dram={"bandwidth_gib_s": rate}), dataflow)
+        for rate in sorted((one, other))
+    )
+    assert fast.totals.cycles <= slow.totals.cycles
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, sizes, sizes, st.integers(1, 8), st.integers(1, 8), st.sampled_from(DATAFLOWS))
+def test_fewer_bits_never_move_more_dram(m, n, k, a_bits, b_bits, dataflow):
+    wide = estimate(single(m, n, k), SMALL, dataflow).totals
+    narrow = estimate(single(m, n, k, 1, a_bits, b_bits), SMALL, dataflow).totals
+    assert narrow.dram_bytes <= wide.dram_bytes
+
+
+def test_energy_is_operations_and_accesses_times_their_prices():
+    model = EnergyModel(EDGE)
+    (layer,) = single().layers
+    moved = Traffic(weight=BufferBits(1000, 0), dram=BufferBits(300, 200))
+    energy = model.layer_energy(layer, moved, cycles=500)
+    assert energy.mac == layer.macs * model.table.pe_pj("multiply", 8, 8)
+    assert energy.dram == 500 * 8
+    assert energy.vector == 0
+    assert energy.leakage == pytest.approx(1000 * 13.43, rel=1e-3)  # ns x mW
+    assert energy.sram > 0
+
+
+def test_every_vector_op_has_an_energy():
+    assert set(VECTOR_WORK) == set(VECTOR_OPS)
+    for op in VECTOR_OPS:
+        layer = VectorLayer("v", op, 2, 8, (Operand("x", 16, 16),), Operand("y", 16, 8))
+        energy = EnergyModel(EDGE).layer_energy(layer, Traffic(), 0)
+        assert energy.total == energy.vector > 0
+
+
+def test_result_rows_have_the_fields_of_the_contract_in_its_order():
+    names = [field.name for field in fields(estimate(single(), EDGE).layers[0])]
+    assert " ".join(names) == (
+        "name op m n k count pe bits dataflow cycles compute_cycles stall_cycles utilization "
+        "macs sram_read_bytes sram_write_bytes dram_read_bytes dram_write_bytes energy_pj "
+        "saturations sqnr_db"
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: estimate(single(), EDGE, "row_stationary"),
+            "dataflow must be one of output_stationary, weight_stationary, input_stationary, auto, "
+            "not 'row_stationary'",
+        ),
+        (
+            lambda: estimate(single(), EDGE, timing="exact"),
+            "timing must be one of stall_free, scalesim, not 'exact'",
+        ),
+        (
+            lambda: estimate(single(pe="shift"), changed(EDGE, array={"pe": ("multiply",)})),
+            "fc: needs a PE of kind 'shift'; accelerator 'edge_32x32' has multiply",
+        ),
+        (
+            lambda: estimate(single(a_bits=9), EDGE),
+            "fc: needs activation_bits of 9; the array of accelerator 'edge_32x32' has 8",
+        ),
+        (
+            lambda: estimate(single(b_bits=16), EDGE),
+            "fc: needs weight_bits of 16; the array of accelerator 'edge_32x32' has 8",
+        ),
+        (
+            lambda: estimate(single(acc_bits=40), EDGE),
+            "fc: needs acc_bits of 40; the array of accelerator 'edge_32x32' has 32",
+        ),
+        (
+            lambda: estimate(single(planes=3), EDGE),
+            "fc: needs acc_planes of 3; the array of accelerator 'edge_32x32' has 2",
+        ),
+    ],
+)
+def test_a_request_that_cannot_be_met_names_what_is_missing(call, message):
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert str(caught.value) == message
+
+
+def test_a_buffer_too_small_names_layer_and_buffer():
+    sram = buffer(EDGE.sram, "output", size_kib=1)
+    with pytest.raises(SpecError, match=r"fc: sram\.output must have 8 KiB free for the smallest"):
+        estimate(single(), changed(EDGE, sram=sram))

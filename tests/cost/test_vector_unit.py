@@ -1,0 +1,40 @@
+import pytest
+
+from hwq.arch.kinds import VECTOR_OPS
+from hwq.arch.unit_timing import UNIT_TIMING
+from hwq.compiler.program import Operand, VectorLayer
+from hwq.cost.vector_unit import busy_cycles
+
+
+def layer(op, rows=6, length=40, degree=1):
+    elements = rows * length
+    source, out = Operand("x", elements, 16), Operand("y", elements, 8)
+    return VectorLayer(op, op, rows, length, (source,), out, degree=degree)
+
+
+def test_row_units_count_rows():
+    assert busy_cycles(layer("softmax"), 8) == 6 * 18 + UNIT_TIMING["softmax"](40, 8).latency_cycles
+    assert busy_cycles(layer("layernorm", 6, 200), 8) == 6 * 50 + 3 + 18 + 18 + 3
+
+
+@pytest.mark.parametrize("op", ["gelu", "requantize", "rescale", "encode", "add", "move"])
+def test_element_units_take_lanes_elements_at_a_time_across_rows(op):
+    assert busy_cycles(layer(op), 7) == 35 + UNIT_TIMING[op]().latency_cycles
+
+
+@pytest.mark.parametrize(("features", "degree"), [(1, 1), (4, 2), (8, 3)])
+def test_extracting_and_predicting_take_together_what_the_predictor_gateware_takes(
+    features, degree
+):
+    extract = busy_cycles(layer("range_extract", 14, 14 * 32), 32)
+    predict = busy_cycles(layer("scale_predictor", 50, features * degree, degree), 32)
+    values = 14 * 14 * 32
+    gateware = UNIT_TIMING["scale_predictor"](values, features, 50, degree)
+    assert extract + predict == values + gateware.latency_cycles
+
+
+@pytest.mark.parametrize("op", VECTOR_OPS)
+def test_every_op_takes_time_and_more_lanes_are_never_slower(op):
+    times = [busy_cycles(layer(op, 64, 60), lanes) for lanes in (1, 2, 4, 8)]
+    assert times[-1] > 0
+    assert times == sorted(times, reverse=True)
