@@ -1,0 +1,54 @@
+from dataclasses import replace
+
+import pytest
+
+from hwq.arch.load import load_accelerator
+from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+from hwq.cost.estimate import estimate
+from hwq.cost.result import Fidelity, RunInfo, SimulationResult
+
+
+def _block(name, source):
+    acc = Operand(f"{name}.fc.acc", 48, 32)
+    weight = Operand(f"{name}.fc.weight", 48, 4, constant=True)
+    x = Operand(source, 64, 4)
+    matmul = MatmulLayer(f"{name}.fc", 8, 6, 8, 1, "multiply", x, weight, acc, 32)
+    codes = Operand(f"{name}.codes", 48, 4)
+    return (
+        matmul,
+        VectorLayer(f"{name}.fc.requantize", "requantize", 8, 6, (acc,), codes, fused=True),
+        VectorLayer(f"{name}.pad", "move", 8, 8, (codes,), Operand(f"{name}.out", 64, 4)),
+    )
+
+
+@pytest.fixture(scope="session")
+def result():
+    """Three equal blocks, w4a4, accuracy not measured."""
+    layers, source = [], "image"
+    for number in range(3):
+        layers += _block(f"blocks.{number}", source)
+        source = layers[-1].out.tensor
+    cost = estimate(Program("tiny", tuple(layers)), load_accelerator("edge_16x16"))
+    first = replace(cost.layers[0], saturations=3, sqnr_db=31.5)
+    run = RunInfo(
+        model="tiny",
+        method="scalepredictor",
+        base="minmax",
+        bits="w4a4",
+        accelerator="edge_16x16",
+        dataflow="auto",
+        seed=0,
+        weights="random",
+        images=0,
+        hwq_version="0.1.0",
+        timing=cost.timing,
+        notes=("weights are random",),
+    )
+    return SimulationResult(run, (first, *cost.layers[1:]), cost.totals)
+
+
+@pytest.fixture(scope="session")
+def measured(result):
+    """The same with accuracy."""
+    fidelity = Fidelity(650, 81.54, 81.0, 80.92, 97.5, 99.25, float("inf"))
+    return replace(result, fidelity=fidelity)

@@ -1,0 +1,66 @@
+import io
+from dataclasses import replace
+
+from rich.console import Console
+
+from hwq.report.to_table import group_layers, print_table
+
+
+def shown(result, width=100, **options):
+    file = io.StringIO()
+    print_table(result, Console(file=file, width=width), **options)
+    return file.getvalue()
+
+
+def test_equal_layers_of_different_blocks_are_one_row(result):
+    groups = group_layers(result.layers)
+    assert [group.name for group in groups] == [
+        "blocks.*.fc",
+        "blocks.*.fc.requantize",
+        "blocks.*.pad",
+    ]
+    assert [len(group.layers) for group in groups] == [3, 3, 3]
+    assert sum(len(group.layers) for group in groups) == len(result.layers)
+
+
+def test_a_layer_of_another_shape_stays_apart(result):
+    odd = replace(result.layers[6], m=16)
+    groups = group_layers((*result.layers[:6], odd, *result.layers[7:]))
+    assert [group.name for group in groups if len(group.layers) == 1] == ["blocks.2.fc"]
+
+
+def test_it_says_what_was_run_and_that_accuracy_was_not_measured(result):
+    text = shown(result)
+    for part in (
+        "tiny · scalepredictor on minmax · w4a4 · edge_16x16 · dataflow auto · timing stall_free",
+        "weights: random · seed 0 · hwq 0.1.0",
+        "accuracy: not measured",
+        "note: weights are random",
+        f"{result.totals.cycles:,}",
+        f"{result.totals.energy_uj:,.1f} uJ",
+        "hidden",
+    ):
+        assert part in text
+
+
+def test_it_shows_measured_accuracy(measured):
+    text = shown(measured)
+    assert "not measured" not in text
+    assert "80.92%" in text
+    assert "650" in text
+
+
+def test_every_layer_has_a_row_on_request(result):
+    text = shown(result, every_layer=True)
+    for layer in result.layers:
+        assert layer.name.removesuffix(f".{layer.op}") in text
+    assert sum(text.count(op) for op in ("matmul", "requantize", "move")) == len(result.layers)
+
+
+def test_it_fits_the_terminal(result):
+    assert max(map(len, shown(result).splitlines())) <= 100
+
+
+def test_values_that_were_not_measured_say_so(measured):
+    partly = replace(measured, fidelity=replace(measured.fidelity, top1_fp32=None))
+    assert "not measured" in shown(partly)
