@@ -166,10 +166,9 @@ def tiny_calibration():
 def lower() -> Callable[[Graph], Graph]:
     """Return the function from a quantised graph to the integer graph."""
     from hwq.compiler.passes.base import run_passes
-    from hwq.compiler.passes.hoist_quantize import HoistQuantize
-    from hwq.compiler.passes.lower_to_integer import LowerToInteger
+    from hwq.compiler.pipelines import HOIST, LOWER
 
-    return lambda graph: run_passes(graph, [HoistQuantize(), LowerToInteger()])
+    return lambda graph: run_passes(graph, [*HOIST, *LOWER])
 
 
 @pytest.fixture(scope="session")

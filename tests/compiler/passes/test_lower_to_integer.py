@@ -1,0 +1,213 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from hwq.compiler.passes.base import run_passes
+from hwq.compiler.passes.lower_to_integer import LowerToInteger
+from hwq.errors import GraphError, SpecError
+from hwq.graph.ir import Graph
+from hwq.graph.text import to_text
+from hwq.methods.minmax import pixel_quantizer
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.quantizers.log2 import Log2
+from hwq.quantizers.uniform import Uniform
+from hwq.runtime.fake_quant_executor import FakeQuantExecutor
+from hwq.runtime.integer_executor import IntegerExecutor
+
+
+def uniform(scale, bits=4, signed=True, zero_point=0):
+    return Uniform(torch.tensor(scale), torch.tensor(zero_point), bits, signed)
+
+
+def with_formats(graph: Graph, **formats) -> Graph:
+    """Attach fixed-point formats to nodes, and quantizers to the codes."""
+    nodes = [
+        replace(
+            node,
+            output=replace(node.output, quant=formats.get(node.name, node.attrs.get("quantizer"))),
+        )
+        for node in graph.nodes
+    ]
+    return replace(graph, nodes=tuple(nodes))
+
+
+WEIGHT = {"w": np.arange(-4, 4).reshape(2, 4) / 4, "b": [0.5, -1.5]}
+
+
+def linear(build_graph, weight=None, x=None, extra=(), constants=None, **formats):
+    """Pixels -> linear -> whatever `extra` says."""
+    graph = build_graph(
+        (1, 3, 4),
+        {**WEIGHT, **(constants or {})},
+        ("fc.a", "quantize", ["image"], {"quantizer": x or pixel_quantizer()}),
+        ("fc.b", "quantize", ["w"], {"quantizer": weight or uniform(0.25)}),
+        ("fc", "linear", ["fc.a", "fc.b", "b"]),
+        *extra,
+    )
+    return with_formats(graph, **formats)
+
+
+def pixels(seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (3, 4), dtype=np.uint8)
+
+
+def run_both(graph, images):
+    """Real results of the fake-quant and of the integer graph, per output tensor."""
+    lowered = run_passes(graph, [LowerToInteger()])
+    name = graph.outputs[0]
+    wanted = FakeQuantExecutor(graph)(torch.tensor(np.stack(images)).float())[name]
+    got = [IntegerExecutor(lowered).run(image).values[name] for image in images]
+    return wanted.numpy().reshape(len(images), -1), np.stack(got).reshape(len(images), -1), lowered
+
+
+def test_golden_text_of_a_linear_layer(build_graph, golden):
+    graph = linear(build_graph, fc=FixedPoint(16, 4))
+    after = run_passes(graph, [LowerToInteger()])
+    golden("passes/lower_to_integer.txt", f"before\n{to_text(graph)}\nafter\n{to_text(after)}")
+
+
+def test_golden_text_of_codes_between_layers(build_graph, golden):
+    second = [
+        ("fc2.a", "quantize", ["fc"], {"quantizer": uniform(64.0, signed=False, zero_point=7)}),
+        ("fc2.b", "quantize", ["w2"], {"quantizer": uniform(0.25)}),
+        ("y", "linear", ["fc2.a", "fc2.b"]),
+    ]
+    weights = {"w2": np.array([[0.25, -0.5]])}
+    graph = linear(build_graph, extra=second, constants=weights, y=FixedPoint(16, 0))
+    after = run_passes(graph, [LowerToInteger()])
+    text = f"before\n{to_text(graph)}\nafter\n{to_text(after)}"
+    golden("passes/lower_to_integer_codes.txt", text)
+
+
+def test_fixed_point_result_is_exact_for_power_of_two_scales(build_graph):
+    graph = linear(build_graph, fc=FixedPoint(16, 4))
+    wanted, got, lowered = run_both(graph, [pixels(seed) for seed in range(4)])
+    assert lowered.tensors["fc"].dtype == "int16"
+    assert_array_equal(got / 16, wanted)
+
+
+def test_codes_are_exact_for_power_of_two_scales(build_graph):
+    quantizer = uniform(32.0, bits=5, signed=False, zero_point=11)
+    extra = [("y", "quantize", ["fc"], {"quantizer": quantizer})]
+    wanted, got, lowered = run_both(
+        linear(build_graph, extra=extra), [pixels(seed) for seed in range(4)]
+    )
+    assert [node.op for node in lowered.nodes] == ["linear", "requantize"]
+    assert_array_equal((got.astype(int) - 11) * 32.0, wanted)
+
+
+def test_activation_zero_point_is_corrected(build_graph):
+    x = uniform(2.0, bits=8, signed=False, zero_point=100)
+    graph = build_graph(
+        (1, 3, 4),
+        {**WEIGHT, "z": np.zeros(4)},
+        ("s", "add", ["image", "z"]),
+        ("fc.a", "quantize", ["s"], {"quantizer": x}),
+        ("fc.b", "quantize", ["w"], {"quantizer": uniform(0.25)}),
+        ("fc", "linear", ["fc.a", "fc.b", "b"]),
+    )
+    graph = with_formats(graph, s=FixedPoint(16, 0), fc=FixedPoint(32, 8))
+    wanted, got, _ = run_both(graph, [pixels(seed) for seed in range(4)])
+    assert_array_equal(got / 256, wanted)
+
+
+def test_pixels_are_codes_already(build_graph):
+    lowered = run_passes(linear(build_graph, fc=FixedPoint(16, 4)), [LowerToInteger()])
+    assert [node.name for node in lowered.nodes] == ["fc.acc", "fc"]
+    assert lowered.by_name["fc.acc"].inputs == ("image", "fc.b")
+    assert lowered.inputs[0].dtype == "uint8"
+
+
+def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lower):
+    from hwq.methods.base import Bits
+    from hwq.methods.minmax import MinMax
+
+    quantised = MinMax().fit(tiny_prepared, tiny_calibration, Bits(4, 4)).graph
+    lowered = lower(quantised)
+    assert lowered.outputs == quantised.outputs
+    known = set(quantised.by_name)
+    new = [n.name for n in lowered.nodes if n.name not in known]
+    assert all(name.endswith((".acc", ".codes")) for name in new)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (
+            lambda b: b((1, 4), {}, ("y", "mul", ["image", "image"])),
+            GraphError,
+            "y: mul has no integer unit",
+        ),
+        (
+            lambda b: linear(b, weight=uniform(0.25, zero_point=1), fc=FixedPoint(16, 4)),
+            GraphError,
+            "fc: operand b must be static, symmetric and uniform",
+        ),
+        (
+            lambda b: linear(b, weight=Log2(4), fc=FixedPoint(16, 4)),
+            GraphError,
+            "fc: operand b must be static, symmetric and uniform",
+        ),
+        (
+            lambda b: linear(b),
+            GraphError,
+            "fc: linear has no fixed-point format",
+        ),
+        (
+            lambda b: with_formats(
+                b((1, 4), {"c": np.ones(4)}, ("s", "add", ["image", "c"])), s=FixedPoint(16, 3)
+            ),
+            GraphError,
+            "s: image has another scale than the sum",
+        ),
+        (
+            lambda b: linear(
+                b,
+                extra=[("p", "softmax", ["fc"], {"base": "e"})],
+                fc=FixedPoint(16, 4),
+                p=FixedPoint(16, 16, signed=False),
+            ),
+            GraphError,
+            "p: the softmax unit takes scores of one matmul, in base 2",
+        ),
+        (
+            lambda b: linear(b, x=uniform(1.0, 8, signed=False), extra=_asymmetric_matmul(), **_S),
+            GraphError,
+            "m: an asymmetric operand a needs a constant operand b",
+        ),
+    ],
+    ids=["op", "zero point", "kind", "format", "scales", "base", "asymmetric"],
+)
+def test_says_what_cannot_be_lowered(build_graph, build, error, message):
+    with pytest.raises(error) as caught:
+        run_passes(build(build_graph), [LowerToInteger()])
+    assert str(caught.value) == message
+
+
+_S = {"fc": FixedPoint(16, 0), "m": FixedPoint(16, 4)}
+
+
+def _asymmetric_matmul():
+    left = uniform(16.0, signed=False, zero_point=3)
+    return [
+        ("m.a", "quantize", ["fc"], {"quantizer": left}),
+        ("turned", "permute", ["fc"], {"axes": (0, 2, 1)}),
+        ("m.b", "quantize", ["turned"], {"quantizer": uniform(16.0)}),
+        ("m", "matmul", ["m.a", "m.b"], {"alpha": 1.0}),
+    ]
+
+
+def test_an_accumulator_that_could_overflow_is_refused(build_graph):
+    depth = 70_000  # 255 * 128 * 70,000 > 2**31
+    graph = build_graph(
+        (1, depth),
+        {"w": np.zeros((1, depth))},
+        ("fc.a", "quantize", ["image"], {"quantizer": pixel_quantizer()}),
+        ("fc.b", "quantize", ["w"], {"quantizer": uniform(0.25, bits=8)}),
+        ("fc", "linear", ["fc.a", "fc.b"]),
+    )
+    with pytest.raises(SpecError, match=r"accumulator"):
+        run_passes(with_formats(graph, fc=FixedPoint(16, 0)), [LowerToInteger()])
