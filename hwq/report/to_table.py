@@ -11,7 +11,7 @@ from rich.text import Text
 from hwq.cost.result import Fidelity, LayerCost, RunInfo, SimulationResult, Totals
 
 _DATAFLOW = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
-_COLUMNS = ("times", "shape", "bits", "flow", "cycles", "time", "stall", "util", "DRAM", "uJ")
+_COLUMNS = ("x", "shape", "bits", "flow", "cycles", "time", "stall", "util", "DRAM", "uJ")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
