@@ -1,0 +1,146 @@
+"""The bench of every stream unit; runs inside the simulator, which `runner.Build.run` starts.
+
+It drives the payloads of a file into one unit of the bank and compares what leaves it with the
+file's: once at full rate, where the cycles must equal the unit's formulas, and once with random
+stalls on both sides.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from numpy.typing import NDArray
+
+UNIT = os.environ["HWQ_SIM_UNIT"]
+VECTORS = np.load(os.environ["HWQ_SIM_VECTORS"])
+MEASURED = Path(os.environ["HWQ_SIM_MEASURED"])
+IDLE_LIMIT = 1000 + 20 * int(VECTORS["latency_cycles"] + VECTORS["interval_cycles"])
+
+
+class Streams:
+    """Both streams of one unit: every cycle, sample what was transferred, then drive anew.
+
+    Parameters
+    ----------
+    dut : handle
+        The bank.
+    """
+
+    def __init__(self, dut: Any) -> None:
+        self.clk, self.rst = (getattr(dut, f"{UNIT}_{name}") for name in ("clk", "rst"))
+        self.i_payload, self.i_valid, self.i_ready, self.o_payload, self.o_valid, self.o_ready = (
+            getattr(dut, f"{UNIT}_{side}_{signal}")
+            for side in "io"
+            for signal in ("payload", "valid", "ready")
+        )
+        self.outputs: list[int] = []
+        self.input_cycles: list[int] = []
+        self.output_cycles: list[int] = []
+
+    async def reset(self) -> None:
+        """Start the clock and leave both sides idle."""
+        cocotb.start_soon(Clock(self.clk, 10, unit="ns").start())
+        self.rst.value = 1
+        self.i_valid.value = self.i_payload.value = self.o_ready.value = 0
+        for _ in range(2):
+            await RisingEdge(self.clk)
+        self.rst.value = 0
+        await RisingEdge(self.clk)
+
+    async def transfer(
+        self, inputs: list[int], count: int, go: NDArray[np.bool_], accept: NDArray[np.bool_]
+    ) -> None:
+        """Send `inputs` and collect `count` outputs; `go` and `accept` repeat."""
+        edge, patterns = RisingEdge(self.clk), len(go)
+        goes, accepts = go.tolist(), accept.tolist()
+        offered = accepting = False
+        cycle = idle_since = 0
+        while len(self.outputs) < count:
+            await edge
+            # signals still have the values that the registers see at this edge
+            if accepting and self.o_valid.value:
+                self.outputs.append(int(self.o_payload.value))
+                self.output_cycles.append(cycle)
+                idle_since = cycle
+            if offered and self.i_ready.value:
+                self.input_cycles.append(cycle)
+                offered, idle_since = False, cycle
+            if not offered and len(self.input_cycles) < len(inputs) and goes[cycle % patterns]:
+                self.i_payload.value = inputs[len(self.input_cycles)]
+                offered = True
+            self.i_valid.value = offered
+            accepting = accepts[cycle % patterns]
+            self.o_ready.value = accepting
+            cycle += 1
+            assert cycle - idle_since < IDLE_LIMIT, (
+                f"no progress after {len(self.input_cycles)} inputs, {len(self.outputs)} outputs"
+            )
+
+    def check(self) -> None:
+        """Compare all outputs with what was wanted."""
+        got, want = np.array(self.outputs), VECTORS["wanted"]
+        bad = np.flatnonzero(got != want)
+        if bad.size:
+            first = int(bad[0])
+            result = first // int(VECTORS["outputs_per_result"])
+            n = int(VECTORS["inputs_per_result"])
+            inputs = VECTORS["inputs"][result * n : (result + 1) * n].tolist()
+            raise AssertionError(
+                f"{bad.size} of {want.size} outputs differ; first: output {first}, "
+                f"input {inputs if n > 1 else inputs[0]}, got {got[first]}, want {want[first]}"
+            )
+
+    def cycles(self) -> tuple[int, int, int]:
+        """Return the latency, and the least and greatest interval over the later half."""
+        outputs = int(VECTORS["outputs_per_result"])
+        latency = self.output_cycles[outputs - 1]
+        latency -= self.input_cycles[int(VECTORS["inputs_per_result"]) - 1]
+        ends = np.array(self.output_cycles[outputs - 1 :: outputs])
+        intervals = np.diff(ends[ends.size // 2 :])
+        return latency, int(intervals.min()), int(intervals.max())
+
+
+async def run(dut: Any, go: NDArray[np.bool_], accept: NDArray[np.bool_]) -> Streams:
+    """Reset, run all vectors, compare, record the cycles."""
+    streams = Streams(dut)
+    await streams.reset()
+    wanted = VECTORS["wanted"].size
+    await streams.transfer(VECTORS["inputs"].tolist(), wanted, go, accept)
+    streams.check()
+    return streams
+
+
+def record(**figures: int) -> None:
+    """Add figures to the file that the runner reads."""
+    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+    MEASURED.write_text(json.dumps({**known, **figures}))
+
+
+@cocotb.test()
+async def full_rate(dut: Any) -> None:
+    """No stalls: values, latency and interval."""
+    always = np.ones(1, np.bool_)
+    streams = await run(dut, always, always)
+    latency, least, most = streams.cycles()
+    record(vectors=len(streams.outputs), latency_cycles=latency, interval_cycles=least)
+    record(full_rate_cycles=streams.output_cycles[-1] + 1)
+    want = int(VECTORS["latency_cycles"])
+    assert latency == want, f"latency is {latency} cycles, want {want}"
+    want = int(VECTORS["interval_cycles"])
+    assert least == most == want, f"interval is {least}..{most} cycles, want {want}"
+
+
+@cocotb.test()
+async def random_stalls(dut: Any) -> None:
+    """Both sides stall at random: values only."""
+    seed = cocotb.RANDOM_SEED
+    dut._log.info("stalls from seed %s", seed)
+    rng = np.random.default_rng(seed)
+    # prime lengths apart: the two patterns do not repeat together
+    streams = await run(dut, rng.random(65537) < 0.7, rng.random(65537) < 0.6)
+    record(stalled_cycles=streams.output_cycles[-1] + 1)
