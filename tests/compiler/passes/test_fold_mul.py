@@ -64,6 +64,21 @@ def test_factor_on_scores_goes_into_alpha(check_pass, build_graph):
     assert after.by_name["scores"].attrs["alpha"] == 0.5
 
 
+def test_several_factors_in_one_graph(check_pass, build_graph, grid):
+    graph = build_graph(
+        (1, 4, 4),
+        {"c": [0.25], "w": grid(4, 4), "gamma": grid(4, seed=1), "half": [0.5]},
+        ("scores", "matmul", ["image", "image"], {"alpha": 2.0}),
+        ("scaled", "mul", ["scores", "c"]),
+        ("p", "softmax", ["scaled"], {"base": "e"}),
+        ("fc", "linear", ["p", "w"]),
+        ("gained", "mul", ["fc", "gamma"]),
+        ("y", "mul", ["gained", "half"]),
+    )
+    after = check_pass(FoldMul(), graph, name="fold_mul_several")
+    assert not any(node.op == "mul" for node in after.nodes)
+
+
 @pytest.mark.parametrize(
     "nodes",
     [

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from math import prod
+
+import pytest
+
+from hwq.compiler.emit_program import emit_program
+from hwq.compiler.program import MatmulLayer, VectorLayer
+from hwq.errors import GraphError
+from hwq.graph.ir import Graph, Node, Tensor
+from hwq.graph.ops import OPS, multiply_accumulates
+from hwq.methods.base import METHODS, Bits
+from hwq.numerics.fixed_point import FixedPoint
+
+
+@pytest.fixture(scope="module", params=["minmax", "repq_vit"])
+def lowered(request, tiny_prepared, tiny_calibration, lower):
+    fitted = METHODS[request.param]().fit(tiny_prepared, tiny_calibration, Bits.parse("w4a8"))
+    return lower(fitted.graph)
+
+
+@pytest.fixture(scope="module")
+def program(lowered):
+    return emit_program(lowered)
+
+
+def layer(program, name):
+    return next(layer for layer in program.layers if layer.name == name)
+
+
+def test_macs_equal_the_float_graphs(program, tiny_prepared):
+    wanted = sum(
+        multiply_accumulates(
+            node.op, [tiny_prepared.shape(name) for name in node.inputs], node.output.shape
+        )
+        for node in tiny_prepared.nodes
+    )
+    assert program.macs == wanted
+    # per block qkv, proj, fc1, fc2 and two products in each of two heads; patches; head
+    assert program.matmuls == 2 * (4 + 2 * 2) + 2
+
+
+def test_every_node_but_movement_is_a_layer(program, lowered):
+    work = [n for n in lowered.nodes if not OPS[n.op].movement]
+    assert len(program.layers) == len(work)
+    assert [layer.out.tensor for layer in program.layers] == [node.name for node in work]
+
+
+def test_shapes_of_a_linear_layer(program):
+    qkv = layer(program, "blocks.0.attn.qkv")
+    assert (qkv.m, qkv.k, qkv.n, qkv.count) == (17, 32, 96, 1)
+    assert (qkv.a.bits, qkv.b.bits, qkv.acc_bits, qkv.out.bits) == (8, 4, 32, 32)
+    assert qkv.b.constant and not qkv.a.constant
+    assert qkv.b.elements == 96 * 32
+
+
+def test_heads_are_instances_of_one_product(program, lowered):
+    scores, values = (layer(program, f"blocks.0.attn.{name}") for name in ("matmul", "matmul_1"))
+    assert (scores.m, scores.k, scores.n, scores.count) == (17, 16, 17, 2)
+    assert (values.m, values.k, values.n, values.count) == (17, 17, 16, 2)
+    assert {scores.a.tensor, scores.b.tensor} == {"blocks.0.attn.qkv.codes"}
+    form = lowered.by_name["blocks.0.attn.matmul_1.acc"].attrs["form"]
+    assert values.pe == form.pe and values.planes == len(form.plane_weights)
+    assert values.out.bits == 32 * values.planes
+
+
+def test_movement_is_free(program):
+    tensors = {operand.tensor for layer in program.layers for operand in layer.inputs}
+    assert not any("reshape" in name or "permute" in name or "select" in name for name in tensors)
+    assert layer(program, "patch_embed.proj.linear").a.tensor == "image"
+    assert layer(program, "head.a").inputs[0].tensor == "norm"
+
+
+def test_a_reader_of_a_slice_reads_its_elements_only(program):
+    assert layer(program, "head.a").inputs[0].elements == 32
+
+
+def test_epilogues_are_fused_and_rows_are_not(program):
+    fused = {one.name for one in program.layers if isinstance(one, VectorLayer) and one.fused}
+    assert "blocks.0.attn.qkv.codes" in fused
+    assert {"blocks.0.mlp.act", "blocks.0.mlp.fc2.a", "blocks.0.add_1"} <= fused
+    for block in (0, 1):
+        assert f"blocks.{block}.attn.softmax" not in fused
+        assert f"blocks.{block}.norm1" not in fused
+    assert "concat" not in fused
+
+
+def test_layers_that_share_a_stem_say_what_they_do(program):
+    names = [layer.name for layer in program.layers]
+    assert "blocks.0.attn.proj" in names and "blocks.0.attn.proj.requantize" in names
+    assert len(set(names)) == len(names)
+
+
+def test_rows_and_length(program):
+    softmax = layer(program, "blocks.0.attn.softmax")
+    assert (softmax.op, softmax.rows, softmax.length) == ("softmax", 2 * 17, 17)
+    norm = layer(program, "blocks.0.norm1")
+    assert (norm.op, norm.rows, norm.length) == ("layernorm", 17, 32)
+
+
+def test_operands_are_as_large_as_their_tensors(program, lowered):
+    for one in program.layers:
+        assert one.out.elements == prod(lowered.shape(one.out.tensor)), one.name
+
+
+def test_predicted_scales_are_paid_for(tiny_prepared, tiny_calibration, lower):
+    noise = replace(tiny_calibration, synthetic=True)
+    fitted = METHODS["scalepredictor"](base="minmax").fit(tiny_prepared, noise, Bits(8, 8))
+    lowered = lower(fitted.graph)
+    program = emit_program(lowered)
+    names = [layer.name for layer in program.layers]
+    ops = [layer.op for layer in program.layers]
+    assert ops.count("range_extract") == 2
+    assert ops.count("scale_predictor") == 1
+    predictor = layer(program, "scale_predictor")
+    assert predictor.rows == lowered.by_name["scale_predictor"].attrs["unit"].scales
+    rescaled = [one for one in program.layers if one.op == "rescale"]
+    assert len(rescaled) == sum(
+        getattr(node.attrs.get("unit"), "factor", None) is not None for node in lowered.nodes
+    )
+    for one in rescaled:
+        stem = one.name.removesuffix(".rescale").removesuffix(".codes")
+        assert one.inputs[0].tensor == "scale_predictor"
+        product = next((i for i, n in enumerate(names) if n == stem), len(names))
+        if isinstance(program.layers[product], MatmulLayer):
+            assert names.index(one.name) < product, "the multipliers must be there in time"
+
+
+def test_other_operations_have_no_place(tiny_prepared):
+    with pytest.raises(GraphError, match=r"^y: mul has no place in a program$"):
+        image = replace(tiny_prepared.inputs[0], dtype="uint8", quant=FixedPoint(8, 0, False))
+        node = Node("mul", ("image", "image"), Tensor("y", image.shape))
+        emit_program(Graph("g", (image,), {}, (node,), ("y",)))
