@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 _HORNER_STAGES = 2  # a register after the multiplier and one after the adder
 _EXP2_DEGREE = 4  # hwq.numerics.exp2.COEFFICIENTS
-_ROOT_STEPS = 18  # hwq.numerics.layernorm.ROOT_BITS, one bit per cycle
-_DIVISION_STEPS = 18  # quotients of 17 and 18 bits, one bit per cycle
+_ROOT_STEPS = 18  # hwq.numerics.layernorm.ROOT_BITS, one bit per stage
+_DIVISION_STEPS = 18  # quotients of 17 and 18 bits, one bit per stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +75,22 @@ def scale_predictor(values: int, features: int, scales: int, degree: int) -> Uni
 def softmax(length: int, lanes: int) -> UnitTiming:
     """Item: one row. Three passes: maximum; exponential and sum; scale by the sum's reciprocal.
 
-    The division of a row overlaps the passes over the next one, unless rows are shorter than it.
+    The divider is pipelined, one quotient bit per stage, so it only adds latency.
     """
     return UnitTiming(
         latency_cycles=exp2().latency_cycles + _tree_stages(lanes) + _DIVISION_STEPS,
-        interval_cycles=max(3 * ceil_div(length, lanes), _DIVISION_STEPS),
+        interval_cycles=3 * ceil_div(length, lanes),
     )
 
 
 def layernorm(length: int, lanes: int) -> UnitTiming:
     """Item: one row. Two passes, sums then normalise, around a root and a division.
 
-    Both overlap the passes over the next row, unless rows are shorter than they are.
+    Both are pipelined, one bit per stage, so they only add latency.
     """
     return UnitTiming(
         latency_cycles=_ROOT_STEPS + _DIVISION_STEPS + _tree_stages(lanes) + 3,
-        interval_cycles=max(2 * ceil_div(length, lanes), _ROOT_STEPS),
+        interval_cycles=2 * ceil_div(length, lanes),
     )
 
 

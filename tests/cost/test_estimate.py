@@ -152,6 +152,17 @@ def test_fused_work_is_exposed_only_beyond_the_array():
     assert gelu.stall_cycles == 0
 
 
+def test_time_beyond_the_array_is_counted_once():
+    acc = replace(single().layers[0], out=Operand("acc", 3500, 32))
+    codes, out = Operand("y", 3500, 8), Operand("z", 3500, 8)
+    first = VectorLayer("r", "requantize", 50, 70, (acc.out,), codes, True)
+    second = VectorLayer("g", "gelu", 50, 70, (codes,), out, True)
+    slow = changed(EDGE, vector_unit={"lanes": 1}, dram={"bandwidth_gib_s": 1e6})
+    array, *fused = estimate(Program("p", (acc, first, second)), slow).layers
+    assert [layer.compute_cycles for layer in fused] == [3503, 3506]
+    assert [layer.cycles for layer in fused] == [3503 - array.cycles, 3506]
+
+
 def test_unfused_work_waits_for_dram():
     layer = VectorLayer(
         "e", "encode", 10, 3200, (Operand("image", 32_000, 16),), Operand("y", 32_000, 8)
