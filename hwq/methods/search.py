@@ -9,12 +9,12 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.uniform import Uniform
 
 PERCENTILES = (1.0, 0.99999, 0.9999, 0.999, 0.99)
-_SAMPLE = 1 << 19
-_SHRINK = tuple(1.0 - 0.02 * step for step in range(36))
+_SAMPLE = 1 << 17
+_SHRINK = tuple(1.0 - 0.04 * step for step in range(16))
 
 
 def sample(x: Tensor, seed: int = 0) -> Tensor:
-    """Return at most 2^19 values of x, drawn with replacement if there are more: float[n]."""
+    """Return at most 2^17 values of x, drawn with replacement if there are more: float[n]."""
     flat = x.reshape(-1)
     if flat.numel() <= _SAMPLE:
         return flat
@@ -29,38 +29,39 @@ def least_error(x: Tensor, candidates: Iterable[Quantizer]) -> Quantizer:
     return min(scored, key=lambda pair: pair[0])[1]
 
 
-def quantile_range(x: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
-    """Return the (1 - fraction) and the `fraction` quantile of x."""
-    ordered = x.sort().values
-    high = min(int(fraction * (len(ordered) - 1) + 0.5), len(ordered) - 1)
-    return ordered[len(ordered) - 1 - high], ordered[high]
+def quantile(ordered: Tensor, fraction: float) -> Tensor:
+    """Return the value below which `fraction` of an ascending tensor lies."""
+    return ordered[int(fraction * (len(ordered) - 1) + 0.5)]
 
 
 def asymmetric(x: Tensor, bits: int, fractions: Sequence[float] = PERCENTILES) -> Quantizer:
     """Return the per-tensor uniform quantizer whose percentile range fits x best."""
-    values = sample(x)
-    ranges = [quantile_range(values, fraction) for fraction in fractions]
+    values = sample(x).sort().values
+    ranges = [(quantile(values, 1 - part), quantile(values, part)) for part in fractions]
     return least_error(values, [Uniform.from_range(lo, hi, bits) for lo, hi in ranges])
 
 
 def symmetric(x: Tensor, bits: int, fractions: Sequence[float] = PERCENTILES) -> Quantizer:
     """Return the per-tensor symmetric quantizer whose percentile range fits x best."""
-    values = sample(x)
-    peaks = [quantile_range(values.abs(), fraction)[1] for fraction in fractions]
+    values = sample(x).abs().sort().values
+    peaks = [quantile(values, part) for part in fractions]
     return least_error(values, [Uniform.symmetric(peak, bits) for peak in peaks])
 
 
 def symmetric_per_row(weight: Tensor, bits: int) -> Uniform:
     """Return the quantizer of a weight [N, K] with the least squared error in every row.
 
-    Candidates are the row's largest magnitude times 1.00, 0.98, ... 0.30.
+    Candidates are the row's largest magnitude times 1.00, 0.96, ... 0.40.
     """
     peak = weight.abs().amax(1, keepdim=True)
     best = torch.full_like(peak, torch.inf)
     chosen = peak.clone()
     for factor in _SHRINK:
         quantizer = Uniform.symmetric(peak * factor, bits)
-        error = (quantizer.fake_quantize(weight) - weight).square().sum(1, keepdim=True)
+        # decode(encode(weight)) - weight, in place: this loop is most of a calibration's time
+        codes = torch.div(weight, quantizer.scale).add_(0.5).floor_()
+        difference = codes.clamp_(quantizer.lo, quantizer.hi).mul_(quantizer.scale).sub_(weight)
+        error = difference.square_().sum(1, keepdim=True)
         chosen = torch.where(error < best, peak * factor, chosen)
         best = torch.minimum(error, best)
     return Uniform.symmetric(chosen, bits)

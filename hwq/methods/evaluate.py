@@ -1,0 +1,184 @@
+"""How good a quantised network is: accuracy in float, fake-quant and integers, error per layer."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hwq.graph.ir import Graph
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.dynamic import Dynamic
+from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
+from hwq.runtime.float_executor import TorchExecutor
+from hwq.runtime.integer_executor import IntegerExecutor
+
+T = TypeVar("T")
+# wraps an iterable to show progress: (items, what, how many) -> items
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Predictions of the three networks on the same images.
+
+    Parameters
+    ----------
+    images : int
+        How many.
+    top1_fp32, top1_fake_quant, top1_integer : float
+        Percent of the images classified as labelled.
+    agreement_fp32, agreement_fake_quant : float
+        Percent on which the integer network predicts what the other one does.
+    logit_sqnr_db : float
+        Fake-quant logits over the integer network's difference from them.
+    saturations : dict[str, int]
+        Clamped elements of each integer node, over all images.
+    """
+
+    images: int
+    top1_fp32: float
+    top1_fake_quant: float
+    top1_integer: float
+    agreement_fp32: float
+    agreement_fake_quant: float
+    logit_sqnr_db: float
+    saturations: Mapping[str, int]
+
+
+def no_track(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
+    """Show nothing."""
+    return items
+
+
+def evaluate(
+    float_graph: Graph,
+    quantised: Graph,
+    integer: Graph,
+    images: Iterable[NDArray[np.uint8]],
+    labels: Sequence[int],
+    track: Track = no_track,
+    device: str = "cpu",
+) -> Evaluation:
+    """Run the three networks side by side.
+
+    Parameters
+    ----------
+    float_graph, quantised, integer : Graph
+        Of one network; all read pixels.
+    images : iterable of uint8[C, H, W]
+        As many as there are labels.
+    labels : sequence of int
+        Class of each image.
+    track : callable, optional
+        Shows progress.
+    device : str, optional
+        Where torch runs.
+    """
+    executors = (FakeQuantExecutor(float_graph, device), FakeQuantExecutor(quantised, device))
+    fast = IntegerExecutor(integer)
+    name = integer.outputs[0]
+    form: FixedPoint = integer.tensors[name].quant
+    logits: tuple[list[Tensor], ...] = ([], [], [])
+    saturations: dict[str, int] = {}
+    for image_batch in _batches(track(images, "accuracy", len(labels)), _BATCH):
+        pixels = torch.from_numpy(np.stack(image_batch)).float()
+        with torch.no_grad():
+            for executor, rows in zip(executors, logits, strict=False):
+                rows.append(executor(pixels)[executor.graph.outputs[0]].cpu())
+        for execution in fast.run_batch(image_batch):
+            values = form.to_float(execution.values[name])
+            logits[2].append(torch.from_numpy(values).float().reshape(1, -1))
+            for node, count in execution.saturations.items():
+                saturations[node] = saturations.get(node, 0) + count
+    fp32, fake, exact = (torch.cat(rows).flatten(1) for rows in logits)
+    truth = torch.tensor(labels)
+    guesses = [values.argmax(1) for values in (fp32, fake, exact)]
+    return Evaluation(
+        images=len(labels),
+        top1_fp32=_percent(guesses[0] == truth),
+        top1_fake_quant=_percent(guesses[1] == truth),
+        top1_integer=_percent(guesses[2] == truth),
+        agreement_fp32=_percent(guesses[2] == guesses[0]),
+        agreement_fake_quant=_percent(guesses[2] == guesses[1]),
+        logit_sqnr_db=sqnr_db(fake, exact),
+        saturations=saturations,
+    )
+
+
+def layer_sqnr_db(
+    quantised: Graph, integer: Graph, images: Sequence[NDArray[np.uint8]]
+) -> dict[str, float]:
+    """Signal-to-quantization-noise ratio of every integer tensor against the float network.
+
+    Parameters
+    ----------
+    quantised : Graph
+        Hoisted, so that its names are the integer graph's; run without its quantizers.
+    integer : Graph
+        Lowered from it.
+    images : sequence of uint8[C, H, W]
+        A few.
+    """
+    plain = {**FAKE_QUANT_OPS, "quantize": lambda node, x: x[0]}
+    executor = TorchExecutor(quantised, plain)
+    names = [
+        node.name
+        for node in integer.nodes
+        if isinstance(node.output.quant, FixedPoint | Quantizer)
+        and node.name in quantised.by_name
+        and len(node.output.shape) > 1
+    ]
+    fast = IntegerExecutor(integer)
+    signal = dict.fromkeys(names, 0.0)
+    noise = dict.fromkeys(names, 0.0)
+    for image in images:
+        pixels = torch.from_numpy(image).float()[None]
+        with torch.no_grad():
+            real = executor.run({quantised.inputs[0].name: pixels}, names)
+        codes = fast.run(image, names).values
+        for name in names:
+            x = real[name].double().numpy()
+            error = x - to_real(codes[name], integer.tensors[name].quant)
+            signal[name] += float(np.square(x).sum())
+            noise[name] += float(np.square(error).sum())
+    return {name: _decibel(signal[name], noise[name]) for name in names}
+
+
+def to_real(codes: NDArray[Any], quant: FixedPoint | Quantizer) -> NDArray[np.float64]:
+    """What integers stand for; a per-image factor is taken as 1."""
+    if isinstance(quant, FixedPoint):
+        return quant.to_float(codes)
+    quantizer = quant.base if isinstance(quant, Dynamic) else quant
+    decoded = quantizer.decode(torch.from_numpy(codes.astype(np.int64)))
+    result: NDArray[np.float64] = decoded.double().numpy()
+    return result
+
+
+def sqnr_db(signal: Tensor, noisy: Tensor) -> float:
+    """10 log10 of the power of `signal` over that of the difference; infinite when equal."""
+    difference = signal.double() - noisy.double()
+    power = float(signal.double().square().sum())
+    return _decibel(power, float(difference.square().sum()))
+
+
+def _decibel(signal: float, noise: float) -> float:
+    if noise == 0.0:
+        return float("inf")
+    return float(10 * np.log10(max(signal, 1e-300) / noise))
+
+
+def _percent(hits: Tensor) -> float:
+    return 100.0 * int(hits.sum()) / len(hits)
+
+
+def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    source = iter(items)
+    while batch := list(islice(source, size)):
+        yield batch
