@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,7 @@ def tiny_vit(**changes):
     import torch
     from timm.models.vision_transformer import VisionTransformer
 
+    torch.set_num_threads(1)  # threads only cost time on tensors as small as these
     options = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 2}
     module = VisionTransformer(**{**options, "num_classes": 10, "mlp_ratio": 2.0, **changes})
     generator = np.random.default_rng(0)
@@ -169,6 +171,58 @@ def lower() -> Callable[[Graph], Graph]:
     from hwq.compiler.pipelines import HOIST, LOWER
 
     return lambda graph: run_passes(graph, [*HOIST, *LOWER])
+
+
+@pytest.fixture(scope="session")
+def open_gates() -> Callable[..., Graph]:
+    """Return a function that gives a graph with a static scale predictor random coefficients."""
+    import torch
+
+    def opened(graph, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        nodes = []
+        for node in graph.nodes:
+            if node.op == "scale_predictor":
+                static = node.attrs["predictor"]
+                width = static.centre.numel()
+                predictor = replace(
+                    static,
+                    centre=torch.rand(width, generator=generator) * 8,
+                    projection=torch.randn(static.projection.shape, generator=generator) / width,
+                    coefficients=torch.randn(static.coefficients.shape, generator=generator) / 16,
+                    biases=torch.randn(static.biases.shape, generator=generator) / 8,
+                )
+                node = replace(node, attrs={**node.attrs, "predictor": predictor})
+            nodes.append(node)
+        return replace(graph, nodes=tuple(nodes))
+
+    return opened
+
+
+@pytest.fixture(scope="session")
+def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str], Graph]:
+    """Return a function (method, bits) -> quantised tiny network, made once.
+
+    "minmax/log2" is minmax with logarithmic probabilities; "scalepredictor/minmax" and
+    "scalepredictor/repq_vit" have a random predictor for every scale.
+    """
+    from hwq.methods.base import METHODS, Bits
+
+    made = {}
+
+    def fit(method, bits):
+        if (method, bits) not in made:
+            name, _, option = method.partition("/")
+            options = {{"minmax": "softmax", "scalepredictor": "base"}.get(name): option}
+            fitter = METHODS[name](**(options if option else {}))
+            images = tiny_calibration
+            if name == "scalepredictor":
+                images = replace(images, synthetic=True)  # not fitted, so every gate is open
+            graph = fitter.fit(tiny_prepared, images, Bits.parse(bits)).graph
+            made[method, bits] = open_gates(graph)
+        return made[method, bits]
+
+    return fit
 
 
 @pytest.fixture(scope="session")
