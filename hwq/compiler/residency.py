@@ -74,6 +74,7 @@ def plan_residency(program: Program, accelerator: Accelerator) -> Residency:
     for group in groups(program):
         layers = [program.layers[position] for position in group]
         dying = {name for name in live if last_reader[name] in group}
+        before = sum(live.values())
         if not isinstance(layers[0], MatmulLayer):
             _drop(live, dying)
         for layer in layers:
@@ -83,7 +84,7 @@ def plan_residency(program: Program, accelerator: Accelerator) -> Residency:
             if sum(live.values()) + stored_bits[name] <= capacity:
                 live[name] = stored_bits[name]
                 resident.add(name)
-        occupied += [sum(live.values())] * len(layers)
+        occupied += [max(before, sum(live.values()))] * len(layers)
         _drop(live, dying)
     return Residency(
         streamed, frozenset(resident), tuple(occupied), _constant_bits(program, accelerator)
@@ -120,43 +121,45 @@ def _stored_bits(program: Program) -> dict[str, int]:
     """Bits that each written tensor occupies if it stays on chip."""
     bits = {layer.out.tensor: layer.out.total_bits for layer in program.layers}
     last_reader = _last_reader(program)
-    for run in _head_runs(program):
-        first = program.layers[run[0]]
-        heads = first.count if isinstance(first, MatmulLayer) else 1
-        for position in run[:-1]:
-            out = program.layers[position].out
-            if last_reader.get(out.tensor, len(program.layers)) <= run[-1]:
-                bits[out.tensor] = ceil_div(out.total_bits, heads) * min(heads, _HEADS_STORED)
+    for last, heads, tensors in _head_runs(program):
+        for name in tensors:
+            if last_reader.get(name, len(program.layers)) <= last:
+                bits[name] = ceil_div(bits[name], heads) * min(heads, _HEADS_STORED)
     return bits
 
 
-def _head_runs(program: Program) -> Iterator[range]:
-    """Positions from a matmul over several heads to the next one over as many.
+def _head_runs(program: Program) -> Iterator[tuple[int, int, set[str]]]:
+    """Last position, heads and tensors of each run of layers that can work head by head.
 
-    Only if every layer in between can work head by head.
+    A run goes from a matmul over several heads to the next one, over as many. A layer in between
+    that reads nothing of the run is executed before it.
     """
     layers = program.layers
     matmuls = [i for i, layer in enumerate(layers) if isinstance(layer, MatmulLayer)]
     for start, end in pairwise(matmuls):
         heads = _heads(layers[start])
-        between = layers[start + 1 : end]
-        if heads > 1 and heads == _heads(layers[end]) and _reads_from(layers, start, end):
-            if all(layer.out.elements % heads == 0 for layer in between):
-                yield range(start, end + 1)
+        if heads == 1 or heads != _heads(layers[end]):
+            continue
+        tensors = {layers[start].out.tensor}
+        members = [layer for layer in layers[start + 1 : end] if _joins(layer, tensors)]
+        if _reads(layers[end], tensors) and all(x.out.elements % heads == 0 for x in members):
+            yield end, heads, tensors
 
 
 def _heads(layer: Layer) -> int:
     return layer.count if isinstance(layer, MatmulLayer) else 1
 
 
-def _reads_from(layers: tuple[Layer, ...], start: int, end: int) -> bool:
-    """Whether every layer after `start`, up to `end`, reads what the run has written so far."""
-    written = {layers[start].out.tensor}
-    for layer in layers[start + 1 : end + 1]:
-        if not written & {operand.tensor for operand in layer.inputs}:
-            return False
-        written.add(layer.out.tensor)
-    return True
+def _reads(layer: Layer, tensors: set[str]) -> bool:
+    return any(operand.tensor in tensors for operand in layer.inputs)
+
+
+def _joins(layer: Layer, tensors: set[str]) -> bool:
+    """Whether the layer reads one of `tensors`; what it writes then joins them."""
+    joins = _reads(layer, tensors)
+    if joins:
+        tensors.add(layer.out.tensor)
+    return joins
 
 
 def _constant_bits(program: Program, accelerator: Accelerator) -> int:

@@ -121,9 +121,23 @@ def test_between_matmuls_over_heads_two_heads_are_stored():
     assert plan.resident_bits == (2 * 4096 * 8,) * 3
 
 
-def test_a_layer_that_does_not_belong_to_the_heads_ends_the_run():
-    plan = plan_residency(attention((vector("other", ["image"], "side"),)), machine(512))
+def test_a_layer_beside_the_heads_does_not_end_the_run():
+    side = VectorLayer("side", "move", 1, 3, (Operand("image", 3, 8),), Operand("other", 3, 8))
+    plan = plan_residency(attention((side,)), machine())
+    assert plan.resident_bits[0] == 2 * 4096 * 8
+
+
+def test_a_layer_that_mixes_the_heads_ends_the_run():
+    mix = VectorLayer("mix", "add", 1, 3, (Operand("probs", 3, 8),), Operand("mean", 3, 8))
+    plan = plan_residency(attention((mix,)), machine(512))
     assert plan.resident_bits[0] == 8 * 4096 * 8
+
+
+def test_what_is_read_after_the_heads_is_stored_whole():
+    later = VectorLayer("later", "move", 1, 8, (Operand("probs", 8, 8),), Operand("out", 8, 8))
+    program = attention(())
+    plan = plan_residency(Program("p", (*program.layers, later)), machine(512))
+    assert plan.resident_bits == (2 * 4096 * 8, 8 * 4096 * 8, 8 * 4096 * 8, 8 * 4096 * 8)
 
 
 @pytest.mark.parametrize(("weight_kib", "stay"), [(7.9, False), (8.0, True)])
