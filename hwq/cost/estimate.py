@@ -247,7 +247,7 @@ def _totals(layers: Sequence[LayerCost], accelerator: Accelerator, peak_bits: in
 def _bits(layer: Layer) -> Bits:
     if isinstance(layer, MatmulLayer):
         return Bits(layer.a.bits, layer.b.bits, layer.acc_bits)
-    return Bits(max(operand.bits for operand in layer.inputs), None, None)
+    return Bits(layer.inputs[0].bits, None, None)
 
 
 def _check_choice(what: str, value: str, known: Sequence[str]) -> None:

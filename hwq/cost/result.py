@@ -15,7 +15,7 @@ Bytes = int | float
 
 @dataclass(frozen=True, slots=True)
 class Bits:
-    """Widths of a matmul's operands and accumulator; a vector layer has only its widest input."""
+    """Widths of a matmul's operands and accumulator; a vector layer has only its first input."""
 
     a: int
     w: int | None

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +13,8 @@ from hwq.cost.result import Fidelity, LayerCost, RunInfo, SimulationResult, Tota
 
 _DATAFLOW = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
 _COLUMNS = ("x", "shape", "bits", "flow", "cycles", "time", "stall", "util", "DRAM", "uJ")
+_LEFT_OUT_FIRST = ("stall", "flow", "time", "util", "bits", "DRAM", "x")
+_NAMED_AFTER_MATMUL = ("requantize", "rescale")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -31,16 +34,26 @@ class LayerGroup:
 
 
 def group_layers(layers: Sequence[LayerCost]) -> list[LayerGroup]:
-    """Put equal layers of different blocks together, in the order in which they first appear."""
+    """Put equal layers of different blocks together.
+
+    Groups of the same numbered block stand together, and so do groups of the same name; otherwise
+    they keep the order in which they first appear.
+    """
     found: dict[object, list[LayerCost]] = {}
-    for layer in layers:
-        stem = _NUMBER.sub("*", layer.name)
-        key = (stem, layer.op, layer.m, layer.n, layer.k, layer.count, layer.pe, layer.bits)
+    order: dict[str, int] = {}
+    for position, layer in enumerate(layers):
+        name = _NUMBER.sub("*", layer.name)
+        order.setdefault(name, position)
+        order.setdefault(_block(name), position)
+        key = (name, layer.op, layer.m, layer.n, layer.k, layer.count, layer.pe, layer.bits)
         found.setdefault(key, []).append(layer)
-    return [
-        LayerGroup(_NUMBER.sub("*", own[0].name) if len(own) > 1 else own[0].name, tuple(own))
-        for own in found.values()
-    ]
+    groups = [LayerGroup(_NUMBER.sub("*", own[0].name), tuple(own)) for own in found.values()]
+    return sorted(groups, key=lambda group: (order[_block(group.name)], order[group.name]))
+
+
+def _block(name: str) -> str:
+    """`blocks.*` of `blocks.*.mlp.fc1`; a name without a number is its own block."""
+    return name[: name.index("*") + 1] if "*" in name else name
 
 
 def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableType:
@@ -60,7 +73,7 @@ def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableT
     parts: list[RenderableType] = [
         _heading(result.run),
         Text(),
-        _layer_table(groups, result.totals),
+        _LayerTable(groups, result.totals),
         Text(),
         _totals_table(result.totals, result.layers),
         Text(),
@@ -88,40 +101,68 @@ def _heading(run: RunInfo) -> Text:
     return text
 
 
-def _layer_table(groups: Sequence[LayerGroup], totals: Totals) -> Table:
-    table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column("op")
-    for heading in _COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for group in groups:
-        table.add_row(*_row(group, totals), style="" if group.layers[0].op == "matmul" else "dim")
-    return table
+class _LayerTable:
+    """The table of layers, with as many of its columns as the terminal has room for."""
+
+    def __init__(self, groups: Sequence[LayerGroup], totals: Totals) -> None:
+        self._groups, self._totals = groups, totals
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(_COLUMNS)
+        unlimited = options.update(max_width=1000)
+        for leave in _LEFT_OUT_FIRST:
+            if (
+                Measurement.get(console, unlimited, self._table(columns)).maximum
+                <= options.max_width
+            ):
+                break
+            columns.remove(leave)
+        yield self._table(columns)
+
+    def _table(self, columns: Sequence[str]) -> Table:
+        table = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("layer", no_wrap=True)
+        table.add_column("op", no_wrap=True)
+        for heading in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        block = ""
+        for group in self._groups:
+            prefix = _block(group.name) if "*" in group.name else ""
+            if prefix and prefix != block:
+                table.add_row(prefix, style="bold")
+            block = prefix
+            op, name = group.layers[0].op, group.name
+            if op in _NAMED_AFTER_MATMUL:
+                name = name.removesuffix(f".{op}")
+            if prefix:
+                name = f"  {name.removeprefix(prefix).removeprefix('.')}"
+            cells = _cells(group, self._totals)
+            style = "" if op == "matmul" else "dim"
+            picked = (cells[heading] for heading in columns)
+            table.add_row(name, op, *picked, style=style)
+        return table
 
 
-def _row(group: LayerGroup, totals: Totals) -> Iterable[str]:
-    first = group.layers[0]
-    cycles = sum(layer.cycles for layer in group.layers)
-    stalls = sum(layer.stall_cycles for layer in group.layers)
-    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in group.layers)
-    energy_uj = sum(layer.energy_pj.total for layer in group.layers) / 1e6
-    macs = sum(layer.macs for layer in group.layers)
-    share = 100 * cycles / totals.cycles
-    mean = [layer.utilization for layer in group.layers if layer.utilization is not None]
-    return (
-        group.name.removesuffix(f".{first.op}"),
-        first.op,
-        str(len(group.layers)) if len(group.layers) > 1 else "",
-        _shape(first),
-        f"{first.bits.a}" if first.bits.w is None else f"{first.bits.a}/{first.bits.w}",
-        _flows(group.layers),
-        f"{cycles:,}" if cycles else "hidden",
-        f"{share:.1f}%" if cycles else "",
-        f"{stalls:,}" if stalls else "",
-        f"{100 * sum(mean) / len(mean):.0f}%" if macs and mean else "",
-        _bytes(moved) if moved else "",
-        f"{energy_uj:,.1f}",
-    )
+def _cells(group: LayerGroup, totals: Totals) -> dict[str, str]:
+    """The cells of a row by their heading."""
+    layers, first = group.layers, group.layers[0]
+    cycles = sum(layer.cycles for layer in layers)
+    stalls = sum(layer.stall_cycles for layer in layers)
+    moved = sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in layers)
+    energy_uj = sum(layer.energy_pj.total for layer in layers) / 1e6
+    used = [layer.utilization for layer in layers if layer.utilization is not None]
+    return {
+        "x": str(len(layers)) if len(layers) > 1 else "",
+        "shape": _shape(first),
+        "bits": f"{first.bits.a}" if first.bits.w is None else f"{first.bits.a}/{first.bits.w}",
+        "flow": _flows(layers),
+        "cycles": f"{cycles:,}" if cycles else "hidden",
+        "time": f"{100 * cycles / totals.cycles:.1f}%" if cycles else "",
+        "stall": f"{stalls:,}" if stalls else "",
+        "util": f"{100 * sum(used) / len(used):.0f}%" if used else "",
+        "DRAM": _bytes(moved) if moved else "",
+        "uJ": f"{energy_uj:,.1f}",
+    }
 
 
 def _shape(layer: LayerCost) -> str:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.arch.node_scaling import interpolate_log, read_table
@@ -23,6 +23,7 @@ def test_every_point_of_the_sweep_is_met():
         assert figures.area_mm2 == pytest.approx(float(row["area_mm2"]), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(st.floats(1, 4096), st.integers(32, 256), st.floats(22, 45))
 def test_between_points_nothing_leaves_the_range_of_the_sweep(size_kib, width, node):
     figures = sram_figures(size_kib, width, node, "hp")

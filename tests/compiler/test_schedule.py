@@ -2,7 +2,7 @@ from fractions import Fraction
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.compiler.schedule import best_schedule, stream_cycles, transfer_cycles
@@ -76,6 +76,7 @@ problems = st.builds(
 rates = st.fractions(Fraction(1, 3), 300, max_denominator=7)
 
 
+@settings(deadline=None)
 @given(problems, rates, st.sampled_from([0, 1]))
 def test_best_schedule_is_the_best_of_all_tilings_walked_step_by_step(p, rate, correction):
     found = best_schedule(p, tile_cycles, rate, correction)
@@ -89,12 +90,14 @@ def test_best_schedule_is_the_best_of_all_tilings_walked_step_by_step(p, rate, c
     assert found.compute_cycles <= found.cycles
 
 
+@settings(deadline=None)
 @given(problems, rates, rates)
 def test_more_bandwidth_is_never_slower(p, one, other):
     slow, fast = sorted((one, other))
     assert best_schedule(p, tile_cycles, fast).cycles <= best_schedule(p, tile_cycles, slow).cycles
 
 
+@settings(deadline=None)
 @given(problems)
 def test_every_tiling_fits_its_buffers(p):
     grid = fitting_tilings(p)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.arch.kinds import DATAFLOWS
@@ -60,6 +60,7 @@ def test_a_fold_counts_cycles_not_the_last_index(rows, columns, k):
 extent = st.integers(1, 300)
 
 
+@settings(deadline=None)
 @given(extent, extent, extent, st.integers(1, 40), st.integers(1, 40), st.sampled_from(DATAFLOWS))
 def test_utilization_never_exceeds_mapping_efficiency(m, n, k, rows, columns, dataflow):
     cycles = matmul_cycles(m, n, k, rows, columns, dataflow)

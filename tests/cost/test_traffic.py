@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.arch.accelerator import Array
@@ -123,6 +123,7 @@ def test_a_vector_layer_reads_once_per_pass_and_not_what_streams_past():
 extent, bits = st.integers(1, 60), st.integers(1, 8)
 
 
+@settings(deadline=None)
 @given(extent, extent, extent, st.integers(1, 3), bits, bits, st.sampled_from(DATAFLOWS))
 def test_fewer_bits_never_move_more(m, n, k, count, a_bits, b_bits, dataflow):
     full, fewer = (

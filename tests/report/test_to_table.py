@@ -1,6 +1,7 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from hwq.report.to_table import group_layers, print_table
@@ -26,7 +27,7 @@ def test_equal_layers_of_different_blocks_are_one_row(result):
 def test_a_layer_of_another_shape_stays_apart(result):
     odd = replace(result.layers[6], m=16)
     groups = group_layers((*result.layers[:6], odd, *result.layers[7:]))
-    assert [group.name for group in groups if len(group.layers) == 1] == ["blocks.2.fc"]
+    assert [group.name for group in groups if len(group.layers) == 1] == ["blocks.*.fc"]
 
 
 def test_it_says_what_was_run_and_that_accuracy_was_not_measured(result):
@@ -55,6 +56,35 @@ def test_every_layer_has_a_row_on_request(result):
     for layer in result.layers:
         assert layer.name.removesuffix(f".{layer.op}") in text
     assert sum(text.count(op) for op in ("matmul", "requantize", "move")) == len(result.layers)
+
+
+def test_groups_of_a_block_stand_together(result):
+    wider = replace(result.layers[3], name="blocks.1.fc", m=16)
+    names = [
+        (group.name, group.layers[0].m)
+        for group in group_layers((*result.layers[:3], replace(wider, name="head"), wider))
+    ]
+    assert names == [
+        ("blocks.*.fc", 8),
+        ("blocks.*.fc", 16),
+        ("blocks.*.fc.requantize", 8),
+        ("blocks.*.pad", 8),
+        ("head", 16),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "headings"),
+    [
+        (100, "layer op x shape bits flow cycles time stall util DRAM uJ"),
+        (60, "layer op x shape bits cycles time util DRAM uJ"),
+        (45, "layer op x shape cycles DRAM uJ"),
+    ],
+)
+def test_a_narrow_terminal_shows_fewer_columns(result, width, headings):
+    lines = shown(result, width).splitlines()
+    assert [line.split() for line in lines if line.startswith("layer")] == [headings.split()]
+    assert max(map(len, lines)) <= width
 
 
 def test_it_fits_the_terminal(result):
