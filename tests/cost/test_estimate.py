@@ -5,13 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwq.arch.kinds import DATAFLOWS, VECTOR_OPS
+from hwq.arch.kinds import DATAFLOWS
 from hwq.arch.load import list_accelerators, load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
-from hwq.cost.energy import VECTOR_WORK, EnergyModel
 from hwq.cost.estimate import estimate
 from hwq.cost.systolic import matmul_cycles
-from hwq.cost.traffic import BufferBits, Traffic
 from hwq.errors import SpecError, UsageError
 
 EDGE = load_accelerator("edge_32x32")
@@ -231,26 +229,6 @@ def test_fewer_bits_never_move_more_dram(m, n, k, a_bits, b_bits, dataflow):
     wide = estimate(single(m, n, k), SMALL, dataflow).totals
     narrow = estimate(single(m, n, k, 1, a_bits, b_bits), SMALL, dataflow).totals
     assert narrow.dram_bytes <= wide.dram_bytes
-
-
-def test_energy_is_operations_and_accesses_times_their_prices():
-    model = EnergyModel(EDGE)
-    (layer,) = single().layers
-    moved = Traffic(weight=BufferBits(1000, 0), dram=BufferBits(300, 200))
-    energy = model.layer_energy(layer, moved, cycles=500)
-    assert energy.mac == layer.macs * model.table.pe_pj("multiply", 8, 8)
-    assert energy.dram == 500 * 8
-    assert energy.vector == 0
-    assert energy.leakage == pytest.approx(1000 * 13.43, rel=1e-3)  # ns x mW
-    assert energy.sram > 0
-
-
-def test_every_vector_op_has_an_energy():
-    assert set(VECTOR_WORK) == set(VECTOR_OPS)
-    for op in VECTOR_OPS:
-        layer = VectorLayer("v", op, 2, 8, (Operand("x", 16, 16),), Operand("y", 16, 8))
-        energy = EnergyModel(EDGE).layer_energy(layer, Traffic(), 0)
-        assert energy.total == energy.vector > 0
 
 
 def test_result_rows_have_the_fields_of_the_contract_in_its_order():

@@ -1,0 +1,33 @@
+import math
+
+import pytest
+
+from hwq.arch.kinds import VECTOR_OPS
+from hwq.arch.load import load_accelerator
+from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
+from hwq.cost.energy import VECTOR_WORK, EnergyModel
+from hwq.cost.traffic import BufferBits, Traffic
+
+MODEL = EnergyModel(load_accelerator("edge_32x32"))
+
+
+def test_energy_is_operations_and_accesses_times_their_prices():
+    operands = Operand("x", 12, 4), Operand("w", 20, 8, constant=True), Operand("y", 15, 8)
+    layer = MatmulLayer("fc", 3, 5, 4, 1, "shift", *operands, acc_bits=32)
+    moved = Traffic(weight=BufferBits(1000, 0), dram=BufferBits(300, 200))
+    energy = MODEL.layer_energy(layer, moved, cycles=500)
+    assert energy.mac == 60 * MODEL.table.pe_pj("shift", 4, 8)
+    assert energy.dram == 500 * 8
+    assert energy.vector == 0
+    assert energy.leakage == pytest.approx(1000 * 13.43, rel=1e-3)  # ns x mW
+    assert energy.sram > 0
+    parts = (energy.mac, energy.sram, energy.dram, energy.vector, energy.leakage)
+    assert energy.total == math.fsum(parts)
+
+
+def test_every_vector_op_has_an_energy():
+    assert set(VECTOR_WORK) == set(VECTOR_OPS)
+    for op in VECTOR_OPS:
+        layer = VectorLayer("v", op, 2, 8, (Operand("x", 16, 16),), Operand("y", 16, 8))
+        energy = MODEL.layer_energy(layer, Traffic(), 0)
+        assert energy.total == energy.vector > 0
