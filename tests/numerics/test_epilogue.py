@@ -1,0 +1,180 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hwq.errors import SpecError
+from hwq.numerics.epilogue import Epilogue, Factor, rescale_bias, rescale_mult
+from hwq.numerics.exp2 import Exp2Spec
+from hwq.numerics.fixed_point import dyadic_array
+from hwq.testing import exhaustive_or_corners
+
+NOTHING = np.zeros((), np.int64)
+
+
+def epilogue(channels=6, seed=0, lo=-8, hi=7, factor=None, **changes):
+    rng = np.random.default_rng(seed)
+    mult, shift = dyadic_array(rng.uniform(0.5, 2.0, channels) / 2**12)
+    plain = Epilogue(
+        bias=rng.integers(-(1 << 14), 1 << 14, channels),
+        correction=rng.integers(-(1 << 12), 1 << 12, channels),
+        mult=mult,
+        shift=shift,
+        zero_point=np.array(1),
+        lo=lo,
+        hi=hi,
+        factor=factor,
+    )
+    return replace(plain, **changes)
+
+
+def accumulators(*shape, seed=1, bits=16, dtype=np.int32):
+    return np.random.default_rng(seed).integers(-(1 << bits), 1 << bits, shape).astype(dtype)
+
+
+def scales(*log2_corrections):
+    """int64[L, 4] of log2 corrections in Q4.12, as a scale predictor makes them."""
+    correction = np.array(log2_corrections, np.int16)
+    exp2 = Exp2Spec(in_bits=16, frac=12)
+    parts = (*exp2.compute(correction), *exp2.compute(-correction))
+    return np.stack([part.astype(np.int64) for part in parts], axis=1)
+
+
+def by_hand(unit, acc):
+    """The formula of the docstring, element by element in Python integers."""
+    fields = (unit.bias, unit.correction, unit.mult, unit.shift, unit.zero_point)
+    arrays = [np.broadcast_to(field, acc.shape).ravel().tolist() for field in fields]
+    out = []
+    for a, bias, correction, mult, shift, zero in zip(acc.ravel().tolist(), *arrays, strict=True):
+        wide = (((a + bias + correction) * mult + (1 << shift - 1)) >> shift) + zero
+        out.append((min(max(wide, unit.lo), unit.hi), wide))
+    held = np.array([h for h, _ in out]).reshape(acc.shape)
+    return held, sum(h != w for h, w in out)
+
+
+def assert_all_equal(unit, acc, table=None):
+    got, saturated = unit.compute(acc, table)
+    wanted, clamped = unit.reference(acc, table)
+    assert_array_equal(got, wanted)
+    assert saturated == clamped and got.dtype == wanted.dtype
+    return got, saturated
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("shape", [(1, 5, 6), (1, 2, 3, 6), (4, 6)])
+def test_equals_the_formula(shape, dtype):
+    unit, acc = epilogue(), accumulators(*shape, dtype=dtype)
+    got, saturated = assert_all_equal(unit, acc)
+    wanted, clamped = by_hand(unit, acc)
+    assert_array_equal(got, wanted)
+    assert saturated == clamped > 0
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int8])
+def test_fixed_point_inputs_narrower_than_accumulators(dtype):
+    """`encode` uses the same unit: no bias, one multiplier."""
+    mult, shift = dyadic_array(np.array(0.37))
+    unit = epilogue(bias=NOTHING, correction=NOTHING, mult=mult, shift=shift, lo=0, hi=255)
+    info = np.iinfo(dtype)
+    x = np.arange(info.min, info.max + 1).astype(dtype).reshape(-1, 64)
+    got, saturated = assert_all_equal(unit, x)
+    wanted, clamped = by_hand(unit, x)
+    assert_array_equal(got, wanted)
+    assert saturated == clamped
+
+
+def test_multiplier_per_head_and_row():
+    mult, shift = dyadic_array(np.array([0.2, 0.01]).reshape(1, 2, 1, 1))
+    unit = epilogue(bias=NOTHING, correction=NOTHING, mult=mult, shift=shift, lo=-128, hi=127)
+    acc = accumulators(1, 2, 3, 4, bits=10)
+    got, _ = assert_all_equal(unit, acc)
+    assert_array_equal(got, by_hand(unit, acc)[0])
+
+
+def test_ties_go_up_and_zero_point_comes_after_rounding():
+    unit = Epilogue(NOTHING, NOTHING, np.array(1 << 15), np.array(16), np.array(3), -100, 100)
+    acc = np.array([[1, -1, 3, -3]], np.int32)
+    assert_array_equal(assert_all_equal(unit, acc)[0], [[4, 3, 5, 2]])
+
+
+def test_bias_beyond_32_bits_does_not_wrap():
+    unit = epilogue(1, bias=np.array([1 << 40]), lo=-(1 << 31), hi=(1 << 31) - 1)
+    acc = np.full((1, 1), 2**31 - 1, np.int32)
+    assert_array_equal(assert_all_equal(unit, acc)[0], by_hand(unit, acc)[0])
+
+
+def test_factor_of_one_changes_nothing():
+    acc = accumulators(1, 5, 6)
+    plain = epilogue().compute(acc)[0]
+    for kind in ("scale", "reciprocal"):
+        unit = epilogue(factor=Factor(1, kind))
+        got, _ = assert_all_equal(unit, acc, scales(999, 0))
+        assert_array_equal(got, plain)
+
+
+@pytest.mark.parametrize("kind", ["scale", "reciprocal"])
+@pytest.mark.parametrize("correction", [-3072, -1, 1, 700, 3072])
+def test_equals_the_reference_with_any_factor(kind, correction):
+    unit = epilogue(factor=Factor(0, kind), lo=-128, hi=127)
+    assert_all_equal(unit, accumulators(1, 5, 6), scales(correction))
+
+
+@pytest.mark.parametrize("correction", range(-3072, 3073, 256))
+def test_scale_multiplies_the_accumulators_but_not_the_bias(correction):
+    """Within one unit of round((acc + correction) * mult * factor + bias * mult)."""
+    unit = epilogue(factor=Factor(0, "scale"), zero_point=NOTHING, lo=-(1 << 15), hi=1 << 15)
+    acc = accumulators(1, 50, 6, bits=20)
+    got = unit.compute(acc, scales(correction))[0]
+    factor = 2.0 ** (correction / 4096)
+    mult = unit.mult * 2.0**-unit.shift
+    exact = (acc.astype(float) + unit.correction) * mult * factor + unit.bias * mult
+    assert np.abs(got - exact).max() <= 0.5 + np.abs(exact).max() * 2.0**-13 + 2.0**-6
+
+
+@pytest.mark.parametrize("correction", range(-3072, 3073, 256))
+def test_reciprocal_makes_codes_of_the_corrected_scale(correction):
+    unit = epilogue(factor=Factor(0, "reciprocal"), zero_point=NOTHING, lo=-(1 << 15), hi=1 << 15)
+    acc = accumulators(1, 50, 6, bits=20)
+    got = unit.compute(acc, scales(correction))[0]
+    mult = unit.mult * 2.0**-unit.shift / 2.0 ** (correction / 4096)
+    exact = (acc.astype(float) + unit.bias + unit.correction) * mult
+    assert np.abs(got - exact).max() <= 0.5 + np.abs(exact).max() * 2.0**-13
+
+
+def test_rescaled_multiplier_loses_at_most_one_bit():
+    mult = exhaustive_or_corners(15, signed=False)[::7] + (1 << 15)
+    shift = np.full(mult.shape, 25)
+    for correction in (-3072, -5, 0, 1, 2047, 3072):
+        mantissa, exponent = Factor(0, "scale").pick(scales(correction))
+        assert 1 << 15 <= mantissa < 1 << 16
+        new_mult, new_shift = rescale_mult(mult, shift, mantissa, exponent)
+        assert new_mult.min() >= 1 << 14 and new_mult.max() < 1 << 16
+        for old, new, right in zip(
+            mult.tolist(), new_mult.tolist(), new_shift.tolist(), strict=True
+        ):
+            exact = Fraction(old, 1 << 25) * mantissa * Fraction(2) ** (exponent - 15)
+            assert abs(Fraction(new, 1) / Fraction(2) ** right / exact - 1) <= Fraction(1, 1 << 15)
+
+
+def test_rescaled_bias_is_rounded_half_up():
+    bias = np.array([0, 1, -1, 12345, -12345, 1 << 45, -(1 << 45)])
+    for mantissa, exponent in ((1 << 15, 0), (40000, 0), (40000, -1), (65535, 0)):
+        factor = Fraction(mantissa) * Fraction(2) ** (exponent - 15)
+        wanted = [int((value * factor + Fraction(1, 2)).__floor__()) for value in bias.tolist()]
+        assert_array_equal(rescale_bias(bias, mantissa, exponent), wanted)
+
+
+def test_factor_picks_its_row_and_kind():
+    table = scales(0, 700, -700)
+    factor = Factor(1, "scale")
+    assert factor.pick(table) == tuple(table[1, :2])
+    assert factor.pick_inverse(table) == tuple(table[1, 2:])
+    assert Factor(1, "reciprocal").pick(table) == factor.pick_inverse(table)
+    assert factor.pick(table) == Factor(2, "reciprocal").pick(table)
+
+
+def test_rejects_an_empty_range():
+    with pytest.raises(SpecError, match=r"^lo must not exceed hi, not 8\.\.7$"):
+        epilogue(lo=8)
