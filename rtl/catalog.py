@@ -86,8 +86,8 @@ UNITS: Mapping[str, Unit] = {
         Log2,
         Log2Spec(),
         {
-            **{f"log2_bits{b}": Log2Spec(bits=b) for b in (3, 4, 8)},
-            **{f"log_sqrt2_bits{b}": Log2Spec(bits=b, steps_per_octave=2) for b in (3, 4, 8)},
+            **{f"base2_bits{b}": Log2Spec(bits=b) for b in (3, 4, 8)},
+            **{f"sqrt2_bits{b}": Log2Spec(bits=b, steps_per_octave=2) for b in (3, 4, 8)},
             "offset": Log2Spec(bits=4, steps_per_octave=2, offset=7),
             "narrow": Log2Spec(in_bits=9, bits=6, offset=2, max_exponent=7),
         },

@@ -14,8 +14,8 @@ class HornerStep(StreamUnit):
 
     Latency 2 cycles (multiply, add); one step per cycle.
 
-    Ports: `i` and `o` are structures of `acc`, `x` and `side`, which passes through; `i` has
-    also `coefficient` if that is not a constant.
+    Ports: `i` and `o` are structures of `acc`, `x` and, if there is one, `side`, which passes
+    through; `i` has also `coefficient` if that is not a constant.
 
     One multiplier of the two widths, one adder.
 
@@ -40,12 +40,13 @@ class HornerStep(StreamUnit):
         frac: int,
         *,
         coefficient: int | None = None,
-        side: ShapeLike = 0,
+        side: ShapeLike | None = None,
         saturate: bool = True,
     ) -> None:
         self.frac, self.coefficient, self.saturate = frac, coefficient, saturate
         self.acc_shape = acc
-        result = {"acc": acc, "x": x, "side": side}
+        self.has_side = side is not None
+        result = {"acc": acc, "x": x} | ({} if side is None else {"side": side})
         operand = result if coefficient is not None else {**result, "coefficient": acc}
         super().__init__(data.StructLayout(operand), data.StructLayout(result))
 
@@ -72,11 +73,9 @@ class HornerStep(StreamUnit):
         acc = Signal(self.acc_shape)
         m.d.comb += acc.eq(saturated(total, self.acc_shape) if self.saturate else total)
         with m.If(p.load[1]):
-            m.d.sync += [
-                self.o.p.acc.eq(acc),
-                self.o.p.x.eq(operand.x),
-                self.o.p.side.eq(operand.side),
-            ]
+            m.d.sync += [self.o.p.acc.eq(acc), self.o.p.x.eq(operand.x)]
+            if self.has_side:
+                m.d.sync += self.o.p.side.eq(operand.side)
         return m
 
 

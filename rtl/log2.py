@@ -70,7 +70,7 @@ class Log2(StreamUnit):
             ]
 
         # stage 3: offset and clamp
-        code = Mux(level < spec.offset, 0, level - spec.offset)
+        code = Mux(level < spec.offset, 0, level - spec.offset) if spec.offset else level
         is_zero = zero | (level > spec.max_level)
         with m.If(p.load[2]):
             m.d.sync += self.o.payload.eq(Mux(is_zero, spec.zero_code, code))

@@ -72,8 +72,8 @@ class RangeExtract(StreamUnit):
 
         # position of the value at `i`: channel fastest, then token in chunk, then chunk
         channel = Signal(channels)
-        token = Signal(range(spec.chunk_tokens))
-        chunk = Signal(range(spec.chunks))
+        token = Signal(range(max(spec.chunk_tokens, 2)))
+        chunk = Signal(range(max(spec.chunks, 2)))
         last_token = token == spec.chunk_tokens - 1
         last_chunk = chunk == spec.chunks - 1
         with m.If(self.i.valid & self.i.ready):

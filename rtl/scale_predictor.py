@@ -120,12 +120,12 @@ class Terms(StreamUnit):
         degree, features = self.spec.degree, self.spec.features
         terms = [list(term) for polynomials in self.spec.coefficients for term in polynomials]
         m.submodules.coefficients = coefficients = Memory(
-            shape=data.ArrayLayout(Q4_12, degree), depth=len(terms), init=terms
+            shape=data.ArrayLayout(Q4_12, degree), depth=max(len(terms), 2), init=terms
         )
         coefficient = coefficients.read_port()
 
         # stage 1: issue one term per cycle; read its coefficients
-        feature, term = Signal(range(features)), Signal(range(len(terms)))
+        feature, term = Signal(range(max(features, 2))), Signal(range(max(len(terms), 2)))
         last_term = term == len(terms) - 1
         ready, x = Signal(), Signal(Q4_12)
         issue = Pipeline(m, self.i.valid, ready, depth=1)
@@ -145,7 +145,7 @@ class Terms(StreamUnit):
         valid, acc = issue.valid[0], coefficient.data[0]
         later = [coefficient.data[k] for k in range(1, degree)]
         for k in range(degree):
-            side = data.ArrayLayout(Q4_12, max(len(later) - 1, 0))
+            side = data.ArrayLayout(Q4_12, len(later) - 1) if len(later) > 1 else None
             step = HornerStep(Q4_12, Q4_12, FRAC, coefficient=None if later else 0, side=side)
             m.submodules[f"step_{k + 1}"] = step
             m.d.comb += [step.i.valid.eq(valid), ready.eq(step.i.ready)]
@@ -185,13 +185,13 @@ class Corrections(StreamUnit):
         m = Module()
         spec = self.spec
         m.submodules.biases = biases = Memory(
-            shape=Q4_12, depth=spec.scales, init=list(spec.biases)
+            shape=Q4_12, depth=max(spec.scales, 2), init=list(spec.biases)
         )
         bias = biases.read_port()
         ready = Signal()
         front = Pipeline(m, self.i.valid, ready, depth=2)
         m.d.comb += self.i.ready.eq(front.ready)
-        feature, scale = Signal(range(spec.features)), Signal(range(spec.scales))
+        feature, scale = Signal(range(max(spec.features, 2))), Signal(range(max(spec.scales, 2)))
         last_feature = feature == spec.features - 1
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += feature.eq(Mux(last_feature, 0, feature + 1))

@@ -22,10 +22,11 @@ from hwq.rtl.pipeline import StreamUnit
 
 BUILD_ROOT = Path(__file__).resolve().parents[1] / "sim_build"
 TOP = "bank"
+PUBLIC = "/*verilator public_flat_rw*/"
 VERILATOR_TOOLS = ("g++", "make", "perl")
 BUILD_ARGS = {
     # Amaranth leaves widths to the context, which Verilator reports
-    "verilator": ["-Wno-WIDTH", "-Wno-fatal"],
+    "verilator": ["-Wno-WIDTH", "--no-public-flat-rw"],
     "icarus": [],
 }
 MAKE_FLAGS = {
@@ -34,7 +35,7 @@ MAKE_FLAGS = {
     # a bench spends its time in Python: compile quickly rather than well
     "OPT_FAST": "-O1",
     "OPT_SLOW": "-O0",
-    "OPT_GLOBAL": "-O0",
+    "OPT_GLOBAL": "-O1",
 }
 
 log = logging.getLogger("hwq.sim")
@@ -106,7 +107,7 @@ def bank(units: Mapping[str, StreamUnit]) -> str:
     ports = []
     instances = []
     for name, unit in units.items():
-        ports += [f"input {name}_clk", f"input {name}_rst"]
+        ports += [f"input {name}_clk {PUBLIC}", f"input {name}_rst {PUBLIC}"]
         connections = [f".clk({name}_clk)", f".rst({name}_rst)"]
         for side, into in (("i", True), ("o", False)):
             width = payload_bits(unit, side)
@@ -116,7 +117,7 @@ def bank(units: Mapping[str, StreamUnit]) -> str:
                 ("ready", False, 1),
             ):
                 direction = "input" if forward == into else "output"
-                ports.append(f"{direction} [{bits - 1}:0] {name}_{side}_{signal}")
+                ports.append(f"{direction} [{bits - 1}:0] {name}_{side}_{signal} {PUBLIC}")
                 connections.append(f".{side}__{signal}({name}_{side}_{signal})")
         instances.append(f"  {name} u_{name} ({', '.join(connections)});")
     return "\n".join([f"module {TOP} (", ",\n".join(ports), ");", *instances, "endmodule", ""])
