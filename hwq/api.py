@@ -127,7 +127,7 @@ def simulate(
         notes=(*_notes(network, weights, calibration, fidelity), *quantised.notes),
         weights_sha256=digest,
     )
-    return SimulationResult(run, layers, cost.totals, fidelity)
+    return SimulationResult(run, layers, cost.totals, fidelity, quantised.findings)
 
 
 def float_graph(network: Network) -> Graph:

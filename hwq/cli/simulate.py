@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hwq.arch.kinds import DATAFLOWS, TIMINGS
 from hwq.errors import DataError, UsageError
-
-_DATAFLOWS = ("auto", "output_stationary", "weight_stationary", "input_stationary")
 
 
 def add_parser(verbs: Any) -> None:
@@ -24,8 +23,8 @@ def add_parser(verbs: Any) -> None:
     add("--base", help="the method that scalepredictor makes dynamic (default repq_vit)")
     add("--bits", default="w8a8", help="code widths, w2a2 to w8a8 (default %(default)s)")
     add("--accelerator", default="edge_32x32", help="preset or TOML file (default %(default)s)")
-    add("--dataflow", choices=_DATAFLOWS, help="instead of the accelerator's own")
-    add("--timing", choices=("stall_free", "scalesim"), help="instead of the accelerator's own")
+    add("--dataflow", choices=("auto", *DATAFLOWS), help="instead of the accelerator's own")
+    add("--timing", choices=TIMINGS, help="instead of the accelerator's own")
     add("--weights", type=Path, metavar="FILE", help="checkpoint (.safetensors, or torch)")
     add("--pretrained", action="store_true", help="fetch timm's weights")
     add("--calib", type=Path, metavar="DIR", help="images to calibrate on")

@@ -23,8 +23,10 @@ _VECTOR_OPS = {
 }
 # per channel: a 16-bit mult, a 6-bit shift, a 32-bit bias; gamma and beta of LayerNorm likewise
 _MULT_BITS, _BIAS_BITS = 22, 32
+# a range is a sum of differences; a scale is a 16-bit mantissa and an 8-bit exponent
+_RANGE_BITS, _SCALE_BITS = 32, 24
 # what can follow a matrix product element by element, without waiting for a whole row
-_STREAMS = frozenset({"requantize", "encode", "gelu", "add"})
+_STREAMS = frozenset({"requantize", "encode", "gelu", "add", "concat", "range_extract"})
 
 
 def emit_program(graph: Graph) -> Program:
@@ -159,20 +161,19 @@ class _Emitter:
 
     def _predictor(self, node: Node) -> None:
         unit = node.attrs["unit"]
+        fused = node.op in _STREAMS and self._root(node.inputs[0]) in self.chain
+        inputs, degree = [self._operand(node.inputs[0])], 1
         if node.op == "range_extract":
-            rows, length, bits = unit.chunks, unit.chunk_tokens * unit.channels, 32
-            inputs = [self._operand(node.inputs[0])]
+            rows, length = unit.chunks, unit.chunk_tokens * unit.channels
         else:
-            rows, length, bits = unit.scales, unit.features * unit.degree, 24
+            rows, length, degree = unit.scales, unit.features * unit.degree, unit.degree
             coefficients = unit.features * unit.columns + rows * (length + 1)
-            inputs = [
-                self._operand(node.inputs[0]),
-                Operand(f"{node.name}.parameters", coefficients, 16, constant=True),
-            ]
-        out = self._write(node, bits)
-        layer = VectorLayer(node.name, node.op, rows, length, tuple(inputs), out)
+            parameters = f"{node.name}.parameters"
+            inputs.append(Operand(parameters, coefficients, 16, constant=True))
+        out = self._write(node, _RANGE_BITS if node.op == "range_extract" else _SCALE_BITS)
+        layer = VectorLayer(node.name, node.op, rows, length, tuple(inputs), out, fused, degree)
         self.layers.append(layer)
-        self.chain = set()
+        self.chain = self.chain | {node.name} if fused else set()
 
 
 def _bits(node: Node) -> int:

@@ -4,7 +4,8 @@ The fields are the JSON contract `hwq.result/1`; `hwq/report/schema.json` descri
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 SCHEMA: Final = "hwq.result/1"
@@ -188,6 +189,8 @@ class SimulationResult:
     totals : Totals
     fidelity : Fidelity or None
         None where accuracy was not measured.
+    findings : Mapping
+        Figures of the method's own, by name.
     schema : str
         Name and version of the JSON contract.
     """
@@ -196,6 +199,7 @@ class SimulationResult:
     layers: tuple[LayerCost, ...]
     totals: Totals
     fidelity: Fidelity | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hwq.numerics.scale_predictor import ScalePredictorSpec
 FRAC = 12
 _LIMIT = 0.75
 _RIDGE = 30.0
-_STEPS, _LEARNING_RATE, _DECAY = 600, 0.02, 3e-3
+_STEPS, _LEARNING_RATE, _DECAY = 600, 0.02, 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class Predictor:
 
     def keep(self, mask: Sequence[bool]) -> "Predictor":
         """Return the predictor of the scales where `mask` holds."""
-        index = torch.tensor([position for position, keep in enumerate(mask) if keep])
+        index = torch.tensor(mask, dtype=torch.bool).nonzero()[:, 0]
         return Predictor(self.centre, self.projection, self.coefficients[index], self.biases[index])
 
     def to_spec(self, frac: int) -> ScalePredictorSpec:

@@ -17,6 +17,8 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
 from hwq.quantizers.uniform import Uniform
 
+_SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+
 
 @dataclass(frozen=True)
 class RepqViT(Method):
@@ -73,9 +75,17 @@ class RepqViT(Method):
 
 
 def _per_channel(x: Tensor, bits: int) -> Uniform:
-    """Range of every channel of float[..., D]."""
+    """Return the quantizer of float[..., D] with the least squared error in every channel."""
     rows = x.reshape(-1, x.shape[-1])
-    return Uniform.from_range(rows.amin(0), rows.amax(0), bits)
+    low, high = rows.amin(0), rows.amax(0)
+    best = torch.full_like(low, torch.inf)
+    factor = torch.ones_like(low)
+    for shrink in _SHRINK:
+        quantizer = Uniform.from_range(low * shrink, high * shrink, bits)
+        error = (quantizer.decode(quantizer.encode(rows)) - rows).square().sum(0)
+        factor = torch.where(error < best, shrink, factor)
+        best = torch.minimum(error, best)
+    return Uniform.from_range(low * factor, high * factor, bits)
 
 
 def _probabilities(graph: Graph, site: Site, values: dict[str, Tensor], bits: int) -> Quantizer:

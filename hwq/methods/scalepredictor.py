@@ -120,7 +120,7 @@ class ScalePredictor(Method):
             GraphTensor("scale_predictor", (len(names),)),
             {"predictor": predictor, "shape": (len(names),)},
         )
-        nodes = [source]
+        nodes = []
         for node in graph.nodes:
             if node.name in index:
                 quantizer = Dynamic(node.attrs["quantizer"], index[node.name])
@@ -131,6 +131,8 @@ class ScalePredictor(Method):
                     attrs={"quantizer": quantizer},
                 )
             nodes.append(node)
+            if node.name in source.inputs:
+                nodes.append(source)
         dynamic = graph.rebuild(nodes, outputs=graph.outputs[:-1])
         formatted = with_formats(dynamic, calibration.head(Method.images))
         return Quantized(formatted, tuple(notes), findings)
@@ -162,22 +164,28 @@ def predictable(graph: Graph, tap: str) -> list[str]:
 
 def _with_ranges(graph: Graph, taps: tuple[str, ...]) -> Graph:
     """Add the range statistics of the taps, concatenated, as a second output."""
-    nodes = list(graph.nodes)
     patches = next(node for node in graph.nodes if node.op == "linear").output.shape[1]
-    chunk = _chunk(patches)
-    parts = []
-    for tap in taps:
-        _, tokens, width = graph.shape(tap)
-        cut = GraphTensor(f"{tap}.patches", (1, patches, width))
-        bounds = {"axis": 1, "start": tokens - patches, "stop": tokens}
-        nodes.append(Node("slice", (tap,), cut, bounds))
-        ranges = GraphTensor(f"{tap}.ranges", (width,))
-        nodes.append(Node("range_extract", (cut.name,), ranges, {"chunk_tokens": chunk}))
-        parts.append(ranges.name)
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes.append(node)
+        if node.name in taps:
+            nodes += _range_nodes(node, patches)
     width = sum(graph.shape(tap)[2] for tap in taps)
     joined = GraphTensor("scale_predictor.ranges", (width,))
-    nodes.append(Node("concat", tuple(parts), joined, {"axis": 0}))
+    nodes.append(Node("concat", tuple(f"{tap}.ranges" for tap in taps), joined, {"axis": 0}))
     return graph.rebuild(nodes, outputs=[*graph.outputs, joined.name])
+
+
+def _range_nodes(tap: Node, patches: int) -> list[Node]:
+    """Chunked extrema of the patch tokens of one residual tensor."""
+    _, tokens, width = tap.output.shape
+    cut = GraphTensor(f"{tap.name}.patches", (1, patches, width))
+    bounds = {"axis": 1, "start": tokens - patches, "stop": tokens}
+    ranges = GraphTensor(f"{tap.name}.ranges", (width,))
+    return [
+        Node("slice", (tap.name,), cut, bounds),
+        Node("range_extract", (cut.name,), ranges, {"chunk_tokens": _chunk(patches)}),
+    ]
 
 
 def _chunk(tokens: int) -> int:

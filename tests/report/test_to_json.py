@@ -22,9 +22,9 @@ def test_a_result_validates_with_and_without_accuracy(result, measured):
 
 def test_the_top_level_is_the_contract(result):
     content = json.loads(to_json(result))
-    assert list(content) == ["schema", "run", "layers", "totals", "fidelity"]
+    assert list(content) == ["schema", "run", "layers", "totals", "fidelity", "findings"]
     assert content["schema"] == "hwq.result/1"
-    assert content["fidelity"] is None
+    assert content["fidelity", "findings"] is None
     assert list(content["totals"]) == [
         "cycles",
         "latency_ms",
