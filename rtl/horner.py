@@ -69,9 +69,10 @@ class HornerStep(StreamUnit):
 
         # stage 2: round half up, add, saturate
         constant = operand.coefficient if self.coefficient is None else self.coefficient
-        total = ((product + (1 << (self.frac - 1))) >> self.frac) + constant
-        acc = Signal(self.acc_shape)
-        m.d.comb += acc.eq(saturated(total, self.acc_shape) if self.saturate else total)
+        rounded = ((product + (1 << (self.frac - 1))) >> self.frac) + constant
+        total = Signal(rounded.shape())
+        m.d.comb += total.eq(rounded)
+        acc = saturated(total, self.acc_shape) if self.saturate else total
         with m.If(p.load[1]):
             m.d.sync += [self.o.p.acc.eq(acc), self.o.p.x.eq(operand.x)]
             if self.has_side:

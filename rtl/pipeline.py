@@ -69,7 +69,7 @@ class Pipeline:
 
 
 def saturated(value: Value, shape: Shape) -> Value:
-    """Return `value`, or the nearest end of `shape`."""
+    """Return `value`, or the nearest end of `shape`; `value` is used thrice, so a signal."""
     high = (1 << (shape.width - shape.signed)) - 1
     low = -high - 1 if shape.signed else 0
     return Mux(value > high, high, Mux(value < low, low, value))

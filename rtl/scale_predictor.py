@@ -88,9 +88,11 @@ class Projection(StreamUnit):
         # stage 4: shift, centre, saturate
         back = Pipeline(m, front.valid[2] & last_3, self.o.ready, depth=1)
         m.d.comb += [ready.eq(back.ready | ~last_3), self.o.valid.eq(back.valid[0])]
-        with m.If(back.load[0]):
-            for i, (acc, offset) in enumerate(zip(accs, spec.offsets, strict=True)):
-                m.d.sync += self.o.payload[i].eq(saturated((acc >> spec.shift) + offset, Q4_12))
+        for i, (acc, offset) in enumerate(zip(accs, spec.offsets, strict=True)):
+            feature = Signal(((acc >> spec.shift) + offset).shape(), name=f"feature_{i}")
+            m.d.comb += feature.eq((acc >> spec.shift) + offset)
+            with m.If(back.load[0]):
+                m.d.sync += self.o.payload[i].eq(saturated(feature, Q4_12))
         return m
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -175,14 +175,16 @@ class Build:
             "HWQ_SIM_VECTORS": str(vectors),
             "HWQ_SIM_MEASURED": str(measured),
         }
-        with tool_environment():
-            results = get_runner(self.simulator).test(
+        results = work / "results.xml"
+        # under pytest the runner exits when a bench fails; the file says why
+        with tool_environment(), suppress(SystemExit):
+            get_runner(self.simulator).test(
                 hdl_toplevel=TOP,
                 hdl_toplevel_lang="verilog",
                 test_module="tb_stream",
                 build_dir=self.folder,
                 test_dir=work,
-                results_xml=str(work / "results.xml"),
+                results_xml=str(results),
                 extra_env=environment,
                 seed=seed,
                 log_file=work / "run.log",
@@ -195,6 +197,10 @@ class Build:
 
 def _raise_failures(results: Path, name: str, seed: int) -> None:
     """Raise BenchFailed if a test in the results file failed or none ran."""
+    if not results.exists():
+        raise BenchFailed(
+            f"{name}: the simulator left no results; see {results.with_name('run.log')}"
+        )
     root = ElementTree.parse(results).getroot()
     messages = []
     for case in root.iter("testcase"):

@@ -1,5 +1,6 @@
 """Every unit of the catalogue, with all its verified parameters, against its numerics twin."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,12 @@ def make(stem: str, label: str) -> StreamUnit:
     return UNITS[stem].component(UNITS[stem].verified[label])
 
 
-@pytest.fixture(scope="module")
-def bank_build(request: pytest.FixtureRequest, simulator: str) -> tuple[str, Build]:
-    """Compile all cases of one unit as a bank; name the unit too."""
-    stem: str = request.param
-    units = {f"{stem}_{label}": make(stem, label) for label in UNITS[stem].verified}
-    return stem, build(simulator, units)
+@cache
+def bank_build(simulator: str, stem: str) -> Build:
+    """Compile all cases of one unit as a bank."""
+    return build(
+        simulator, {f"{stem}_{label}": make(stem, label) for label in UNITS[stem].verified}
+    )
 
 
 def every_feature() -> NDArray[np.int64]:
@@ -55,16 +56,13 @@ def stimulus(stem: str, label: str, unit: StreamUnit) -> NDArray[np.int64]:
     return tokens.reshape(-1)
 
 
-@pytest.mark.parametrize(
-    ("bank_build", "label"), CASES, ids=[f"{s}-{c}" for s, c in CASES], indirect=["bank_build"]
-)
+@pytest.mark.parametrize(("stem", "label"), CASES, ids=[f"{s}-{c}" for s, c in CASES])
 def test_unit_equals_numerics(
-    bank_build: tuple[str, Build], label: str, tmp_path: Path, seed: int
+    stem: str, label: str, simulator: str, tmp_path: Path, seed: int
 ) -> None:
-    stem, built = bank_build
     unit = make(stem, label)
     inputs = stimulus(stem, label, unit)
-    measured = built.run(f"{stem}_{label}", unit, inputs, tmp_path, seed)
+    measured = bank_build(simulator, stem).run(f"{stem}_{label}", unit, inputs, tmp_path, seed)
     assert measured["outputs"] == inputs.size // unit.inputs_per_result * unit.outputs_per_result
     assert measured["latency_cycles"] == unit.latency_cycles
     assert measured["interval_cycles"] == unit.interval_cycles
