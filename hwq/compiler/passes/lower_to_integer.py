@@ -278,8 +278,10 @@ def _needs_fixed(graph: Graph, node: Node) -> bool:
 
 
 def _scales_of(lowering: _Lowering, product: str) -> tuple[str, ...]:
-    """The scale predictor that the left operand of `product` reads."""
+    """The scale predictor that the left operand of `product` reads, looking through movement."""
     left = lowering.graph.by_name[lowering.graph.by_name[product].inputs[0]]
+    while OPS[left.op].movement:
+        left = lowering.graph.by_name[left.inputs[0]]
     return left.inputs[1:]
 
 
