@@ -98,11 +98,13 @@ class StreamRun:
         last_in = self.input_cycles[unit.inputs_per_result - 1]
         return int(self.output_cycles[unit.outputs_per_result - 1] - last_in)
 
-    def interval_cycles(self, unit: "StreamUnit") -> set[int]:
-        """Cycles between the last outputs of successive results, over the later half."""
+    def interval_cycles(self, unit: "StreamUnit") -> int:
+        """Cycles between the last outputs of successive results; steady over the later half."""
         ends = self.output_cycles[unit.outputs_per_result - 1 :: unit.outputs_per_result]
         require(ends.size >= 4, f"there must be at least 4 results, not {ends.size}")
-        return set(np.diff(ends[ends.size // 2 :]).tolist())
+        intervals = set(np.diff(ends[ends.size // 2 :]).tolist())
+        require(len(intervals) == 1, f"the interval must be steady, not {sorted(intervals)}")
+        return int(intervals.pop())
 
 
 def run_stream(

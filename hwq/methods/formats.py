@@ -13,7 +13,7 @@ RESIDUAL_BITS = 16
 _PROBABILITY = FixedPoint(16, 16, signed=False)
 _GELU_FRAC, _GELU_MIN_FRAC = 12, 8
 # how far beyond the calibrated maximum a format reaches: other images exceed it
-_HEADROOM = {"add": 2.0, "layer_norm": 1.25, "scores": 1.5, "gelu": 1.5, "logits": 2.0}
+_HEADROOM = 1.25
 # tensors of these operations share one format: a sum is then exact
 _TIED = frozenset({"add", "concat"})
 
@@ -73,22 +73,22 @@ def _format(graph: Graph, group: set[str], bound: float) -> FixedPoint:
     producers = {graph.by_name[name].op for name in group}
     readers = {reader.op for name in group for reader in graph.consumers(name)}
     if "add" in producers:
-        return FixedPoint.covering(bound * _HEADROOM["add"], RESIDUAL_BITS)
+        return FixedPoint.covering(bound * _HEADROOM, RESIDUAL_BITS)
     if "softmax" in producers:
         return _PROBABILITY
     if "gelu" in producers:
         return FixedPoint(_gelu_bits(bound), _GELU_FRAC)
     if "gelu" in readers:
-        form = FixedPoint.covering(bound * _HEADROOM["gelu"], 16, max_frac=_GELU_FRAC)
+        form = FixedPoint.covering(bound * _HEADROOM, 16, max_frac=_GELU_FRAC)
         return FixedPoint(16, max(form.frac, _GELU_MIN_FRAC))
     if "softmax" in readers:
-        return FixedPoint.covering(bound * _HEADROOM["scores"], 16, max_frac=_GELU_FRAC)
+        return FixedPoint.covering(bound * _HEADROOM, 16, max_frac=_GELU_FRAC)
     if "layer_norm" in producers:
-        return FixedPoint.covering(bound * _HEADROOM["layer_norm"], 16)
-    return FixedPoint.covering(bound * _HEADROOM["logits"], 16)
+        return FixedPoint.covering(bound * _HEADROOM, 16)
+    return FixedPoint.covering(bound * _HEADROOM, 16)
 
 
 def _gelu_bits(bound: float) -> int:
     """Width of a GELU output with 12 fraction bits."""
-    wide = FixedPoint.covering(bound * _HEADROOM["gelu"], 16)
+    wide = FixedPoint.covering(bound * _HEADROOM, 16)
     return max(16, 16 + _GELU_FRAC - wide.frac)
