@@ -1,0 +1,27 @@
+import importlib
+
+import pytest
+
+from hwq.errors import UsageError
+from hwq.rtl.catalog import UNITS, unit
+from hwq.rtl.pipeline import StreamUnit
+
+
+@pytest.mark.parametrize("stem", UNITS)
+def test_stem_names_gateware_numerics_and_class(stem: str) -> None:
+    name = "".join(part.capitalize() for part in stem.split("_"))
+    gateware = importlib.import_module(f"hwq.rtl.{stem}")
+    assert UNITS[stem].component is getattr(gateware, name)
+    numerics = importlib.import_module(f"hwq.numerics.{stem}")
+    for spec in (UNITS[stem].default, *UNITS[stem].verified.values()):
+        assert isinstance(spec, getattr(numerics, f"{name}Spec"))
+        assert isinstance(UNITS[stem].component(spec), StreamUnit)
+
+
+def test_unit_is_found_by_stem() -> None:
+    assert unit("log2") is UNITS["log2"]
+
+
+def test_an_unknown_unit_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="unknown unit 'log3'; known: log2, horner, exp2"):
+        unit("log3")

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from hwq.arch.unit_timing import UNIT_TIMING
+from hwq.errors import SpecError
+from hwq.numerics.range_extract import RangeExtractSpec
+from hwq.rtl.catalog import UNITS
+from hwq.rtl.range_extract import RangeExtract
+
+SPECS = UNITS["range_extract"].verified.values()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_rtl_equals_numerics(spec: RangeExtractSpec, check, random_payloads) -> None:
+    unit = RangeExtract(spec)
+    timing = UNIT_TIMING["range_extract"](spec.tokens * spec.channels)
+    check(unit, random_payloads(unit, 6), timing)
+
+
+def test_widest_range_fits(check) -> None:
+    unit = RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=2, chunks=5))
+    tokens = np.tile([-32768, 32767, 32767, -32768], 5 * 4)
+    assert unit.compute(tokens).max() == 5 * 65535
+    check(unit, tokens, UNIT_TIMING["range_extract"](20))
+
+
+def test_rejects_one_channel() -> None:
+    with pytest.raises(SpecError, match="channels must be at least 2 in RTL, not 1"):
+        RangeExtract(RangeExtractSpec(channels=1))

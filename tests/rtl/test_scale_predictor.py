@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming
+from hwq.numerics.scale_predictor import ScalePredictorSpec
+from hwq.rtl.catalog import UNITS, example_predictor
+from hwq.rtl.scale_predictor import ScalePredictor
+from hwq.testing import run_stream
+
+SPECS = UNITS["scale_predictor"].verified
+
+
+def timing(spec: ScalePredictorSpec) -> UnitTiming:
+    values = spec.columns * spec.range_extract.tokens
+    return UNIT_TIMING["scale_predictor"](values, spec.features, spec.scales, spec.degree)
+
+
+@pytest.mark.parametrize("label", SPECS)
+def test_rtl_equals_numerics(label: str, check, random_payloads) -> None:
+    unit = ScalePredictor(SPECS[label])
+    check(unit, random_payloads(unit, 12), timing(SPECS[label]))
+
+
+@pytest.mark.parametrize(
+    ("features", "scales", "degree"), [(1, 1, 3), (1, 4, 1), (2, 3, 2), (5, 1, 1), (8, 3, 3)]
+)
+def test_cycles_follow_the_formula(
+    features: int, scales: int, degree: int, random_payloads
+) -> None:
+    spec = example_predictor(2, 2, 2, features, scales, degree)
+    unit = ScalePredictor(spec)
+    run = run_stream(unit, random_payloads(unit, 10))
+    want = timing(spec)
+    assert run.latency_cycles(unit) == unit.latency_cycles == want.latency_cycles
+    assert run.interval_cycles(unit) == unit.interval_cycles == want.interval_cycles
+
+
+def test_beats_are_scale_then_reciprocal() -> None:
+    spec = SPECS["degree2"]
+    unit = ScalePredictor(spec)
+    tokens = np.array([[5, -7], [3000, 900]], np.int16)
+    prediction = spec.compute(tokens)
+    beats = unit.compute(tokens.reshape(-1).astype(np.int64))
+    assert_array_equal(beats[0::2] & 0xFFFF, prediction.mantissa)
+    assert_array_equal(beats[1::2] & 0xFFFF, prediction.reciprocal_mantissa)
+    assert_array_equal(beats[0::2] >> 16, prediction.exponent & 0xF)
+    assert_array_equal(beats[1::2] >> 16, prediction.reciprocal_exponent & 0xF)
