@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from hwq import __version__
 from hwq.cli import list as list_verb
@@ -10,6 +11,14 @@ from hwq.cli import simulate as simulate_verb
 from hwq.errors import HwqError, SpecError, UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"hwq: error: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(USAGE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0, 1 when the job failed, 2 when what was asked for makes no sense.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hwq", description="Quantized Vision Transformers in integers, on a systolic array."
     )
     parser.add_argument("--version", action="version", version=f"hwq {__version__}")
