@@ -277,8 +277,9 @@ class ScalePredictor(StreamUnit):
         ranges = self.extract.compute(inputs).astype(np.int32).reshape(-1, self.spec.columns)
         results = []
         for row in ranges:
-            _, *factors = self.spec.predict(self.spec.project(row))
-            scale, reciprocal = self.exp2.pack(*factors[:2]), self.exp2.pack(*factors[2:])
+            p = self.spec.predict(self.spec.project(row))
+            scale = self.exp2.pack(p.mantissa, p.exponent)
+            reciprocal = self.exp2.pack(p.reciprocal_mantissa, p.reciprocal_exponent)
             results.append(np.stack([scale, reciprocal], axis=1).reshape(-1))
         return np.concatenate(results)
 
