@@ -72,7 +72,7 @@ svg line { stroke: var(--line) } rect, path { fill: var(--fill) }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: 0.1rem 0.5rem; text-align: right; white-space: nowrap; font-weight: 400 }
 tbody th, .text { text-align: left }
-.bar { width: 45%; min-width: 8rem }
+.bar { width: 45%; min-width: 9rem }
 tr > :first-child { padding-left: 0 } tr > .inner { padding-left: 1rem }
 .block { font-weight: 600 }
 .all { font-size: 0.8125rem } .all td, .all th { border-bottom: 1px solid var(--line) }
@@ -81,8 +81,8 @@ tr > :first-child { padding-left: 0 } tr > .inner { padding-left: 1rem }
 button { all: unset; cursor: pointer } button:focus-visible { outline: 2px solid var(--mac) }
 [aria-sort=ascending] button::after { content: " \\2191" }
 [aria-sort=descending] button::after { content: " \\2193" }
-@media (max-width: 48rem) { .wide { display: none } .bar { width: 30% }
-  tbody th { min-width: 9.5rem; white-space: normal } }
+@media (max-width: 48rem) { .wide { display: none }
+  th, td { padding: 0.1rem 0.25rem; font-size: 0.8125rem } .bar { min-width: 7.5rem } }
 @media print { .scroll { max-height: none } }
 """
 
@@ -364,7 +364,7 @@ def _cells(group: LayerGroup, totals: Totals) -> dict[str, tuple[str, str]]:
     return {
         "layers": ("wide", f"{len(group.layers)}"),
         "cycles": ("", f"{cycles:,}" if cycles else "hidden"),
-        "time": ("", f"{cycles / totals.cycles:.1%}" if cycles else ""),
+        "time": ("wide", f"{cycles / totals.cycles:.1%}" if cycles else ""),
         "stalls": ("wide", f"{stalls:,}" if stalls else ""),
         "utilization": ("wide", f"{sum(used) / len(used):.0%}" if used else ""),
         f"energy, {_MICRO}J": ("wide", f"{energy_uj:,.1f}"),

@@ -82,7 +82,6 @@ def _events(result: SimulationResult, fields: list[dict[str, Any]]) -> Iterator[
             hidden = {"hidden_cycles": layer.compute_cycles - layer.cycles}
             yield _event(layer.name, _VECTOR, start, fused_from, period_us, args | hidden)
         else:
-            fused_from = end
             yield _event(layer.name, _VECTOR, now, end, period_us, args)
         if layer.stall_cycles:
             yield _stall(layer, end, period_us)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hwq.cost.result import Energy
 from hwq.errors import DataError
 from hwq.report.to_html import to_html, write_html
 from hwq.report.to_json import to_json
@@ -128,20 +129,22 @@ def test_lengths_of_bars_are_the_cycles(result):
 
 
 def test_energy_bar_is_whole_and_its_legend_sums_to_the_total(result):
-    page = Page(to_html(result))
-    widths = [
-        float(attributes["width"].rstrip("%"))
+    energy = {"mac": 1e6, "sram": 2e6, "dram": 1.5e9, "vector": 3e6, "leakage": 4e6}
+    spent = Energy(**energy, total=sum(energy.values()))
+    layers = tuple(replace(layer, energy_pj=spent) for layer in result.layers)
+    page = Page(to_html(replace(result, layers=layers)))
+    bars = [
+        (float(attributes["x"].rstrip("%")), float(attributes["width"].rstrip("%")))
         for tag, attributes, _, path in page.elements
         if tag == "rect" and path[-1] == "g"
     ]
-    assert len(widths) == 5
-    assert sum(widths) == pytest.approx(100, abs=0.01)
+    widths = [100 * part / spent.total for part in energy.values()]
+    assert [width for _, width in bars] == pytest.approx(widths, abs=1e-3)
+    assert [x for x, _ in bars] == pytest.approx([sum(widths[:i]) for i in range(5)], abs=1e-3)
     (said,) = (text for text in page.texts("desc") if "leakage" in text)
     parts = dict(re.findall(r"(\w+) ([\d,.]+) \N{MICRO SIGN}J", said))
-    assert list(parts) == ["mac", "sram", "dram", "vector", "leakage"]
-    for cause, text in parts.items():
-        exact = sum(getattr(layer.energy_pj, cause) for layer in result.layers) / 1e6
-        assert float(text.replace(",", "")) == pytest.approx(exact, abs=0.051)
+    shown = {cause: float(text.replace(",", "")) for cause, text in parts.items()}
+    assert shown == {cause: part * len(layers) / 1e6 for cause, part in energy.items()}
 
 
 def test_timeline_has_a_step_per_exposed_layer_in_order(result):
