@@ -66,6 +66,6 @@ class MinMax(Method):
     def _activation(self, site: Site, lo: float, hi: float, bits: int) -> Quantizer:
         if site.producer == "softmax" and self.softmax == "log2":
             return Log2(bits)
-        if site.producer == "linear":
+        if site.symmetric:
             return Uniform.symmetric(max(-lo, hi), bits)
         return Uniform.from_range(lo, hi, bits)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hwq.errors import UsageError
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.scale_predictor import ScalePredictorSpec
 
@@ -146,7 +147,9 @@ def fit_predictor(
     features, degree, min_r2, held_out
         See `ScalePredictor`.
     """
-    split = max(len(ranges) - max(int(len(ranges) * held_out), 1), 1)
+    if len(ranges) < 2:
+        raise UsageError("scalepredictor needs two calibration images: one to fit, one to judge")
+    split = len(ranges) - max(int(len(ranges) * held_out), 1)
     middle = len(offsets) // 2
     relative = errors / errors[:, :, middle : middle + 1].mean(0, keepdim=True).clamp(min=1e-30)
     train, test = relative[:split], relative[split:]
@@ -191,7 +194,7 @@ def interpolate(errors: Tensor, offsets: Tensor, at: Tensor) -> Tensor:
 
 def _initial(ranges: Tensor, best: Tensor, features: int, degree: int) -> Predictor:
     """Static start: the projection by reduced-rank ridge regression, coefficients zero."""
-    centre, spread = ranges.mean(0), ranges.std(0).clamp(min=1e-6)
+    centre, spread = ranges.mean(0), ranges.std(0, correction=0).clamp(min=1e-6)
     x = (ranges - centre) / spread
     y = best - best.mean(0)
     gram = x.T @ x + _RIDGE * len(x) ** 0.5 * torch.eye(x.shape[1])
@@ -200,7 +203,7 @@ def _initial(ranges: Tensor, best: Tensor, features: int, degree: int) -> Predic
     count = min(features, right.shape[0])
     directions = torch.zeros(features, x.shape[1])
     directions[:count] = (weight @ right[:count].T).T
-    scale = (x @ directions.T).std(0).clamp(min=1e-6)
+    scale = (x @ directions.T).std(0, correction=0).clamp(min=1e-6)
     live = torch.arange(features) < count
     projection = torch.where(live[:, None], directions / scale[:, None] / spread, 0.0)
     scales = best.shape[1]
@@ -219,7 +222,7 @@ def _descend(start: Predictor, ranges: Tensor, errors: Tensor, offsets: Tensor) 
         model = Predictor(start.centre, start.projection, coefficients, biases)
         error = interpolate(errors, offsets, model.correct(f)).mean(0).sum()
         loss = error + _DECAY * coefficients.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
         schedule.step()
     return Predictor(start.centre, start.projection, coefficients.detach(), biases.detach())

@@ -69,7 +69,7 @@ class RepqViT(Method):
             return pixel_quantizer()
         if site.producer == "softmax":
             return _probabilities(graph, site, values, bits.activation)
-        if site.producer == "linear":
+        if site.symmetric:
             return symmetric(values[site.source], bits.activation)
         return asymmetric(values[site.source], bits.activation)
 

@@ -26,12 +26,20 @@ class Site:
     producer : str
         The operation that computed it, looking through data movement: "layer_norm", "softmax",
         "gelu", "linear", "matmul", "input" for the image, "constant" for a weight.
+    dynamic : bool
+        Whether both operands of the product are activations.
     """
 
     consumer: str
     operand: str
     source: str
     producer: str
+    dynamic: bool
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether its codes must have no zero point: activations multiply each other."""
+        return self.dynamic and self.producer != "softmax"
 
     @property
     def name(self) -> str:
@@ -42,7 +50,7 @@ class Site:
 def find_sites(graph: Graph) -> tuple[Site, ...]:
     """Every operand of every matrix product, in graph order."""
     return tuple(
-        Site(node.name, operand, source, _producer(graph, source))
+        Site(node.name, operand, source, _producer(graph, source), node.op == "matmul")
         for node in graph.nodes
         if node.op in _PRODUCTS
         for operand, source in zip(_OPERANDS, node.inputs[:2], strict=True)

@@ -178,7 +178,7 @@ def _dot_vnni(
                 if width == PANEL:
                     c, pitch = out.ctypes.data + 4 * (m * columns + p * PANEL), columns
                 else:
-                    c, pitch = edge.ctypes.data, PANEL
+                    c, pitch = np.int64(edge.ctypes.data), PANEL
                 if rows == 1:
                     _row_tile(a[0, 0], row, stride, b, first, c, pitch, steps)
                 else:

@@ -26,7 +26,7 @@ def test_sites_of_one_block(tiny_prepared):
         "mlp.fc2.b": "constant",
     }
     assert sites["patch_embed.proj.linear.a"].producer == "input"
-    assert sites["head.a"] == Site("head", "a", "select", "layer_norm")
+    assert sites["head.a"] == Site("head", "a", "select", "layer_norm", False)
 
 
 def test_quantizers_stand_before_their_products(tiny_prepared):

@@ -29,7 +29,7 @@ class FoldMul(Pass):
         """Return the graph with foldable multiplications gone."""
         for node in graph.nodes:
             if node.op == "mul" and node.name in graph.by_name:
-                graph = _fold(graph, node)
+                graph = _fold(graph, graph.by_name[node.name])
         return graph
 
 
@@ -48,7 +48,7 @@ def _fold(graph: Graph, node: Node) -> Graph:
             return _replace(graph, node, {before.name: _value(factor)})
         after = _matmuls_after(graph, node)
         if after:
-            targets = dict.fromkeys(after, _value(factor))
+            targets = {name: _value(factor) ** after.count(name) for name in after}
             return _replace(graph, node, targets)
     return graph
 
@@ -76,13 +76,14 @@ def _into_weight(graph: Graph, node: Node, linear: Node, factor: Constant) -> Gr
 
 
 def _matmuls_after(graph: Graph, node: Node) -> list[str]:
-    """Names of the matmuls that read `node` through data movement only; empty if others do."""
+    """Matmuls that read `node` through data movement, once per operand; empty if others do."""
     found: list[str] = []
     pending = [node]
     while pending:
-        for consumer in graph.consumers(pending.pop().name):
+        source = pending.pop().name
+        for consumer in graph.consumers(source):
             if consumer.op == "matmul":
-                found.append(consumer.name)
+                found += [consumer.name] * consumer.inputs.count(source)
             elif OPS[consumer.op].movement:
                 pending.append(consumer)
             else:
