@@ -4,6 +4,7 @@ The page is built as a tree and escaped where the tree is written down. Charts a
 stretches with the page: lengths are percentages or a stretched view box, text keeps its size.
 """
 
+import json
 import math
 import shlex
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from hwq.report.write_text import write_text
 _CAUSES: Final = ("mac", "sram", "dram", "vector", "leakage")
 _MICRO, _SQUARED, _DOT = "\N{MICRO SIGN}", "\N{SUPERSCRIPT TWO}", "\N{MIDDLE DOT}"
 _LABEL_FROM: Final = 10  # percent of a bar in which a label fits
+_FOLDED_FROM: Final = 100  # characters
 _PLOT: Final = 160  # pixels from 0 to 100 % utilization
 _STRIPS: Final = (("vector", _PLOT + 8), ("dram", _PLOT + 28))
 _STRIP: Final = 14
@@ -125,6 +127,8 @@ def to_html(result: SimulationResult) -> str:
     _timeline(_section(body, "Utilization and stalls over time"), result)
     _bars(_section(body, "Exposed cycles by layer"), result)
     _every_layer(_section(body, "Every layer"), result)
+    if result.findings:
+        _findings(_section(body, "Findings of the method"), result.to_dict()["findings"])
     _reproduce(_section(body, "How to reproduce"), run)
     _add(body, "script", _SCRIPT)
     text = tostring(page, encoding="unicode", method="html")
@@ -415,6 +419,20 @@ def _cell(row: Element, value: Any, tag: str) -> None:
         _add(row, tag, text, data_value=repr(value))
     else:
         _add(row, tag, "" if value is None else f"{value:,}")
+
+
+def _findings(section: Element, findings: dict[str, Any]) -> None:
+    """Show what a method says of itself; what is long is folded away, as JSON."""
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in findings.items()
+    }
+    long = [name for name, text in texts.items() if len(text) > _FOLDED_FROM]
+    _figures(section, ((name, texts[name]) for name in texts if name not in long), "fields")
+    for name in long:
+        folded = _add(section, "details")
+        _add(folded, "summary", name)
+        _add(folded, "pre", json.dumps(findings[name], ensure_ascii=False, indent=2))
 
 
 def _reproduce(section: Element, run: RunInfo) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 import shlex
@@ -208,6 +209,19 @@ def test_the_command_measures_what_was_measured(measured):
     (command,) = Page(to_html(replace(measured, run=run))).texts("code")
     assert command.endswith(" --calib CALIB --data DATA --limit 650")
     assert "--base" not in command
+
+
+def test_findings_of_the_method_are_shown(result):
+    assert "Findings of the method" not in to_html(result)
+    many = {HOSTILE: [0.25] * 50}
+    found = {"base": HOSTILE, "gain": 0.125, "taps": ["a", "b"], "layers": many, "none": math.inf}
+    page = Page(to_html(replace(result, findings=found)))
+    assert [HOSTILE, "0.125", '["a", "b"]', "null"] == [
+        text for text in page.texts("dd") if text in (HOSTILE, "0.125", '["a", "b"]', "null")
+    ]
+    assert page.texts("summary") == ["layers"]
+    assert [json.loads(text) for text in page.texts("pre") if text] == [many]
+    assert len(page.tags("script")) == 1
 
 
 @pytest.mark.parametrize("field", ["model", "method", "base", "accelerator", "weights", "notes"])
