@@ -39,11 +39,6 @@ class Projection(StreamUnit):
         self.inputs_per_result = spec.columns
         super().__init__(range_shape, data.ArrayLayout(Q4_12, spec.features))
 
-    @property
-    def latency_cycles(self) -> int:
-        """Four registers."""
-        return 4
-
     def elaborate(self, platform: object) -> Module:
         """Return the four stages."""
         m = Module()
@@ -255,22 +250,18 @@ class ScalePredictor(StreamUnit):
         super().__init__(signed(16), self.exp2.o.payload.shape())
 
     @property
-    def _cycles_per_scale(self) -> int:
-        """A scale takes one cycle per feature, and two in `exp2`."""
-        return max(self.spec.features, 2)
-
-    @property
     def latency_cycles(self) -> int:
         """The stages' registers, the terms of the first scale, and the other scales."""
         spec = self.spec
+        # range_extract, projection, issue and Horner steps, sum
         stages = self.extract.latency_cycles + 4 + (1 + 2 * spec.degree) + 3
-        terms = spec.features - 1 + (spec.scales - 1) * self._cycles_per_scale
+        terms = spec.features - 1 + (spec.scales - 1) * max(spec.features, 2)
         return stages + terms + self.exp2.latency_cycles + 1
 
     @property
     def interval_cycles(self) -> int:
         """The longer of reading the tokens and computing the scales."""
-        return max(self.inputs_per_result, self.spec.scales * self._cycles_per_scale)
+        return max(self.inputs_per_result, self.spec.scales * max(self.spec.features, 2))
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n*T*C] -> int64[n*2*L]: scale, reciprocal, scale, reciprocal..."""
