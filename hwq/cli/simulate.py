@@ -34,12 +34,14 @@ def add_parser(verbs: Any) -> None:
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="field of the method")
     add("--json", type=Path, metavar="FILE", help="write the result as JSON")
     add("--csv", type=Path, metavar="FILE", help="write a row per layer")
+    add("--html", type=Path, metavar="FILE", help="write a page with charts")
+    add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Simulate and report."""
-    for path in (arguments.json, arguments.csv):
+    for path in (arguments.json, arguments.csv, arguments.html, arguments.trace):
         if path is not None and not path.absolute().parent.is_dir():
             raise DataError(f"cannot write {path}: no such folder")
     if arguments.weights is not None and arguments.pretrained:
@@ -50,8 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     with console.status("loading torch and timm"):
         from hwq import api
         from hwq.report.to_csv import write_csv
+        from hwq.report.to_html import write_html
         from hwq.report.to_json import write_json
         from hwq.report.to_table import print_table
+        from hwq.report.to_trace import write_trace
 
     result = api.simulate(
         arguments.model,
@@ -71,10 +75,11 @@ def run(arguments: argparse.Namespace) -> None:
         track=_tracker(console),
     )
     print_table(result)
-    if arguments.json is not None:
-        write_json(result, arguments.json)
-    if arguments.csv is not None:
-        write_csv(result, arguments.csv)
+    writers = {"json": write_json, "csv": write_csv, "html": write_html, "trace": write_trace}
+    for name, write in writers.items():
+        path = getattr(arguments, name)
+        if path is not None:
+            write(result, path)
 
 
 def _options(pairs: Iterable[str]) -> dict[str, Any]:

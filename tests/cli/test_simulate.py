@@ -1,0 +1,202 @@
+"""The main command as a user meets it: output, files, exit codes, and one line per mistake."""
+
+import csv
+import json
+import pickle
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from hwq.cli.main import main
+from hwq.report.to_json import load_schema
+
+MODEL = """
+from timm.models.vision_transformer import VisionTransformer
+
+def build():
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=1000
+    )
+    model.pretrained_cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0}
+    return model
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder with a tiny network, some images, and nothing else; it is the current one."""
+    (tmp_path / "tiny_for_cli.py").write_text(MODEL)
+    generator = np.random.default_rng(0)
+    for wnid in ("n01440764", "n01484850"):
+        folder = tmp_path / "images" / wnid
+        folder.mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def simulate(*arguments):
+    return main(["simulate", "--model", "tiny_for_cli:build", *map(str, arguments)])
+
+
+def test_costs_a_network_without_weights_or_images(workplace, capsys):
+    assert simulate("--method", "scalepredictor") == 0
+    out = capsys.readouterr().out
+    assert "accuracy: not measured" in out
+    assert "weights are seeded random" in out
+
+
+@pytest.mark.parametrize("method", ["minmax", "repq_vit", "scalepredictor"])
+def test_measures_and_writes_a_valid_result(workplace, method):
+    images = workplace / "images"
+    files = {name: workplace / f"out.{name}" for name in ("json", "csv", "html", "trace")}
+    arguments = [part for name, file in files.items() for part in (f"--{name}", file)]
+    assert simulate("--method", method, "--calib", images, "--data", images, *arguments) == 0
+    result = json.loads(files["json"].read_text())
+    jsonschema.validate(result, load_schema())
+    assert result["run"]["images"] == result["fidelity"]["images"] == 6
+    assert sum(row["cycles"] for row in result["layers"]) == result["totals"]["cycles"]
+    assert any(row["sqnr_db"] is not None for row in result["layers"])
+    with files["csv"].open() as file:
+        assert len(list(csv.DictReader(file))) == len(result["layers"])
+    assert "traceEvents" in json.loads(files["trace"].read_text())
+    assert "<html" in files["html"].read_text()
+    left = {path.name for path in workplace.iterdir()}
+    assert {name for name in left if name.startswith("out.")} == {f.name for f in files.values()}
+
+
+def test_the_same_seed_gives_the_same_file(workplace):
+    for name in ("a.json", "b.json"):
+        arguments = ("--calib", "images", "--data", "images", "--json", name, "--limit", "2")
+        assert simulate("--method", "scalepredictor", "--bits", "w4a4", *arguments) == 0
+    assert (workplace / "a.json").read_bytes() == (workplace / "b.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        (("--bits", "w8a4"), "bits"),
+        (("--accelerator", "edge_16x16"), "accelerator"),
+        (("--dataflow", "weight_stationary"), "dataflow"),
+        (("--timing", "scalesim"), "timing"),
+        (("--seed", "1"), "seed"),
+    ],
+)
+def test_an_option_changes_something(workplace, arguments, field):
+    for name, extra in (("a.json", ()), ("b.json", arguments)):
+        assert simulate("--method", "minmax", "--json", name, *extra) == 0
+    a, b = (json.loads((workplace / name).read_text()) for name in ("a.json", "b.json"))
+    assert a["run"][field] != b["run"][field]
+    if field != "seed":
+        assert a["totals"] != b["totals"]
+
+
+def test_base_and_method_options_reach_the_method(workplace):
+    arguments = ("--base", "minmax", "--option", "taps=1", "--json", "a.json")
+    assert simulate("--method", "scalepredictor", *arguments) == 0
+    result = json.loads((workplace / "a.json").read_text())
+    assert result["run"]["base"] == "minmax"
+    assert sum(row["op"] == "range_extract" for row in result["layers"]) == 1
+
+
+TOML_MISTAKES = {
+    "misspelt": ("colums = 16\ncols = 16", "colums"),
+    "negative": ("cols = -16", "cols"),
+}
+
+
+def write_mistakes(workplace):
+    """Files with one thing wrong each."""
+    weights = workplace / "weights.safetensors"
+    import torch
+
+    save_file({"a": torch.zeros(3)}, weights)
+    (workplace / "truncated.safetensors").write_bytes(weights.read_bytes()[:-5])
+    (workplace / "evil.pt").write_bytes(pickle.dumps(print))
+    (workplace / "empty").mkdir()
+    broken = workplace / "broken" / "n01440764"
+    broken.mkdir(parents=True)
+    (broken / "image.png").write_bytes(b"not an image")
+    named = workplace / "named" / "cats"
+    named.mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(named / "cat.png")
+    from importlib.resources import files
+
+    preset = (files("hwq.arch") / "presets" / "edge_16x16.toml").read_text()
+    for name, (text, _) in TOML_MISTAKES.items():
+        changed = preset.replace("cols = 16", text, 1)
+        assert changed != preset
+        (workplace / f"{name}.toml").write_text(changed)
+    (workplace / "syntax.toml").write_text("name = \n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--model", "deit_z"), 2, ("model", "deit_z", "deit_t")),
+        (("--model", "nowhere:build"), 2, ("nowhere",)),
+        (("--model", "tiny_for_cli:missing"), 2, ("missing",)),
+        (("--model", "tiny_for_cli:number"), 2, ("nn.Module", "int")),
+        (("--method", "minmix"), 2, ("method", "minmix", "minmax")),
+        (("--base", "minmax"), 2, ("minmax", "base")),
+        (("--method", "scalepredictor", "--base", "scalepredictor"), 2, ("base",)),
+        (("--option", "softmax=cubic"), 2, ("softmax", "cubic", "log2")),
+        (("--option", "depth=3"), 2, ("option", "softmax")),
+        (("--option", "softmax"), 2, ("option", "name=value")),
+        (("--accelerator", "edge_33x33"), 2, ("accelerator", "edge_33x33", "edge_32x32")),
+        (("--accelerator", "misspelt.toml"), None, ("misspelt.toml", "colums", "cols")),
+        (("--accelerator", "negative.toml"), None, ("negative.toml", "cols", "-16")),
+        (("--accelerator", "syntax.toml"), None, ("syntax.toml",)),
+        (("--bits", "w1a99"), 2, ("bits", "1", "2..8")),
+        (("--bits", "8"), 2, ("bits", "w8a8")),
+        (("--dataflow", "sideways"), 2, ("dataflow", "sideways")),
+        (("--limit", "0"), 2, ("limit", "0")),
+        (("--limit", "many"), 2, ("limit", "many")),
+        (("--weights", "truncated.safetensors"), 1, ("truncated.safetensors",)),
+        (("--weights", "weights.safetensors"), 1, ("another model", "cls_token")),
+        (("--weights", "evil.pt"), 1, ("evil.pt",)),
+        (("--weights", "nothing.pt"), 1, ("nothing.pt", "no such file")),
+        (("--weights", "weights.safetensors", "--pretrained"), 2, ("weights", "pretrained")),
+        (("--calib", "empty"), 1, ("empty", "no images")),
+        (("--calib", "nowhere"), 1, ("nowhere", "no such folder")),
+        (("--calib", "broken"), 1, ("image.png",)),
+        (("--calib", "images", "--data", "broken"), 1, ("image.png",)),
+        (("--calib", "images", "--data", "named"), 1, ("cats", "wnid")),
+        (("--data", "images"), 2, ("data", "calib")),
+        (("--csv", "nowhere/out.csv"), 1, ("nowhere", "no such folder")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_a_mistake_is_one_clear_line(workplace, capsys, arguments, code, words):
+    write_mistakes(workplace)
+    before = {path for path in workplace.rglob("*") if "__pycache__" not in path.parts}
+    given = ["simulate", "--method", "minmax", "--json", "out.json"]
+    if "--model" not in arguments:
+        given += ["--model", "tiny_for_cli:build"]
+    try:
+        status = main([*given, *arguments])
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("hwq: error:")]
+    assert status in ({code} if code else {1, 2})
+    assert len(lines) == 1 and "Traceback" not in captured.err
+    assert all(word in lines[0] for word in words)
+    after = {path for path in workplace.rglob("*") if "__pycache__" not in path.parts}
+    assert after == before, "nothing half-written may be left"
+
+
+@pytest.mark.parametrize("what", ["methods", "accelerators", "quantizers", "models"])
+def test_lists_names(what, capsys):
+    assert main(["list", what]) == 0
+    names = capsys.readouterr().out.split()
+    expected = {"methods": "minmax", "accelerators": "edge_32x32", "models": "deit_s"}
+    assert expected.get(what, "log_sqrt2") in names
