@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ class ImageFolder:
         DataError
             When a file is not an image; the file is named.
         """
-        from timm.data import create_transform
+        from timm.data.transforms_factory import create_transform
 
         config = self.preprocessing
         transform = create_transform(
@@ -107,7 +108,8 @@ def open_images(path: Path, preprocessing: Preprocessing, *, labelled: bool) -> 
 
 
 def _class_index() -> dict[str, int]:
-    from timm.data import ImageNetInfo
+    from timm.data.imagenet_info import ImageNetInfo
 
-    names = ImageNetInfo("imagenet-1k").label_names()
+    info: Any = ImageNetInfo("imagenet-1k")
+    names = info.label_names()
     return {str(name): position for position, name in enumerate(names)}
