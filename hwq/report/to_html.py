@@ -20,6 +20,7 @@ from hwq.cost.result import Fidelity, RunInfo, SimulationResult, Totals
 from hwq.report.charts import energy_chart, layer_chart, timeline_chart
 from hwq.report.elements import DOT, MICRO, SQUARED, add, figures, section
 from hwq.report.to_json import load_schema
+from hwq.report.to_table import format_bytes
 from hwq.report.write_text import write_text
 
 _FOLDED_FROM: Final = 100  # characters
@@ -81,20 +82,13 @@ def _totals(totals: Totals) -> Iterator[tuple[str, str]]:
     yield "MACs", f"{totals.macs:,}"
     yield "utilization", f"{totals.utilization:.1%}"
     yield "energy", f"{totals.energy_uj:,.1f} {MICRO}J"
-    yield "DRAM traffic", _bytes(totals.dram_bytes)
-    yield "SRAM, peak", _bytes(totals.peak_sram_bytes)
+    yield "DRAM traffic", format_bytes(totals.dram_bytes)
+    yield "SRAM, peak", format_bytes(totals.peak_sram_bytes)
     yield "area", f"{totals.area_mm2:.2f} mm{SQUARED}"
 
 
 def _asset(name: str) -> str:
     return (files("hwq.report") / name).read_text(encoding="utf-8")
-
-
-def _bytes(count: float) -> str:
-    for unit, size in (("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count:g} B"
 
 
 def _fidelity(parent: Element, fidelity: Fidelity | None) -> None:

@@ -160,7 +160,7 @@ def _cells(group: LayerGroup, totals: Totals) -> dict[str, str]:
         "time": f"{100 * cycles / totals.cycles:.1f}%" if cycles else "",
         "stall": f"{stalls:,}" if stalls else "",
         "util": f"{100 * sum(used) / len(used):.0f}%" if used else "",
-        "DRAM": _bytes(moved) if moved else "",
+        "DRAM": format_bytes(moved) if moved else "",
         "uJ": f"{energy_uj:,.1f}",
     }
 
@@ -189,12 +189,12 @@ def _totals_table(totals: Totals, layers: Sequence[LayerCost]) -> Table:
     table.add_row(
         *("cycles", f"{totals.cycles:,}"),
         *("energy", f"{totals.energy_uj:,.1f} uJ"),
-        *("DRAM", _bytes(totals.dram_bytes)),
+        *("DRAM", format_bytes(totals.dram_bytes)),
     )
     table.add_row(
         *("latency", f"{totals.latency_ms:.3f} ms"),
         *("  mac", f"{parts['mac']:,.1f} uJ"),
-        *("SRAM, peak", _bytes(totals.peak_sram_bytes)),
+        *("SRAM, peak", format_bytes(totals.peak_sram_bytes)),
     )
     table.add_row(
         *("throughput", f"{totals.throughput_ips:.1f} images/s"),
@@ -234,7 +234,8 @@ def _fidelity(fidelity: Fidelity | None) -> RenderableType:
     return table
 
 
-def _bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in the decimal unit that suits it."""
     for unit, size in (("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

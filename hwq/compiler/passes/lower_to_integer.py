@@ -6,15 +6,23 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from hwq.compiler.accumulator import (
+    NOTHING,
+    Accumulator,
+    accumulate,
+    moved,
+    static_part,
+    to_array,
+    to_codes,
+    to_fixed,
+)
 from hwq.compiler.passes.base import Pass
 from hwq.errors import GraphError
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
-from hwq.graph.movement import compress, move
 from hwq.graph.ops import OPS
-from hwq.numerics.epilogue import Epilogue, Factor
-from hwq.numerics.fixed_point import FixedPoint, dyadic_array
+from hwq.numerics.epilogue import Factor
+from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.gemm import check_accumulator
 from hwq.numerics.layernorm import LayerNormSpec
@@ -27,22 +35,6 @@ from hwq.quantizers.uniform import Uniform
 
 _PRODUCTS = frozenset({"linear", "matmul"})
 _PIXELS = FixedPoint(8, 0, signed=False)
-_NOTHING = np.zeros((), np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Accumulator:
-    """What one unit of a matrix product's accumulators stands for.
-
-    lsb : float64 array that broadcasts against the accumulators
-    bias, correction : int64 arrays in units of the accumulators
-    factor : the left operand's per-image factor
-    """
-
-    lsb: NDArray[np.float64]
-    bias: NDArray[np.int64]
-    correction: NDArray[np.int64]
-    factor: Factor | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,7 @@ class _Lowering:
         self.quants: dict[str, Any] = {}
         self.dtypes = {tensor.name: np.dtype(np.uint8) for tensor in graph.inputs}
         self.alias: dict[str, str] = {}
-        self.accumulators: dict[str, _Accumulator] = {}
+        self.accumulators: dict[str, Accumulator] = {}
 
     def run(self) -> Graph:
         inputs = [Tensor(t.name, t.shape, "uint8", _PIXELS) for t in self.graph.inputs]
@@ -126,16 +118,6 @@ def _form(node: Node) -> FixedPoint:
     return form
 
 
-def _array(values: Any) -> NDArray[np.float64]:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu().numpy()
-    return np.asarray(values, np.float64)
-
-
-def _base(quantizer: Quantizer) -> Quantizer:
-    return quantizer.base if isinstance(quantizer, Dynamic) else quantizer
-
-
 def _quantize(lowering: _Lowering, node: Node) -> None:
     source, quantizer = node.inputs[0], node.attrs["quantizer"]
     if source in lowering.graph.constants:
@@ -144,7 +126,7 @@ def _quantize(lowering: _Lowering, node: Node) -> None:
         lowering.constants[node.name] = constant_like(codes, _code_dtype(quantizer))
         lowering.quants[node.name] = quantizer
         return
-    uniform = _base(quantizer)
+    uniform = static_part(quantizer)
     scales = node.inputs[1:]
     made = Factor(quantizer.index, "reciprocal") if isinstance(quantizer, Dynamic) else None
     if source in lowering.accumulators and isinstance(uniform, Uniform):
@@ -152,7 +134,7 @@ def _quantize(lowering: _Lowering, node: Node) -> None:
         if made is not None and accumulator.factor is not None:
             raise GraphError(f"{node.name}: both {source} and its codes have per-image scales")
         extra = made or accumulator.factor
-        unit = _to_codes(accumulator, uniform, extra)
+        unit = to_codes(accumulator, uniform, extra)
         scales = (scales or _scales_of(lowering, source)) if extra else ()
         _emit_as(lowering, node, "requantize", (f"{source}.acc", *scales), unit)
     elif _is_pixels(lowering, source, quantizer):
@@ -160,8 +142,8 @@ def _quantize(lowering: _Lowering, node: Node) -> None:
         lowering.quants[node.name] = quantizer
     elif isinstance(uniform, Uniform):
         lsb = np.asarray(2.0 ** -lowering.frac(source))
-        plain = _Accumulator(lsb, _NOTHING, _NOTHING, None)
-        _emit_as(lowering, node, "encode", (source, *scales), _to_codes(plain, uniform, made))
+        plain = Accumulator(lsb, NOTHING, NOTHING, None)
+        _emit_as(lowering, node, "encode", (source, *scales), to_codes(plain, uniform, made))
     else:
         _emit_as(lowering, node, "encode", (source,), quantizer.encoder(lowering.frac(source)))
 
@@ -179,55 +161,20 @@ def _is_pixels(lowering: _Lowering, source: str, quantizer: Quantizer) -> bool:
         and isinstance(quantizer, Uniform)
         and quantizer.bits == 8
         and not quantizer.signed
-        and bool((_array(quantizer.scale) == 1.0).all())
-        and not _array(quantizer.zero_point).any()
+        and bool((to_array(quantizer.scale) == 1.0).all())
+        and not to_array(quantizer.zero_point).any()
     )
 
 
 def _code_dtype(quantizer: Quantizer) -> str:
-    signed = getattr(_base(quantizer), "signed", False)
-    return "int8" if signed else "uint8"
-
-
-def _to_codes(accumulator: _Accumulator, uniform: Uniform, factor: Factor | None) -> Epilogue:
-    """The epilogue that turns accumulators into codes of a uniform quantizer."""
-    mult, shift = dyadic_array(np.asarray(accumulator.lsb / _array(uniform.scale)))
-    span = FixedPoint(uniform.bits, 0, uniform.signed)
-    zero_point = _array(uniform.zero_point).astype(np.int64)
-    return _epilogue(accumulator, mult, shift, zero_point, span, factor)
-
-
-def _to_fixed(accumulator: _Accumulator, form: FixedPoint) -> Epilogue:
-    """The epilogue that turns accumulators into fixed point."""
-    mult, shift = dyadic_array(accumulator.lsb * 2.0**form.frac)
-    return _epilogue(accumulator, mult, shift, _NOTHING, form, accumulator.factor)
-
-
-def _epilogue(
-    accumulator: _Accumulator,
-    mult: NDArray[np.int64],
-    shift: NDArray[np.int64],
-    zero_point: NDArray[np.int64],
-    span: FixedPoint,
-    factor: Factor | None,
-) -> Epilogue:
-    return Epilogue(
-        bias=accumulator.bias,
-        correction=accumulator.correction,
-        mult=mult,
-        shift=shift,
-        zero_point=zero_point,
-        lo=span.min,
-        hi=span.max,
-        factor=factor,
-    )
+    return "int8" if getattr(static_part(quantizer), "signed", False) else "uint8"
 
 
 def _product(lowering: _Lowering, node: Node) -> None:
     a, b = (lowering.quants[name] for name in node.inputs[:2])
     form = a.mac_form()
     right = b
-    if not isinstance(right, Uniform) or _array(right.zero_point).any():
+    if not isinstance(right, Uniform) or to_array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
@@ -236,42 +183,24 @@ def _product(lowering: _Lowering, node: Node) -> None:
         check_accumulator(depth, int(np.abs(table).max()), largest)
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = replace(node, output=replace(node.output, name=f"{node.name}.acc"))
-    attrs: dict[str, Any] = {"form": form, "weight_bits": right.bits}
-    if node.op == "matmul":
-        attrs = {"form": form, "alpha": 1}
-    lowering.emit(acc, names, None, dtype, **attrs)
-    lowering.accumulators[node.name] = _accumulator(lowering, node, form, right)
+    extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
+    lowering.emit(acc, names, None, dtype, form=form, **extra)
+    bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
+    weight = lowering.constants.get(node.inputs[1])
+    lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
     if _needs_fixed(lowering.graph, node):
-        unit = _to_fixed(lowering.accumulators[node.name], _form(node))
+        unit = to_fixed(lowering.accumulators[node.name], _form(node))
         scales = _scales_of(lowering, node.name) if unit.factor else ()
         epilogue = replace(node, op="requantize")
         inputs = (acc.name, *scales)
         lowering.emit(epilogue, inputs, _form(node), _form(node).dtype, unit=unit)
 
 
-def _accumulator(lowering: _Lowering, node: Node, form: Any, right: Uniform) -> _Accumulator:
-    scale = _array(right.scale)
-    weight = lowering.constants.get(node.inputs[1])
-    a = lowering.quants[node.inputs[0]]
-    if node.op == "linear":
-        scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
-    lsb = np.asarray(_array(form.lsb) * scale * node.attrs.get("alpha", 1.0))
-    correction = _NOTHING
-    if form.offset != 0:
-        if weight is None or node.op != "linear":
-            raise GraphError(f"{node.name}: an asymmetric operand a needs a constant operand b")
-        correction = -form.offset * weight.astype(np.int64).sum(1)
-    bias = _NOTHING
-    if len(node.inputs) > 2:
-        real = lowering.graph.constants[node.inputs[2]].astype(np.float64)
-        bias = np.floor(real / lsb + 0.5).astype(np.int64)
-    factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
-    return _Accumulator(lsb, bias, correction, factor)
-
-
 def _needs_fixed(graph: Graph, node: Node) -> bool:
     def straight(reader: Node) -> bool:
-        return reader.op == "quantize" and isinstance(_base(reader.attrs["quantizer"]), Uniform)
+        return reader.op == "quantize" and isinstance(
+            static_part(reader.attrs["quantizer"]), Uniform
+        )
 
     readers = graph.consumers(node.name)
     return node.name in graph.outputs or not all(straight(reader) for reader in readers)
@@ -303,9 +232,9 @@ def _layer_norm(lowering: _Lowering, node: Node) -> None:
     source, eps, width = node.inputs[0], node.attrs["eps"], node.output.shape[-1]
     gamma, beta = (np.ones(width), np.zeros(width))
     if len(node.inputs) > 1:
-        gamma = _array(lowering.graph.constants[node.inputs[1]])
+        gamma = to_array(lowering.graph.constants[node.inputs[1]])
     if len(node.inputs) > 2:
-        beta = _array(lowering.graph.constants[node.inputs[2]])
+        beta = to_array(lowering.graph.constants[node.inputs[2]])
     unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
     lowering.emit(node, (source,), _form(node), np.dtype(np.int32), eps=0, unit=unit)
 
@@ -334,21 +263,8 @@ def _concat(lowering: _Lowering, node: Node) -> None:
 
 def _movement(lowering: _Lowering, node: Node) -> None:
     source = lowering.operand(node.inputs[0])
-    quant = _moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
+    quant = moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
     lowering.emit(node, (source,), quant, lowering.dtypes[source], **node.attrs)
-
-
-def _moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
-    """What integers mean after data movement: a scale per channel moves with its channels."""
-    if isinstance(quant, Dynamic):
-        return replace(quant, base=_moved(quant.base, node, shape))
-    if not isinstance(quant, Uniform) or quant.scale.numel() == 1:
-        return quant
-    scale, zero_point = (
-        torch.from_numpy(compress(move(node, [np.broadcast_to(values.numpy(), shape)])))
-        for values in (quant.scale, quant.zero_point)
-    )
-    return replace(quant, scale=scale, zero_point=zero_point)
 
 
 def _range_extract(lowering: _Lowering, node: Node) -> None:

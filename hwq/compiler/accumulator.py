@@ -1,0 +1,134 @@
+"""What integers stand for on the way down: accumulators, and the epilogues that end them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hwq.errors import GraphError
+from hwq.graph.ir import Constant, Node
+from hwq.graph.movement import compress, move
+from hwq.numerics.epilogue import Epilogue, Factor
+from hwq.numerics.fixed_point import FixedPoint, dyadic_array
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.uniform import Uniform
+
+NOTHING = np.zeros((), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Accumulator:
+    """What one unit of a matrix product's accumulators stands for.
+
+    lsb : float64 array that broadcasts against the accumulators
+    bias, correction : int64 arrays in units of the accumulators
+    factor : the left operand's per-image factor
+    """
+
+    lsb: NDArray[np.float64]
+    bias: NDArray[np.int64]
+    correction: NDArray[np.int64]
+    factor: Factor | None
+
+
+def accumulate(
+    node: Node,
+    a: Quantizer,
+    right: Uniform,
+    weight: Constant | None,
+    bias: Constant | None,
+) -> Accumulator:
+    """Return what the accumulators of a `linear` or `matmul` stand for.
+
+    Parameters
+    ----------
+    node : Node
+        The product, in the quantised graph.
+    a, right : Quantizer
+        Of its operands.
+    weight : int8[N, K], optional
+        Codes of operand b where it is a constant.
+    bias : float[N], optional
+        Real bias.
+
+    Raises
+    ------
+    GraphError
+        When operand a has an offset and operand b is not a constant.
+    """
+    form = a.mac_form()
+    scale = to_array(right.scale)
+    if node.op == "linear":
+        scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
+    lsb = np.asarray(to_array(form.lsb) * scale * node.attrs.get("alpha", 1.0))
+    correction, integers = NOTHING, NOTHING
+    if form.offset != 0:
+        if weight is None or node.op != "linear":
+            raise GraphError(f"{node.name}: an asymmetric operand a needs a constant operand b")
+        correction = -form.offset * weight.astype(np.int64).sum(1)
+    if bias is not None:
+        integers = np.floor(bias.astype(np.float64) / lsb + 0.5).astype(np.int64)
+    factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
+    return Accumulator(lsb, integers, correction, factor)
+
+
+def to_codes(accumulator: Accumulator, uniform: Uniform, factor: Factor | None) -> Epilogue:
+    """The epilogue that turns accumulators into codes of a uniform quantizer."""
+    mult, shift = dyadic_array(np.asarray(accumulator.lsb / to_array(uniform.scale)))
+    span = FixedPoint(uniform.bits, 0, uniform.signed)
+    zero_point = to_array(uniform.zero_point).astype(np.int64)
+    return _epilogue(accumulator, mult, shift, zero_point, span, factor)
+
+
+def to_fixed(accumulator: Accumulator, form: FixedPoint) -> Epilogue:
+    """The epilogue that turns accumulators into fixed point."""
+    mult, shift = dyadic_array(accumulator.lsb * 2.0**form.frac)
+    return _epilogue(accumulator, mult, shift, NOTHING, form, accumulator.factor)
+
+
+def _epilogue(
+    accumulator: Accumulator,
+    mult: NDArray[np.int64],
+    shift: NDArray[np.int64],
+    zero_point: NDArray[np.int64],
+    span: FixedPoint,
+    factor: Factor | None,
+) -> Epilogue:
+    return Epilogue(
+        bias=accumulator.bias,
+        correction=accumulator.correction,
+        mult=mult,
+        shift=shift,
+        zero_point=zero_point,
+        lo=span.min,
+        hi=span.max,
+        factor=factor,
+    )
+
+
+def moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
+    """What integers mean after data movement: a scale per channel moves with its channels."""
+    if isinstance(quant, Dynamic):
+        return replace(quant, base=moved(quant.base, node, shape))
+    if not isinstance(quant, Uniform) or quant.scale.numel() == 1:
+        return quant
+    scale, zero_point = (
+        torch.from_numpy(compress(move(node, [np.broadcast_to(values.numpy(), shape)])))
+        for values in (quant.scale, quant.zero_point)
+    )
+    return replace(quant, scale=scale, zero_point=zero_point)
+
+
+def static_part(quantizer: Quantizer) -> Quantizer:
+    """Return the quantizer without its per-image factor."""
+    return quantizer.base if isinstance(quantizer, Dynamic) else quantizer
+
+
+def to_array(values: Any) -> NDArray[np.float64]:
+    """Return a tensor, an array or a number as float64."""
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu().numpy()
+    return np.asarray(values, np.float64)
