@@ -87,10 +87,7 @@ def simulate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    if data is not None and calib is None:
-        raise UsageError("data needs calib: a method must not calibrate on what it is judged by")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit must be at least 1, not {limit}")
+    _check_request(calib, data, limit, seed)
     machine = load_accelerator(accelerator)
     algorithm = _method(method, base, options or {})
     widths = Bits.parse(bits)
@@ -124,7 +121,7 @@ def simulate(
         images=0 if fidelity is None else fidelity.images,
         hwq_version=__version__,
         timing=cost.timing,
-        notes=(*_notes(network, weights, calibration, fidelity), *quantised.notes),
+        notes=(*_notes(network, weights, calibration), *quantised.notes),
         weights_sha256=digest,
     )
     return SimulationResult(run, layers, cost.totals, fidelity, quantised.findings)
@@ -140,6 +137,15 @@ def float_graph(network: Network) -> Graph:
 def lower(quantised: Quantized) -> Graph:
     """Return the integer graph of what a method returned."""
     return run_passes(quantised.graph, (*HOIST, *LOWER))
+
+
+def _check_request(calib: Path | None, data: Path | None, limit: int | None, seed: int) -> None:
+    if data is not None and calib is None:
+        raise UsageError("data needs calib: a method must not calibrate on what it is judged by")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}")
+    if seed < 0:
+        raise UsageError(f"seed must not be negative, not {seed}")
 
 
 def _method(name: str, base: str | None, options: Mapping[str, Any]) -> Method:
@@ -172,16 +178,12 @@ def _weights_name(weights: Path | None, network: Network) -> str:
     return "pretrained" if network.pretrained else "random"
 
 
-def _notes(
-    network: Network, weights: Path | None, calibration: Calibration, fidelity: Fidelity | None
-) -> list[str]:
+def _notes(network: Network, weights: Path | None, calibration: Calibration) -> list[str]:
     notes = []
     if weights is None and not network.pretrained:
         notes.append("weights are seeded random")
     if calibration.synthetic:
         notes.append("calibrated on seeded noise: no calibration images given")
-    if fidelity is None:
-        notes.append("accuracy is not measured")
     return notes
 
 

@@ -120,7 +120,9 @@ class _Emitter:
         else:
             inputs += _parameters(node, unit)
         fused = node.op in _STREAMS and any(self._root(name) in self.chain for name in node.inputs)
-        *rows, length = node.output.shape
+        # a mean reads more than it writes
+        shape = self.graph.shape(node.inputs[0]) if node.op == "mean" else node.output.shape
+        *rows, length = shape
         layer = VectorLayer(
             name=self._layer_name(node),
             op=_VECTOR_OPS[node.op],

@@ -51,7 +51,13 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("int_add", 32, 32, 1),
         ("shift", 32, 32, 1),
     ),
-    "encode": (("shift", 16, 16, 1), ("compare", 16, 16, 2)),
+    # a uniform encoder is a requantizer; log codes take less
+    "encode": (
+        ("int_multiply", 32, 16, 1),
+        ("int_add", 32, 32, 1),
+        ("shift", 32, 32, 1),
+        ("compare", 32, 32, 2),  # saturate at both ends
+    ),
     "add": (("int_add", 16, 16, 1), ("compare", 16, 16, 2)),
     "move": (("register", 16, 16, 1),),
     "range_extract": (("compare", 16, 16, 2),),

@@ -131,10 +131,22 @@ def vector_traffic(layer: VectorLayer, residency: Residency) -> Traffic:
     for operand in layer.inputs:
         if operand.tensor in residency.streamed:
             continue
-        read = _PASSES.get(layer.op, 1) * operand.total_bits
+        read = _reads(layer, operand) * operand.total_bits
         staged = "weight" if operand.constant else "activation"
         traffic += _operand(operand, read, 1, staged, residency)
     return traffic
+
+
+def _reads(layer: VectorLayer, operand: Operand) -> int:
+    """How often a vector layer reads an operand from its buffer.
+
+    LayerNorm reads gamma and beta once for every row. The multipliers of an epilogue are read
+    once: they stay at the array's columns while a fold drains, and reloading them with the next
+    fold is not counted.
+    """
+    if operand.constant:
+        return layer.rows if layer.op == "layernorm" else 1
+    return _PASSES.get(layer.op, 1)
 
 
 def _operand(operand: Operand, read: int, loads: int, staged: str, residency: Residency) -> Traffic:

@@ -117,6 +117,8 @@ def layer_sqnr_db(
 ) -> dict[str, float]:
     """Signal-to-quantization-noise ratio of every integer tensor against the float network.
 
+    Codes with a per-image scale are left out: they have no decoding of their own.
+
     Parameters
     ----------
     quantised : Graph
@@ -132,6 +134,7 @@ def layer_sqnr_db(
         node.name
         for node in integer.nodes
         if isinstance(node.output.quant, FixedPoint | Quantizer)
+        and not isinstance(node.output.quant, Dynamic)
         and node.name in quantised.by_name
         and len(node.output.shape) > 1
     ]
@@ -152,11 +155,10 @@ def layer_sqnr_db(
 
 
 def to_real(codes: NDArray[Any], quant: FixedPoint | Quantizer) -> NDArray[np.float64]:
-    """What integers stand for; a per-image factor is taken as 1."""
+    """What integers stand for."""
     if isinstance(quant, FixedPoint):
         return quant.to_float(codes)
-    quantizer = quant.base if isinstance(quant, Dynamic) else quant
-    decoded = quantizer.decode(torch.from_numpy(codes.astype(np.int64)))
+    decoded = quant.decode(torch.from_numpy(codes.astype(np.int64)))
     result: NDArray[np.float64] = decoded.double().numpy()
     return result
 

@@ -14,6 +14,7 @@ from hwq.numerics.scale_predictor import ScalePredictorSpec
 
 FRAC = 12
 _LIMIT = 0.75
+_MANTISSA = (1 << 15) - 1
 _RIDGE = 30.0
 _STEPS, _LEARNING_RATE, _DECAY = 600, 0.02, 1.0
 
@@ -76,14 +77,16 @@ class Predictor:
         """Return the integer unit for ranges with `frac` fraction bits."""
         projection = self.projection.double().numpy()
         peak = max(float(np.abs(projection).max()), 2.0**-40)
-        # projection[i, c] * 2^(12 - frac) = mantissa * 2^-shift with 8-bit mantissas
-        shift = int(np.floor(np.log2(127 / peak))) + frac - FRAC
+        # projection[i, c] * 2^(12 - frac) = mantissa * 2^-shift with 16-bit mantissas, because one
+        # shift serves rows and channels of very different size
+        shift = int(np.floor(np.log2(_MANTISSA / peak))) + frac - FRAC
         shift = min(max(shift, 0), 47)
         mantissa = np.floor(projection * 2.0 ** (shift + FRAC - frac) + 0.5)
+        mantissa = np.clip(mantissa, -_MANTISSA, _MANTISSA)
         offset = -(mantissa * 2.0**-shift) @ (self.centre.double().numpy() * 2.0**frac)
         return ScalePredictorSpec.from_arrays(
             RangeExtractSpec(channels=projection.shape[1]),
-            np.clip(mantissa, -127, 127).astype(np.int64),
+            mantissa.astype(np.int64),
             np.floor(offset + 0.5).astype(np.int64),
             _q12(self.coefficients),
             _q12(self.biases),
@@ -108,7 +111,8 @@ class Fit:
     keep : list of bool
         The gates.
     r2 : float[L]
-        Held-out coefficient of determination against the best per-image corrections.
+        Held-out coefficient of determination against the best per-image corrections; not a
+        number where these do not vary.
     oracle_gain, predicted_gain, static_gain : float[L]
         Share of the held-out error that the best per-image corrections, the predicted ones, and
         the best constant one remove.
@@ -167,7 +171,8 @@ def fit_predictor(
     }
     gain = {name: 1 - value / level.clamp(min=1e-30) for name, value in cost.items()}
     spread = (oracle - oracle.mean(0)).square().sum(0)
-    r2 = 1 - (oracle - predicted).square().sum(0) / spread.clamp(min=1e-12)
+    # where the best correction is the same for every image there is nothing to explain
+    r2 = torch.where(spread > 0, 1 - (oracle - predicted).square().sum(0) / spread, torch.nan)
     useful = (gain["predicted"] > 0) & (gain["predicted"] > gain["static"])
     keep = (useful & (r2 > min_r2)).tolist()
     return Fit(
@@ -234,7 +239,7 @@ def oracle_report(fit: Fit, names: list[str]) -> dict[str, Any]:
         "scales": len(names),
         "gates_open": sum(fit.keep),
         "held_out_images": fit.images,
-        "mean_held_out_r2": float(fit.r2.mean()),
+        "mean_held_out_r2": _figure(fit.r2.nanmean()),
         "mean_oracle_gain": float(fit.oracle_gain.mean()),
         "mean_predicted_gain": float(fit.predicted_gain.mean()),
         "mean_static_gain": float(fit.static_gain.mean()),
@@ -242,7 +247,7 @@ def oracle_report(fit: Fit, names: list[str]) -> dict[str, Any]:
             {
                 "name": name,
                 "open": fit.keep[index],
-                "held_out_r2": float(fit.r2[index]),
+                "held_out_r2": _figure(fit.r2[index]),
                 "oracle_gain": float(fit.oracle_gain[index]),
                 "predicted_gain": float(fit.predicted_gain[index]),
                 "static_gain": float(fit.static_gain[index]),
@@ -250,3 +255,8 @@ def oracle_report(fit: Fit, names: list[str]) -> dict[str, Any]:
             for index, name in enumerate(names)
         ],
     }
+
+
+def _figure(value: Tensor) -> float | None:
+    """A number for a report; None where there is none."""
+    return None if bool(value.isnan()) else float(value)

@@ -32,7 +32,7 @@ class ScalePredictor(Method):
     reconstruction**, not the authors' code:
 
     * statistic: the residual stream after the patch embedding and after the first `taps` - 1
-      blocks is cut into chunks of tokens; max - min per channel, averaged over the chunks;
+      blocks is cut into chunks of tokens; max - min per channel, summed over the chunks;
     * one linear projection of all these ranges to `features` numbers, then a polynomial of degree
       `degree` in each of them gives log2 of the factor on every scale (zero points stay);
     * fit: starting from the static scales, by gradient descent on the tabulated quantization

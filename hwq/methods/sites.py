@@ -65,9 +65,7 @@ def _producer(graph: Graph, name: str) -> str:
     return "constant" if name in graph.constants else "input"
 
 
-def insert_quantizers(
-    graph: Graph, quantizers: Mapping[str, Quantizer], predictor: Node | None = None
-) -> Graph:
+def insert_quantizers(graph: Graph, quantizers: Mapping[str, Quantizer]) -> Graph:
     """Return the quantised graph.
 
     Parameters
@@ -76,8 +74,6 @@ def insert_quantizers(
         Float graph.
     quantizers : Mapping[str, Quantizer]
         By site name, one for every site.
-    predictor : Node, optional
-        A `scale_predictor`; the `dynamic` quantizers read its output.
 
     Returns
     -------
@@ -91,14 +87,11 @@ def insert_quantizers(
             nodes.append(node)
             continue
         names = tuple(f"{node.name}.{operand}" for operand in _OPERANDS)
-        nodes += [_quantize(graph, sites[name], quantizers[name], predictor) for name in names]
+        nodes += [_quantize(graph, sites[name], quantizers[name]) for name in names]
         nodes.append(replace(node, inputs=(*names, *node.inputs[2:])))
-    return graph.rebuild(nodes + ([] if predictor is None else [predictor]))
+    return graph.rebuild(nodes)
 
 
-def _quantize(graph: Graph, site: Site, quantizer: Quantizer, predictor: Node | None) -> Node:
-    inputs: tuple[str, ...] = (site.source,)
-    if predictor is not None and quantizer.name == "dynamic":
-        inputs = (site.source, predictor.name)
+def _quantize(graph: Graph, site: Site, quantizer: Quantizer) -> Node:
     output = Tensor(site.name, graph.shape(site.source), quant=quantizer)
-    return Node("quantize", inputs, output, {"quantizer": quantizer})
+    return Node("quantize", (site.source,), output, {"quantizer": quantizer})

@@ -110,7 +110,8 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
 
     def rows(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         output, saturated = getattr(node.attrs["unit"], which)(_rows(x[0]))
-        return output.reshape(node.output.shape), saturated
+        # the unit saturated to the format that the node's type holds
+        return output.astype(node.output.dtype).reshape(node.output.shape), saturated
 
     def mean(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         return rows(node, [np.moveaxis(x[0], node.attrs["axis"], -1)])

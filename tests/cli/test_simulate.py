@@ -159,6 +159,7 @@ def write_mistakes(workplace):
         (("--bits", "8"), 2, ("bits", "w8a8")),
         (("--dataflow", "sideways"), 2, ("dataflow", "sideways")),
         (("--limit", "0"), 2, ("limit", "0")),
+        (("--seed", "-1"), 2, ("seed", "-1")),
         (("--limit", "many"), 2, ("limit", "many")),
         (("--weights", "truncated.safetensors"), 1, ("truncated.safetensors",)),
         (("--weights", "weights.safetensors"), 1, ("another model", "cls_token")),

@@ -129,3 +129,23 @@ def test_other_operations_have_no_place(tiny_prepared):
         image = replace(tiny_prepared.inputs[0], dtype="uint8", quant=FixedPoint(8, 0, False))
         node = Node("mul", ("image", "image"), Tensor("y", image.shape))
         emit_program(Graph("g", (image,), {}, (node,), ("y",)))
+
+
+def test_a_vector_layer_works_on_all_it_reads(make_tiny_vit, tiny_calibration, lower):
+    """A mean reads every token, though it writes one."""
+    from hwq.compiler.passes.base import run_passes
+    from hwq.compiler.pipelines import prepare
+    from hwq.graph.import_torch import import_torch
+
+    module = make_tiny_vit(depth=1, class_token=False, global_pool="avg")
+    graph = run_passes(
+        import_torch(module, (1, 3, 32, 32), "tiny"), prepare((0.5,) * 3, (0.5,) * 3)
+    )
+    program = emit_program(
+        lower(METHODS["minmax"]().fit(graph, tiny_calibration, Bits(8, 8)).graph)
+    )
+    assert any("mean" in one.name or "pool" in one.name for one in program.layers)
+    for one in program.layers:
+        if isinstance(one, VectorLayer) and one.op not in ("scale_predictor", "rescale"):
+            read = max(i.elements for i in one.inputs if not i.constant)
+            assert one.elements >= read or one.op == "encode", one.name

@@ -114,10 +114,10 @@ def test_a_vector_layer_reads_once_per_pass_and_not_what_streams_past():
     moved = vector_traffic(layer, where)
     assert moved == Traffic(
         activation=BufferBits(read=2 * 60 * 16),
-        weight=BufferBits(read=2 * 10 * 16, write=10 * 16),
+        weight=BufferBits(read=6 * 10 * 16, write=10 * 16),
         dram=BufferBits(read=10 * 16, write=60 * 8),
     )
-    assert moved.sram == BufferBits(2 * 60 * 16 + 2 * 160, 160)
+    assert moved.sram == BufferBits(2 * 60 * 16 + 6 * 160, 160)
 
 
 extent, bits = st.integers(1, 60), st.integers(1, 8)

@@ -58,8 +58,9 @@ def test_equals_the_reference_on_flat_images(quantise, lower, value):
         {"class_token": False, "global_pool": "avg"},
         {"qk_norm": True, "init_values": 0.25},
         {"reg_tokens": 3, "qkv_bias": False},
+        {"pre_norm": True},
     ],
-    ids=["average pool", "qk norm", "register tokens"],
+    ids=["average pool", "qk norm", "register tokens", "pre norm"],
 )
 def test_other_networks(make_tiny_vit, lower, tiny_calibration, options):
     from hwq.graph.import_torch import import_torch

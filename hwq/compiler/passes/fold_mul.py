@@ -16,9 +16,10 @@ class FoldMul(Pass):
 
     ::
 
-        y = linear(x, w, b); z = mul(y, gamma)      -> z = linear(x, gamma * w, gamma * b)
+        y = linear(x, w, b); z = mul(y, gamma)      -> y = linear(x, gamma * w, gamma * b)
+    y = add(linear, linear); z = mul(y, 0.5)    -> y = add(linear, linear) of halved weights
         s = mul(q, 0.125);   m = matmul(s, k)       -> m = matmul(q, k) {alpha=0.125}
-        m = matmul(q, k);    s = mul(m, 0.125)      -> s = matmul(q, k) {alpha=0.125}
+        m = matmul(q, k);    s = mul(m, 0.125)      -> m = matmul(q, k) {alpha=0.125}
 
     A multiplication that fits none of these stays.
     """
@@ -42,14 +43,17 @@ def _fold(graph: Graph, node: Node) -> Graph:
     alone = len(graph.consumers(source)) == 1
     if before is not None and alone and before.op == "linear":
         if factor.ndim <= 1 or factor.size == factor.shape[-1]:
-            return _into_weight(graph, node, before, factor.reshape(-1))
+            return _into_weights(graph, node, [before], factor.reshape(-1))
     if factor.size == 1:
+        summands = _linear_summands(graph, before) if alone else []
+        if summands:
+            return _into_weights(graph, node, summands, factor.reshape(-1))
         if before is not None and alone and before.op == "matmul":
-            return _replace(graph, node, {before.name: _value(factor)})
+            return _drop(graph, node, {before.name: _value(factor)})
         after = _matmuls_after(graph, node)
         if after:
             targets = {name: _value(factor) ** after.count(name) for name in after}
-            return _replace(graph, node, targets)
+            return _drop(graph, node, targets)
     return graph
 
 
@@ -58,21 +62,35 @@ def _factor(graph: Graph, node: Node) -> Constant | None:
     return constants[0] if len(constants) == 1 else None
 
 
+def _linear_summands(graph: Graph, node: Node | None) -> list[Node]:
+    """The linear layers that `node` adds, when it adds nothing else: two heads, averaged."""
+    if node is None or node.op != "add":
+        return []
+    linears = [graph.by_name[name] for name in node.inputs if name in graph.by_name]
+    fine = [n for n in linears if n.op == "linear" and len(graph.consumers(n.name)) == 1]
+    return fine if len({n.name for n in fine}) == 2 else []
+
+
 def _value(factor: Constant) -> float:
     return float(factor.reshape(-1)[0])
 
 
-def _into_weight(graph: Graph, node: Node, linear: Node, factor: Constant) -> Graph:
+def _into_weights(graph: Graph, node: Node, linears: list[Node], factor: Constant) -> Graph:
+    """Scale the weights of `linears` and drop `node`, whose readers then read its source."""
     constants = dict(graph.constants)
-    names = [linear.inputs[0]]
-    for name, shape in zip(linear.inputs[1:], ((-1, 1), (-1,)), strict=False):
-        scaled = f"{name}.scaled"
-        constants[scaled] = constant_like(constants[name] * factor.reshape(shape))
-        names.append(scaled)
-    # the product keeps the multiplication's name, which later nodes read
-    folded = replace(linear, inputs=tuple(names), output=replace(node.output, name=node.name))
-    nodes = [folded if n is node else n for n in graph.nodes if n is not linear]
-    return graph.rebuild(nodes, constants=constants)
+    folded: dict[str, tuple[str, ...]] = {}
+    for linear in linears:
+        names = [linear.inputs[0]]
+        for name, shape in zip(linear.inputs[1:], ((-1, 1), (-1,)), strict=False):
+            scaled = f"{name}.scaled"
+            constants[scaled] = constant_like(constants[name] * factor.reshape(shape))
+            names.append(scaled)
+        folded[linear.name] = tuple(names)
+    nodes = [
+        replace(other, inputs=folded[other.name]) if other.name in folded else other
+        for other in graph.nodes
+    ]
+    return _drop(replace(graph, nodes=tuple(nodes), constants=constants), node, {})
 
 
 def _matmuls_after(graph: Graph, node: Node) -> list[str]:
@@ -91,7 +109,7 @@ def _matmuls_after(graph: Graph, node: Node) -> list[str]:
     return found if node.name not in graph.outputs else []
 
 
-def _replace(graph: Graph, node: Node, targets: dict[str, float]) -> Graph:
+def _drop(graph: Graph, node: Node, targets: dict[str, float]) -> Graph:
     """Drop `node`; multiply the alpha of `targets`; readers of `node` read its source."""
     source = next(name for name in node.inputs if name not in graph.constants)
     nodes = []

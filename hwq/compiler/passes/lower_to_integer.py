@@ -33,7 +33,6 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
 
-_PRODUCTS = frozenset({"linear", "matmul"})
 _PIXELS = FixedPoint(8, 0, signed=False)
 
 
@@ -236,7 +235,7 @@ def _layer_norm(lowering: _Lowering, node: Node) -> None:
     if len(node.inputs) > 2:
         beta = to_array(lowering.graph.constants[node.inputs[2]])
     unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
-    lowering.emit(node, (source,), _form(node), np.dtype(np.int32), eps=0, unit=unit)
+    lowering.emit(node, (source,), _form(node), _form(node).dtype, eps=0, unit=unit)
 
 
 def _add(lowering: _Lowering, node: Node) -> None:

@@ -112,3 +112,16 @@ def test_what_does_not_fit_stays(build_graph, grid, nodes):
     graph = build_graph((1, 5, 4), kept, *nodes)
     assert any(node.op == "mul" for node in run_passes(graph, [FoldMul()]).nodes)
     assert run_passes(graph, [FoldMul()]).nodes == graph.nodes
+
+
+def test_the_mean_of_two_heads_goes_into_both_weights(check_pass, build_graph, grid):
+    graph = build_graph(
+        (1, 4),
+        {"v": grid(6, 4), "w": grid(6, 4, seed=1), "b": grid(6, seed=2), "half": [0.5]},
+        ("head", "linear", ["image", "v", "b"]),
+        ("head_dist", "linear", ["image", "w"]),
+        ("sum", "add", ["head", "head_dist"]),
+        ("mean", "mul", ["sum", "half"]),
+    )
+    after = check_pass(FoldMul(), graph, name="fold_mul_into_two_heads")
+    assert [node.op for node in after.nodes] == ["linear", "linear", "add"]
