@@ -7,7 +7,7 @@ from typing import Any
 from hwq.compiler.program import Layer, MatmulLayer, Operand, Program, VectorLayer
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
-from hwq.graph.ops import OPS
+from hwq.graph.ops import OPS, PRODUCTS
 from hwq.numerics.epilogue import Epilogue
 
 ACC_BITS = 32
@@ -64,7 +64,7 @@ class _Emitter:
     def _node(self, node: Node) -> None:
         if OPS[node.op].movement:
             self.stored[node.name] = self._root(node.inputs[0])
-        elif node.op in ("linear", "matmul"):
+        elif node.op in PRODUCTS:
             self._matmul(node)
         elif node.op in ("range_extract", "scale_predictor"):
             self._predictor(node)

@@ -16,6 +16,13 @@ from hwq.cost.traffic import BufferBits, Traffic
 Action = tuple[str, int, int, int]
 """Name in the energy table, widths of both operands, number per element."""
 
+_REQUANTIZE: Final[tuple[Action, ...]] = (
+    ("int_multiply", 32, 16, 1),
+    ("int_add", 32, 32, 1),
+    ("shift", 32, 32, 1),
+    ("compare", 32, 32, 2),  # saturate at both ends
+)
+
 VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
     "softmax": (
         ("compare", 16, 16, 1),  # maximum
@@ -40,24 +47,13 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("int_add", 24, 24, 3),
         ("shift", 32, 32, 1),
     ),
-    "requantize": (
-        ("int_multiply", 32, 16, 1),
-        ("int_add", 32, 32, 1),
-        ("shift", 32, 32, 1),
-        ("compare", 32, 32, 2),  # saturate at both ends
-    ),
+    "requantize": _REQUANTIZE,
     "rescale": (
         ("int_multiply", 32, 16, 1),
         ("int_add", 32, 32, 1),
         ("shift", 32, 32, 1),
     ),
-    # a uniform encoder is a requantizer; log codes take less
-    "encode": (
-        ("int_multiply", 32, 16, 1),
-        ("int_add", 32, 32, 1),
-        ("shift", 32, 32, 1),
-        ("compare", 32, 32, 2),  # saturate at both ends
-    ),
+    "encode": _REQUANTIZE,  # a uniform encoder is a requantizer; log codes take less
     "add": (("int_add", 16, 16, 1), ("compare", 16, 16, 2)),
     "move": (("register", 16, 16, 1),),
     "range_extract": (("compare", 16, 16, 2),),

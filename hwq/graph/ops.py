@@ -183,6 +183,9 @@ OPS: Mapping[str, OpDef] = {
     "encode": OpDef((1, 2), _same, _needs("unit")),
 }
 
+PRODUCTS = frozenset({"linear", "matmul"})
+"""The operations that the array computes."""
+
 
 def multiply_accumulates(op: str, shapes: Sequence[Shape], output: Shape) -> int:
     """Multiply-accumulate operations of one node; 0 for anything but a matrix product."""

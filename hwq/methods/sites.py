@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from hwq.graph.ir import Graph, Node, Tensor
-from hwq.graph.ops import OPS
+from hwq.graph.ops import OPS, PRODUCTS
 from hwq.quantizers.base import Quantizer
 
-_PRODUCTS = frozenset({"linear", "matmul"})
 _OPERANDS = ("a", "b")
 
 
@@ -52,7 +51,7 @@ def find_sites(graph: Graph) -> tuple[Site, ...]:
     return tuple(
         Site(node.name, operand, source, _producer(graph, source), node.op == "matmul")
         for node in graph.nodes
-        if node.op in _PRODUCTS
+        if node.op in PRODUCTS
         for operand, source in zip(_OPERANDS, node.inputs[:2], strict=True)
     )
 
@@ -83,7 +82,7 @@ def insert_quantizers(graph: Graph, quantizers: Mapping[str, Quantizer]) -> Grap
     nodes: list[Node] = []
     sites = {site.name: site for site in find_sites(graph)}
     for node in graph.nodes:
-        if node.op not in _PRODUCTS:
+        if node.op not in PRODUCTS:
             nodes.append(node)
             continue
         names = tuple(f"{node.name}.{operand}" for operand in _OPERANDS)

@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from hwq.compiler.passes.base import Pass
 from hwq.graph.ir import Graph, Node, Tensor
 from hwq.graph.movement import compress, move
-from hwq.graph.ops import OPS
+from hwq.graph.ops import OPS, PRODUCTS
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
-
-_PRODUCTS = frozenset({"linear", "matmul"})
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class HoistQuantize(Pass):
     def apply(self, graph: Graph) -> Graph:
         """Return the graph with `quantize` right behind the matrix products."""
         for node in graph.nodes:
-            if node.op in _PRODUCTS:
+            if node.op in PRODUCTS:
                 graph = _hoist(graph, graph.by_name[node.name])
         return graph
 
