@@ -18,7 +18,8 @@ from hwq.graph.import_torch import import_torch
 from hwq.graph.ir import Graph
 from hwq.methods.base import METHODS, Bits, Method, Quantized
 from hwq.methods.calibration import Calibration
-from hwq.methods.evaluate import Evaluation, Track, evaluate, layer_sqnr_db, no_track
+from hwq.methods.evaluate import Evaluation, evaluate, layer_sqnr_db
+from hwq.methods.workspace import Track, no_track
 from hwq.models.catalog import Network, create_network
 from hwq.models.images import open_images
 from hwq.models.weights import load_weights

@@ -28,6 +28,7 @@ LAYERS = {
         "hwq.runtime",
         "networkx",
         "numpy",
+        "safetensors",
         "torch",
     },
     "compiler": {"hwq.arch", "hwq.graph", "hwq.numerics", "hwq.quantizers", "numpy", "torch"},

@@ -10,6 +10,7 @@ from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.calibration import Calibration
 from hwq.methods.formats import assign_formats, float_tensors
+from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.registry import Registry
 
 
@@ -83,7 +84,13 @@ class Method(ABC):
     images: ClassVar[int] = 32
 
     @abstractmethod
-    def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+    def fit(
+        self,
+        graph: Graph,
+        calibration: Calibration,
+        bits: Bits,
+        workspace: Workspace = NO_WORKSPACE,
+    ) -> Quantized:
         """Quantise a float graph.
 
         Parameters
@@ -94,6 +101,8 @@ class Method(ABC):
             Images to look at; the labels are never used.
         bits : Bits
             Widths of the codes.
+        workspace : Workspace, optional
+            Seed, checkpoints and progress of a long fit.
         """
 
 

@@ -1,6 +1,6 @@
 """How good a quantised network is: accuracy in float, fake-quant and integers, error per layer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwq.graph.ir import Graph
+from hwq.methods.workspace import Track, no_track
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
@@ -19,8 +20,6 @@ from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 
 T = TypeVar("T")
-# wraps an iterable to show progress: (items, what, how many) -> items
-Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 _BATCH = 16
 
 
@@ -50,11 +49,6 @@ class Evaluation:
     agreement_fake_quant: float
     logit_sqnr_db: float
     saturations: Mapping[str, int]
-
-
-def no_track(items: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-    """Show nothing."""
-    return items
 
 
 def evaluate(

@@ -10,6 +10,7 @@ from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
 from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log2 import Log2
 from hwq.quantizers.uniform import Uniform
@@ -40,7 +41,13 @@ class MinMax(Method):
         known = ("uniform", "log2")
         require(self.softmax in known, f"softmax must be one of {known}, not {self.softmax!r}")
 
-    def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+    def fit(
+        self,
+        graph: Graph,
+        calibration: Calibration,
+        bits: Bits,
+        workspace: Workspace = NO_WORKSPACE,
+    ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
         calibration = calibration.head(self.images)
         sites = find_sites(graph)

@@ -13,6 +13,7 @@ from hwq.methods.minmax import pixel_quantizer
 from hwq.methods.reparameterize import fold_scales, foldable_layer_norms
 from hwq.methods.search import asymmetric, symmetric, symmetric_per_row
 from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
 from hwq.quantizers.uniform import Uniform
@@ -32,7 +33,13 @@ class RepqViT(Method):
 
     name: ClassVar[str] = "repq_vit"
 
-    def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+    def fit(
+        self,
+        graph: Graph,
+        calibration: Calibration,
+        bits: Bits,
+        workspace: Workspace = NO_WORKSPACE,
+    ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
         calibration = calibration.head(self.images)
         norms = tuple(node.name for node in foldable_layer_norms(graph))

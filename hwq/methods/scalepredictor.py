@@ -15,6 +15,7 @@ from hwq.methods.base import METHODS, Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
 from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
 from hwq.methods.sites import find_sites
+from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
 
@@ -70,11 +71,17 @@ class ScalePredictor(Method):
     held_out: float = 0.3
     base_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def fit(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+    def fit(
+        self,
+        graph: Graph,
+        calibration: Calibration,
+        bits: Bits,
+        workspace: Workspace = NO_WORKSPACE,
+    ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
         if self.base == self.name:
             raise UsageError("scalepredictor cannot be its own base")
-        base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits)
+        base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
         taps = find_taps(base.graph, self.taps)
         names = predictable(base.graph, taps[-1])
         if not names:
