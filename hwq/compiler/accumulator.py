@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwq.errors import GraphError
 from hwq.graph.ir import Constant, Node
 from hwq.graph.movement import compress, move
 from hwq.numerics.epilogue import Epilogue, Factor
@@ -54,10 +53,10 @@ def accumulate(
     bias : float[N], optional
         Real bias.
 
-    Raises
-    ------
-    GraphError
-        When operand a has an offset and operand b is not a constant.
+    Notes
+    -----
+    The offset of operand a is a correction per column where operand b is a constant; otherwise
+    the product itself subtracts offset times the column sums of b.
     """
     form = a.mac_form()
     scale = to_array(right.scale)
@@ -65,9 +64,7 @@ def accumulate(
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
     lsb = np.asarray(to_array(form.lsb) * scale * node.attrs.get("alpha", 1.0))
     correction, integers = NOTHING, NOTHING
-    if form.offset != 0:
-        if weight is None or node.op != "linear":
-            raise GraphError(f"{node.name}: an asymmetric operand a needs a constant operand b")
+    if form.offset != 0 and weight is not None:
         correction = -form.offset * weight.astype(np.int64).sum(1)
     if bias is not None:
         integers = np.floor(bias.astype(np.float64) / lsb + 0.5).astype(np.int64)

@@ -107,6 +107,7 @@ class _Emitter:
             out=self._write(node, ACC_BITS * planes),
             acc_bits=ACC_BITS,
             planes=planes,
+            column_sums=node.op == "matmul" and form.offset != 0,
         )
         self.layers.append(layer)
         self.chain = {node.name}

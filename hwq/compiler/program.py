@@ -69,6 +69,9 @@ class MatmulLayer:
         Width of one accumulator.
     planes : int
         Accumulators per output: two where parity selects one (log_sqrt2).
+    column_sums : bool
+        Whether the array's edge appends a row of ones to operand a, so that the sums over b's
+        columns come out as one more row; the epilogue subtracts them where codes have an offset.
     """
 
     op: ClassVar[str] = "matmul"
@@ -84,6 +87,7 @@ class MatmulLayer:
     out: Operand
     acc_bits: int
     planes: int = 1
+    column_sums: bool = False
 
     def __post_init__(self) -> None:
         for field in ("m", "n", "k", "count", "planes"):
@@ -109,8 +113,13 @@ class MatmulLayer:
             )
 
     @property
+    def rows(self) -> int:
+        """Rows that stream through the array for one instance."""
+        return self.m + self.column_sums
+
+    @property
     def macs(self) -> int:
-        """Multiply- or shift-accumulates over all instances."""
+        """Multiply- or shift-accumulates over all instances, without those of column sums."""
         return self.count * self.m * self.n * self.k
 
     @property

@@ -102,7 +102,8 @@ class EnergyModel:
         """Energy of one layer that moves `traffic` and is exposed for `cycles`."""
         mac = vector = 0.0
         if isinstance(layer, MatmulLayer):
-            mac = layer.macs * self.table.pe_pj(layer.pe, layer.a.bits, layer.b.bits)
+            operations = layer.count * layer.rows * layer.n * layer.k
+            mac = operations * self.table.pe_pj(layer.pe, layer.a.bits, layer.b.bits)
         else:
             vector = layer.elements * _element_pj(self.table, layer.op)
         sram = (

@@ -137,7 +137,7 @@ class _Estimator:
         room = capacities(self._accelerator, resident)
         on_chip = (residency.on_chip(layer.a), residency.on_chip(layer.b))
         problem = TileProblem(
-            layer.m,
+            layer.rows,
             layer.n,
             layer.k,
             layer.count,

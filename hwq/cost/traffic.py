@@ -102,14 +102,16 @@ def matmul_traffic(
     tiling = schedule.tiling
     stream_tiles = {
         "output_stationary": ceil_div(layer.k, tiling.tile_k),
-        "weight_stationary": ceil_div(layer.m, tiling.tile_m),
+        "weight_stationary": ceil_div(layer.rows, tiling.tile_m),
         "input_stationary": ceil_div(layer.n, tiling.tile_n),
     }[dataflow]
     accesses = array_accesses(
-        layer.m, layer.n, layer.k, array.rows, array.cols, dataflow, stream_tiles
+        layer.rows, layer.n, layer.k, array.rows, array.cols, dataflow, stream_tiles
     )
     sums = layer.count * layer.acc_bits * layer.planes
-    results = layer.count * layer.m * layer.n
+    results = layer.count * layer.rows * layer.n
+    # a row of ones is made at the array's edge and not read
+    a_reads = accesses.a_reads // layer.rows * layer.m
     traffic = Traffic(
         output=BufferBits(
             read=sums * accesses.sum_rereads + results * layer.acc_bits * layer.planes,
@@ -117,7 +119,7 @@ def matmul_traffic(
         )
     )
     for operand, reads, times, staged in (
-        (layer.a, accesses.a_reads, schedule.loads[0], "activation"),
+        (layer.a, a_reads, schedule.loads[0], "activation"),
         (layer.b, accesses.b_reads, schedule.loads[1], "weight"),
     ):
         read = layer.count * reads * operand.bits

@@ -32,13 +32,19 @@ def _matmul(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
     a, b = x
     rows, depth, columns = a.shape[-2], a.shape[-1], b.shape[-1]
     right = np.ascontiguousarray(np.broadcast_to(b, (*a.shape[:-2], depth, columns)))
+    offset = node.attrs["form"].offset
     parts = [
-        _product(node, left, pack(one)).reshape(rows, columns)
+        _product(node, left, pack(one)).reshape(rows, columns) - _column_sums(one, offset)
         for left, one in zip(
             a.reshape(-1, rows, depth), right.reshape(-1, depth, columns), strict=True
         )
     ]
     return np.stack(parts).reshape(node.output.shape), 0
+
+
+def _column_sums(b: Array, offset: int) -> Array | np.int32:
+    """What an offset of the codes of operand a adds to every row: int32[N]; 0 without one."""
+    return np.int32(offset) * b.sum(0, dtype=np.int32) if offset else np.int32(0)
 
 
 def _product(node: Node, a: Array, b: PackedOperand) -> Array:

@@ -17,12 +17,18 @@ class ReferenceExecutor(ImageExecutor):
 
 
 def _product(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
-    """Sum over k of value(code of a) * (code of b), in int64."""
+    """Sum over k of value(code of a) * (code of b), in int64.
+
+    The offset of a's codes is subtracted here if b is computed, in the epilogue if b is constant.
+    """
     a, b = x
+    form = node.attrs["form"]
+    table = form.value_table()
+    values = table[a.astype(np.int64) & (len(table) - 1)]
     if node.op == "linear":
         b = b.T
-    table = node.attrs["form"].value_table()
-    values = table[a.astype(np.int64) & (len(table) - 1)]
+    else:
+        values = values - form.offset
     acc = np.matmul(values, b.astype(np.int64))
     return acc.astype(node.output.dtype), 0
 

@@ -67,6 +67,19 @@ def test_array_time_of_deit_s_equals_scalesim_on_the_presets(name, deit_s):
         assert {layer.dataflow for layer in matmuls} == {dataflow}
 
 
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_column_sums_cost_one_more_row_that_is_not_read(dataflow):
+    accelerator = load_accelerator("edge_32x32")
+    plain, sums, taller = (
+        estimate(program, accelerator, dataflow).layers[0]
+        for program in (single(m=64), single(m=64, column_sums=True), single(m=65))
+    )
+    assert sums.compute_cycles == taller.compute_cycles > plain.compute_cycles
+    assert sums.energy_pj.mac == taller.energy_pj.mac > plain.energy_pj.mac
+    assert plain.macs == sums.macs < taller.macs
+    assert sums.sram_read_bytes < taller.sram_read_bytes
+
+
 @pytest.mark.parametrize("name", list_accelerators())
 @pytest.mark.parametrize("dataflow", [*DATAFLOWS, "auto"])
 def test_layers_sum_to_the_totals(name, dataflow, deit_program):

@@ -178,8 +178,10 @@ def _product(lowering: _Lowering, node: Node) -> None:
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
     depth = lowering.graph.shape(node.inputs[0])[-1]
+    # a linear layer's offset is corrected in the epilogue, beyond 32 bits
+    offset = form.offset if node.op == "matmul" else 0
     for table in form.plane_tables():
-        check_accumulator(depth, int(np.abs(table).max()), largest)
+        check_accumulator(depth, int(np.abs(table - offset).max()), largest)
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = replace(node, output=replace(node.output, name=f"{node.name}.acc"))
     extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
