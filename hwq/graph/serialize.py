@@ -1,0 +1,255 @@
+"""A graph as JSON and tensors, and back: what a file of a network is made of.
+
+Values are written by their kind: a frozen dataclass is the name of its class and its fields,
+whatever the class. Equal values are written once, so that the same graph always gives the same
+JSON, however its objects were shared.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwq.errors import GraphError
+from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
+
+Json = Any
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Packer:
+    """Turns values into JSON, putting their tensors aside.
+
+    Parameters
+    ----------
+    name_of : callable
+        Class -> its name in a file, None for a class that no file may hold.
+    objects : list
+        The dataclasses met so far, each once, as JSON.
+    tensors : dict[str, torch.Tensor]
+        Theirs, on the CPU and contiguous.
+    """
+
+    name_of: Callable[[type[Any]], str | None]
+    objects: list[Json] = field(default_factory=list)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    _known: dict[str, int] = field(default_factory=dict)
+
+    def pack(self, value: Any, where: str) -> Json:
+        """Return the JSON of `value`.
+
+        Parameters
+        ----------
+        value : object
+            None, bool, int, float, str, a tensor or array, a dataclass, or tuples and mappings of
+            them.
+        where : str
+            Name that its tensors and its errors carry.
+
+        Raises
+        ------
+        GraphError
+            For a value of another kind, or of a class without a name.
+        """
+        tensors: dict[str, torch.Tensor] = {}
+        content = self._plain(value, "", where, tensors)
+        if not is_dataclass(value):
+            self.tensors |= {f"{where}{key}": tensor for key, tensor in tensors.items()}
+            return content if not tensors else {"at": where, "value": content}
+        identity = json.dumps([content, [[key, _digest(one)] for key, one in tensors.items()]])
+        if identity not in self._known:
+            self._known[identity] = len(self.objects)
+            self.objects.append({"at": where, "value": content})
+            self.tensors |= {f"{where}{key}": tensor for key, tensor in tensors.items()}
+        return {"object": self._known[identity]}
+
+    def _plain(self, value: Any, path: str, where: str, tensors: dict[str, torch.Tensor]) -> Json:
+        """JSON of `value`, whose tensors are named by their path below it."""
+        if is_dataclass(value) and not isinstance(value, type):
+            name = self.name_of(type(value))
+            if name is None:
+                raise GraphError(
+                    f"{where}{path}: a {type(value).__name__} cannot be kept in a file"
+                )
+            own = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
+            content = self._items(own, path, where, tensors)
+            return {"class": name, "fields": content}
+        if isinstance(value, tuple | list):
+            return [
+                self._plain(item, f"{path}.{index}", where, tensors)
+                for index, item in enumerate(value)
+            ]
+        if isinstance(value, Mapping):
+            return {"map": self._items(value, path, where, tensors)}
+        if isinstance(value, np.ndarray | torch.Tensor):
+            tensors[path] = _plain_tensor(value)
+            return {"tensor" if isinstance(value, torch.Tensor) else "array": path}
+        return _scalar(value, where + path)
+
+    def _items(
+        self, items: Mapping[str, Any], path: str, where: str, tensors: dict[str, torch.Tensor]
+    ) -> Json:
+        return {
+            key: self._plain(item, f"{path}.{key}", where, tensors) for key, item in items.items()
+        }
+
+
+@dataclass(frozen=True)
+class Unpacker:
+    """Turns JSON back into values.
+
+    Parameters
+    ----------
+    find : callable
+        Name of a class in a file -> the class; raises `UsageError` for an unknown name.
+    tensors : Mapping[str, torch.Tensor]
+        By the names that `Packer` gave.
+    objects : list
+        The dataclasses made so far.
+    """
+
+    find: Callable[[str], type[Any]]
+    tensors: Tensors
+    objects: list[Any] = field(default_factory=list)
+
+    def load(self, objects: Sequence[Json]) -> "Unpacker":
+        """Make the dataclasses, to which values refer, and return self.
+
+        Raises
+        ------
+        GraphError
+            For a field that does not exist or a value out of range; it is named.
+        """
+        for entry in objects:
+            try:
+                self.objects.append(self._value(entry["value"], entry["at"]))
+            except (TypeError, ValueError) as error:
+                raise GraphError(f"{entry['at']}: {error}") from error
+        return self
+
+    def unpack(self, content: Json) -> Any:
+        """Return the value whose JSON this is; lists come back as tuples."""
+        if isinstance(content, dict) and "object" in content:
+            return self.objects[content["object"]]
+        if isinstance(content, dict) and "at" in content:
+            return self._value(content["value"], content["at"])
+        return self._value(content, "")
+
+    def _value(self, content: Json, where: str) -> Any:
+        if isinstance(content, list):
+            return tuple(self._value(item, where) for item in content)
+        if not isinstance(content, dict):
+            return content
+        if "class" in content:
+            given = {key: self._value(item, where) for key, item in content["fields"].items()}
+            return self.find(content["class"])(**given)
+        ((kind, inner),) = content.items()
+        if kind == "map":
+            return {key: self._value(item, where) for key, item in inner.items()}
+        if kind == "float":
+            return float(inner)
+        if kind not in ("tensor", "array"):
+            raise GraphError(f"{where}: unknown kind of value {kind!r}")
+        tensor = self.tensors[where + inner]
+        return tensor if kind == "tensor" else to_constant(tensor)
+
+
+def pack_graph(graph: Graph, packer: Packer) -> Json:
+    """Return the JSON of everything but the constants."""
+    return {
+        "name": graph.name,
+        "inputs": [_pack_tensor(tensor, packer) for tensor in graph.inputs],
+        "nodes": [_pack_node(node, packer) for node in graph.nodes],
+        "outputs": list(graph.outputs),
+    }
+
+
+def unpack_graph(content: Json, constants: Mapping[str, Constant], unpacker: Unpacker) -> Graph:
+    """Return the graph whose JSON this is.
+
+    Raises
+    ------
+    GraphError
+        When it is no legal structure.
+    """
+    return Graph(
+        content["name"],
+        tuple(_unpack_tensor(tensor, unpacker) for tensor in content["inputs"]),
+        dict(constants),
+        tuple(_unpack_node(node, unpacker) for node in content["nodes"]),
+        tuple(content["outputs"]),
+    )
+
+
+def to_constant(tensor: torch.Tensor) -> Constant:
+    """Return a tensor as an array that a graph holds."""
+    array = tensor.numpy()
+    return constant_like(array, str(array.dtype))
+
+
+def to_tensor(value: Any) -> torch.Tensor:
+    """Return an array as a tensor that a file holds."""
+    return _plain_tensor(np.asarray(value))
+
+
+def _pack_tensor(tensor: Tensor, packer: Packer) -> Json:
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype,
+        "quant": packer.pack(tensor.quant, f"{tensor.name}.quant"),
+    }
+
+
+def _unpack_tensor(content: Json, unpacker: Unpacker) -> Tensor:
+    quant = unpacker.unpack(content["quant"])
+    return Tensor(content["name"], tuple(content["shape"]), content["dtype"], quant)
+
+
+def _pack_node(node: Node, packer: Packer) -> Json:
+    # attributes first: a quantizer's tensors are then named after the attribute
+    attrs = {key: packer.pack(node.attrs[key], f"{node.name}.{key}") for key in sorted(node.attrs)}
+    output = _pack_tensor(node.output, packer)
+    return {"op": node.op, "inputs": list(node.inputs), "output": output, "attrs": attrs}
+
+
+def _unpack_node(content: Json, unpacker: Unpacker) -> Node:
+    return Node(
+        content["op"],
+        tuple(content["inputs"]),
+        _unpack_tensor(content["output"], unpacker),
+        {key: unpacker.unpack(item) for key, item in content["attrs"].items()},
+    )
+
+
+def _scalar(value: Any, where: str) -> Json:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise _foreign(value, where)
+
+
+def _foreign(value: Any, where: str) -> GraphError:
+    return GraphError(f"{where}: a {type(value).__name__} cannot be kept in a file")
+
+
+def _plain_tensor(value: Any) -> torch.Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value))
+    plain: torch.Tensor = value.detach().cpu().contiguous().clone()
+    return plain
+
+
+def _digest(tensor: torch.Tensor) -> list[Any]:
+    """Type, shape and content of a tensor."""
+    content = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(content).hexdigest()]

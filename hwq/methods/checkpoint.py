@@ -1,0 +1,271 @@
+"""The calibrated network as one file: codes, quantizers, formats, structure, origin.
+
+A `.safetensors` file: tensors, and one entry of metadata, "hwq", with JSON; its fields are in
+`docs/calibrated_file.md`. No time, host or path is in it: the same inputs give the same bytes.
+Reading it executes nothing.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from hwq.errors import DataError, GraphError, HwqError
+from hwq.graph.ir import Constant, Graph
+from hwq.graph.serialize import (
+    Packer,
+    Unpacker,
+    pack_graph,
+    to_constant,
+    to_tensor,
+    unpack_graph,
+)
+from hwq.graph.verify import verify
+from hwq.methods.base import Quantized
+from hwq.methods.predictor import Predictor
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.catalog import QUANTIZERS
+
+FORMAT = "hwq.calibrated"
+VERSION = 1
+# what a file may hold besides the quantizers of the catalogue
+_CLASSES: Mapping[str, type[Any]] = {"fixed_point": FixedPoint, "predictor": Predictor}
+_CODES, _CONSTANTS = "codes/", "constants/"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """From what a calibrated network was made; JSON types only.
+
+    Parameters
+    ----------
+    model : str
+        As `hwq.models.catalog.create_network` takes it.
+    weights : {"file", "pretrained", "random"}
+    weights_sha256 : str
+        Of the file, or else of the module's parameters.
+    method, base, bits : str
+        `base` is None for a method without one.
+    options : Mapping
+        All other fields of the method, defaults included.
+    seed : int
+    device : str
+        Where torch ran.
+    calibration : Mapping
+        source: "images", "psaq" or "noise"; images: how many; sha256: of their pixels.
+    preprocessing : Mapping
+        What an image goes through: the fields of `hwq.models.catalog.Preprocessing`.
+    versions : Mapping
+        Of hwq, torch, numpy and timm.
+    """
+
+    model: str
+    weights: str
+    weights_sha256: str
+    method: str
+    base: str | None
+    bits: str
+    options: Mapping[str, Any]
+    seed: int
+    device: str
+    calibration: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types: what a file holds."""
+        plain: dict[str, Any] = json.loads(json.dumps(_finite(asdict(self))))
+        return plain
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """A quantised network, and what it was made from."""
+
+    quantized: Quantized
+    origin: Origin
+
+
+def to_bytes(calibrated: Calibrated) -> bytes:
+    """Return the content of the file.
+
+    Raises
+    ------
+    GraphError
+        When something in the graph cannot be written, or the codes of a weight do not survive
+        decoding.
+    """
+    graph = calibrated.quantized.graph
+    packer = Packer(_name_of)
+    structure = pack_graph(graph, packer)
+    tensors = dict(packer.tensors)
+    coded = _coded_constants(graph)
+    for name, value in graph.constants.items():
+        if name in coded:
+            tensors[_CODES + name] = _codes(graph, name, coded[name])
+        else:
+            tensors[_CONSTANTS + name] = to_tensor(value)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "origin": calibrated.origin.to_dict(),
+        "notes": list(calibrated.quantized.notes),
+        "findings": _finite(calibrated.quantized.findings),
+        "graph": structure,
+        "objects": packer.objects,
+        "constants": list(graph.constants),
+        "codes": coded,
+    }
+    content["sha256"] = _sha256(content, tensors)
+    # one entry only: the writer keeps no order among several
+    return save(tensors, {"hwq": json.dumps(content, sort_keys=True, allow_nan=False)})
+
+
+def load_calibrated(path: Path) -> Calibrated:
+    """Read a file that `to_bytes` made.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, damaged, of another kind, or of a newer version; file and field
+        are named.
+    """
+    content, tensors = _read(path)
+    _check(path, content, tensors)
+    place = "origin"
+    try:
+        origin = Origin(**content["origin"])
+        place = "objects"
+        unpacker = Unpacker(_find, tensors).load(content["objects"])
+        place = "constants"
+        constants = _constants(content, unpacker)
+        place = "graph"
+        graph = verify(unpack_graph(content["graph"], constants, unpacker))
+        place = "notes"
+        quantized = Quantized(graph, tuple(content["notes"]), content["findings"])
+    except (HwqError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else error
+        raise DataError(f"calibrated file {path}: {place}: {reason}") from error
+    return Calibrated(quantized, origin)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise DataError(f"calibrated file {path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"calibrated file {path} cannot be read: {error}") from error
+    if "hwq" not in metadata:
+        raise DataError(
+            f"calibrated file {path}: metadata lacks 'hwq': not written by `hwq calibrate`"
+        )
+    try:
+        content = json.loads(metadata["hwq"])
+    except ValueError as error:
+        raise DataError(f"calibrated file {path}: hwq: no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"calibrated file {path}: hwq: no JSON object")
+    return content, tensors
+
+
+def _check(path: Path, content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    """Refuse another kind of file, a newer version, and damage."""
+    if content.get("format") != FORMAT:
+        raise DataError(
+            f"calibrated file {path}: format must be {FORMAT!r}, not {content.get('format')!r}"
+        )
+    version = content.get("version")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise DataError(
+            f"calibrated file {path}: version must be at most {VERSION}, not {version!r}: "
+            "it needs a newer hwq"
+        )
+    body = {key: value for key, value in content.items() if key != "sha256"}
+    if content.get("sha256") != _sha256(body, tensors):
+        raise DataError(f"calibrated file {path}: sha256 is not that of the content: it is damaged")
+
+
+def _sha256(content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """Digest of everything in the file but itself."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _coded_constants(graph: Graph) -> dict[str, str]:
+    """Constants that are only read as codes -> the `quantize` node that makes them."""
+    coded = {}
+    for name in graph.constants:
+        readers = graph.consumers(name)
+        if len(readers) == 1 and readers[0].op == "quantize" and name not in graph.outputs:
+            coded[name] = readers[0].name
+    return coded
+
+
+def _codes(graph: Graph, name: str, node: str) -> torch.Tensor:
+    """Return int8 codes, uint8 or int16 where those are needed, of a constant."""
+    quantizer: Quantizer = graph.by_name[node].attrs["quantizer"]
+    codes = quantizer.encode(to_tensor(graph.constants[name])).cpu()
+    again = quantizer.encode(quantizer.decode(codes)).cpu()
+    if not torch.equal(codes, again):
+        raise GraphError(f"{name}: codes of {quantizer.name} do not survive decoding")
+    low, high = int(codes.min()), int(codes.max())
+    for kind in (torch.int8, torch.uint8, torch.int16):
+        if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max:
+            return codes.to(kind).contiguous()
+    raise GraphError(f"{name}: codes {low}..{high} are wider than 16 bits")
+
+
+def _constants(content: Mapping[str, Any], unpacker: Unpacker) -> dict[str, Constant]:
+    """Constants as the graph holds them: codes are decoded."""
+    quantizers = {
+        node["output"]["name"]: node["attrs"].get("quantizer") for node in content["graph"]["nodes"]
+    }
+    constants = {}
+    for name in content["constants"]:
+        node = content["codes"].get(name)
+        if node is None:
+            constants[name] = to_constant(unpacker.tensors[_CONSTANTS + name])
+        else:
+            quantizer = unpacker.unpack(quantizers[node])
+            codes = unpacker.tensors[_CODES + name].to(torch.int32)
+            constants[name] = to_constant(quantizer.decode(codes))
+    return constants
+
+
+def _name_of(kind: type[Any]) -> str | None:
+    """Name of a class in a file."""
+    for name, known in _CLASSES.items():
+        if kind is known:
+            return name
+    name = getattr(kind, "name", None)
+    return name if name in QUANTIZERS and QUANTIZERS[str(name)] is kind else None
+
+
+def _find(name: str) -> type[Any]:
+    return _CLASSES[name] if name in _CLASSES else QUANTIZERS[name]
+
+
+def _finite(value: Any) -> Any:
+    """JSON types, None for a number that JSON cannot write."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
