@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import sqrt
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,8 @@ _BATCH = 16
 class Evaluation:
     """Predictions of the three networks on the same images.
 
+    What compares with the float network is None where there was none.
+
     Parameters
     ----------
     images : int
@@ -39,20 +42,38 @@ class Evaluation:
         Fake-quant logits over the integer network's difference from them.
     saturations : dict[str, int]
         Clamped elements of each integer node, over all images.
+    integer_only, fake_quant_only : int
+        Images that only the integer, and only the fake-quant network classifies as labelled.
+    integer_sqnr_fp32_db, fake_quant_sqnr_fp32_db : float
+        Float logits over the difference of the other network's from them.
     """
 
     images: int
-    top1_fp32: float
+    top1_fp32: float | None
     top1_fake_quant: float
     top1_integer: float
-    agreement_fp32: float
+    agreement_fp32: float | None
     agreement_fake_quant: float
     logit_sqnr_db: float
     saturations: Mapping[str, int]
+    integer_only: int
+    fake_quant_only: int
+    integer_sqnr_fp32_db: float | None
+    fake_quant_sqnr_fp32_db: float | None
+
+    @property
+    def integer_minus_fake_quant(self) -> float:
+        """Difference of the top-1 accuracies in points."""
+        return 100.0 * (self.integer_only - self.fake_quant_only) / self.images
+
+    @property
+    def standard_error(self) -> float:
+        """Of that difference, in points; paired: only images on which the two differ count."""
+        return 100.0 * sqrt(self.integer_only + self.fake_quant_only) / self.images
 
 
 def evaluate(
-    float_graph: Graph,
+    reference: Graph | Tensor | None,
     quantised: Graph,
     integer: Graph,
     images: Iterable[NDArray[np.uint8]],
@@ -60,11 +81,13 @@ def evaluate(
     track: Track = no_track,
     device: str = "cpu",
 ) -> Evaluation:
-    """Run the three networks side by side.
+    """Run the three networks on the same images.
 
     Parameters
     ----------
-    float_graph, quantised, integer : Graph
+    reference : Graph, float[B, classes] or None
+        The float network, or its logits from `float_logits`; None where there is none.
+    quantised, integer : Graph
         Of one network; all read pixels.
     images : iterable of uint8[C, H, W]
         As many as there are labels.
@@ -75,34 +98,69 @@ def evaluate(
     device : str, optional
         Where torch runs.
     """
-    executors = (FakeQuantExecutor(float_graph, device), FakeQuantExecutor(quantised, device))
+    graphs = [quantised, *([reference] if isinstance(reference, Graph) else [])]
+    executors = [FakeQuantExecutor(graph, device) for graph in graphs]
     fast = IntegerExecutor(integer)
     name = integer.outputs[0]
     form: FixedPoint = integer.tensors[name].quant
-    logits: tuple[list[Tensor], ...] = ([], [], [])
+    real: list[list[Tensor]] = [[] for _ in executors]
+    integers: list[Tensor] = []
     saturations: dict[str, int] = {}
     for image_batch in _batches(track(images, "accuracy", len(labels)), _BATCH):
-        pixels = torch.from_numpy(np.stack(image_batch)).float()
-        with torch.no_grad():
-            for executor, rows in zip(executors, logits, strict=False):
-                rows.append(executor(pixels)[executor.graph.outputs[0]].cpu())
+        for executor, rows in zip(executors, real, strict=True):
+            rows.append(_logits(executor, image_batch))
         for execution in fast.run_batch(image_batch):
             values = form.to_float(execution.values[name])
-            logits[2].append(torch.from_numpy(values).float().reshape(1, -1))
+            integers.append(torch.from_numpy(values).float().reshape(1, -1))
             for node, count in execution.saturations.items():
                 saturations[node] = saturations.get(node, 0) + count
-    fp32, fake, exact = (torch.cat(rows).flatten(1) for rows in logits)
-    truth = torch.tensor(labels)
-    guesses = [values.argmax(1) for values in (fp32, fake, exact)]
+    fake, *others = (torch.cat(rows) for rows in real)
+    fp32 = reference if isinstance(reference, Tensor) else next(iter(others), None)
+    return _compare(torch.tensor(labels), fp32, fake, torch.cat(integers), saturations)
+
+
+def float_logits(
+    graph: Graph,
+    images: Iterable[NDArray[np.uint8]],
+    count: int,
+    track: Track = no_track,
+    device: str = "cpu",
+) -> Tensor:
+    """Return the logits of a float network for `count` images: float32[B, classes]."""
+    executor = FakeQuantExecutor(graph, device)
+    tracked = track(images, "float network", count)
+    return torch.cat([_logits(executor, batch) for batch in _batches(tracked, _BATCH)])
+
+
+def _logits(executor: TorchExecutor, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+    pixels = torch.from_numpy(np.stack(images)).float()
+    with torch.no_grad():
+        return executor(pixels)[executor.graph.outputs[0]].cpu().flatten(1)
+
+
+def _compare(
+    truth: Tensor,
+    fp32: Tensor | None,
+    fake: Tensor,
+    exact: Tensor,
+    saturations: Mapping[str, int],
+) -> Evaluation:
+    guess = {"fake": fake.argmax(1), "exact": exact.argmax(1)}
+    right = {name: found == truth for name, found in guess.items()}
+    plain = None if fp32 is None else fp32.argmax(1)
     return Evaluation(
-        images=len(labels),
-        top1_fp32=_percent(guesses[0] == truth),
-        top1_fake_quant=_percent(guesses[1] == truth),
-        top1_integer=_percent(guesses[2] == truth),
-        agreement_fp32=_percent(guesses[2] == guesses[0]),
-        agreement_fake_quant=_percent(guesses[2] == guesses[1]),
+        images=len(truth),
+        top1_fp32=None if plain is None else _percent(plain == truth),
+        top1_fake_quant=_percent(right["fake"]),
+        top1_integer=_percent(right["exact"]),
+        agreement_fp32=None if plain is None else _percent(guess["exact"] == plain),
+        agreement_fake_quant=_percent(guess["exact"] == guess["fake"]),
         logit_sqnr_db=sqnr_db(fake, exact),
         saturations=saturations,
+        integer_only=int((right["exact"] & ~right["fake"]).sum()),
+        fake_quant_only=int((right["fake"] & ~right["exact"]).sum()),
+        integer_sqnr_fp32_db=None if fp32 is None else sqnr_db(fp32, exact),
+        fake_quant_sqnr_fp32_db=None if fp32 is None else sqnr_db(fp32, fake),
     )
 
 
