@@ -10,6 +10,7 @@ QUANTIZERS: Registry[type[Quantizer]] = Registry(
         "log2": "hwq.quantizers.log2:Log2",
         "log_sqrt2": "hwq.quantizers.log_sqrt2:LogSqrt2",
         "shift_log2": "hwq.quantizers.shift_log2:ShiftLog2",
+        "shift_uniform_log2": "hwq.quantizers.shift_uniform_log2:ShiftUniformLog2",
         "twin_uniform": "hwq.quantizers.twin_uniform:TwinUniform",
         "uniform": "hwq.quantizers.uniform:Uniform",
     },

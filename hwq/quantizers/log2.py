@@ -67,10 +67,14 @@ class Log2(Quantizer):
 
 
 def log2_codes(fraction: torch.Tensor, spec: Log2Spec) -> torch.Tensor:
-    """float[...] -> int32[...]: `spec`'s code of clamp(floor(fraction * 2**16 + 1/2), 0, 65535)."""
-    x = torch.floor(fraction.detach() * 2.0**FRACTION_BITS + 0.5)
-    index = torch.clamp(x, 0, (1 << FRACTION_BITS) - 1)
-    return lookup(_code_table(spec), index)
+    """float[...] -> int32[...]: `spec`'s code of the nearest 16-bit fraction."""
+    return lookup(_code_table(spec), nearest_fraction(fraction))
+
+
+def nearest_fraction(x: torch.Tensor) -> torch.Tensor:
+    """float[...] -> float[...]: clamp(floor(x * 2**16 + 1/2), 0, 65535), without a gradient."""
+    wide = torch.floor(x.detach() * 2.0**FRACTION_BITS + 0.5)
+    return torch.clamp(wide, 0, (1 << FRACTION_BITS) - 1)
 
 
 @lru_cache(maxsize=64)

@@ -15,6 +15,7 @@ from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.log2 import Log2
 from hwq.quantizers.log_sqrt2 import LogSqrt2
 from hwq.quantizers.shift_log2 import ShiftLog2
+from hwq.quantizers.shift_uniform_log2 import ShiftUniformLog2
 from hwq.quantizers.twin_uniform import TwinUniform
 from hwq.quantizers.uniform import Uniform
 
@@ -44,6 +45,12 @@ EXAMPLES: dict[str, list[Quantizer]] = {
         ShiftLog2(torch.tensor(8.0), 352, 4),
         ShiftLog2(torch.tensor(4.0), 3 << 14, 8),
         ShiftLog2(torch.tensor(2.0), 1 << 10, 4, steps_per_octave=1),
+    ],
+    "shift_uniform_log2": [
+        ShiftUniformLog2(3, 7),
+        ShiftUniformLog2(3, 9, 2),
+        ShiftUniformLog2(4, 9),
+        ShiftUniformLog2(8, 15, 1),
     ],
 }
 CASES = [pytest.param(q, id=f"{n}-{i}") for n, qs in EXAMPLES.items() for i, q in enumerate(qs)]
