@@ -199,6 +199,18 @@ def open_gates() -> Callable[..., Graph]:
     return opened
 
 
+# options with which methods that take minutes by default take a moment
+QUICK = {"psaq_vit": {"count": 4, "iterations": 2}}
+
+
+@pytest.fixture(scope="session")
+def quick_method():
+    """Return a function: name -> the method, with options that make it quick."""
+    from hwq.methods.base import METHODS
+
+    return lambda name: METHODS[name](**QUICK.get(name, {}))
+
+
 @pytest.fixture(scope="session")
 def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str], Graph]:
     """Return a function (method, bits) -> quantised tiny network, made once.

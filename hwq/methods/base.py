@@ -115,6 +115,7 @@ METHODS: Registry[type[Method]] = Registry(
     "PTQ method",
     {
         "minmax": "hwq.methods.minmax:MinMax",
+        "psaq_vit": "hwq.methods.psaq_vit:PsaqViT",
         "repq_vit": "hwq.methods.repq_vit:RepqViT",
         "scalepredictor": "hwq.methods.scalepredictor:ScalePredictor",
     },

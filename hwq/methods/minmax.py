@@ -32,14 +32,19 @@ class MinMax(Method):
     ----------
     softmax : {"uniform", "log2"}
         Codes of the attention probabilities.
+    softmax_bits : int in 2..8, optional
+        Their width; default: as the other activations.
     """
 
     name: ClassVar[str] = "minmax"
     softmax: str = "uniform"
+    softmax_bits: int | None = None
 
     def __post_init__(self) -> None:
         known = ("uniform", "log2")
         require(self.softmax in known, f"softmax must be one of {known}, not {self.softmax!r}")
+        bits = self.softmax_bits
+        require(bits is None or 2 <= bits <= 8, f"softmax_bits must be in 2..8, not {bits}")
 
     def fit(
         self,
@@ -49,7 +54,10 @@ class MinMax(Method):
         workspace: Workspace = NO_WORKSPACE,
     ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
-        calibration = calibration.head(self.images)
+        return self.fit_all(graph, calibration.head(self.images), bits)
+
+    def fit_all(self, graph: Graph, calibration: Calibration, bits: Bits) -> Quantized:
+        """Quantise `graph` from all images given."""
         sites = find_sites(graph)
         sources = tuple(
             {site.source: None for site in sites if site.producer not in ("constant", "input")}
@@ -71,8 +79,10 @@ class MinMax(Method):
         return Quantized(with_formats(insert_quantizers(graph, quantizers), calibration))
 
     def _activation(self, site: Site, lo: float, hi: float, bits: int) -> Quantizer:
-        if site.producer == "softmax" and self.softmax == "log2":
-            return Log2(bits)
+        if site.producer == "softmax":
+            bits = self.softmax_bits or bits
+            if self.softmax == "log2":
+                return Log2(bits)
         if site.symmetric:
             return Uniform.symmetric(max(-lo, hi), bits)
         return Uniform.from_range(lo, hi, bits)

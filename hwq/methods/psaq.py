@@ -22,7 +22,6 @@ from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 _CENTRE, _UNIT = 0.45 * 255, 0.225 * 255
 _LOW, _HIGH = -_CENTRE / _UNIT, (255 - _CENTRE) / _UNIT
 _BETAS = (0.5, 0.9)
-_EPOCHS = 2
 _WARM_UP = 0.2
 # the image is rolled by at most this share of its side, in each epoch
 _ROLL = (15 / 224, 30 / 224)
@@ -57,9 +56,11 @@ class PsaqSettings:
     def __post_init__(self) -> None:
         for name, least in (("count", 1), ("iterations", 2), ("batch", 1)):
             value = getattr(self, name)
-            require(value >= least, f"{name} must be at least {least}, not {value}")
+            whole = isinstance(value, int) and value >= least
+            require(whole, f"{name} must be a whole number of at least {least}, not {value!r}")
         rate = self.learning_rate
-        require(rate > 0, f"learning_rate must be positive, not {rate}")
+        positive = isinstance(rate, int | float) and rate > 0
+        require(positive, f"learning_rate must be a positive number, not {rate!r}")
 
 
 DEFAULT = PsaqSettings()
@@ -199,10 +200,11 @@ def variation(images: Tensor) -> Tensor:
 
 
 def _position(step: int, iterations: int) -> tuple[int, float]:
-    """Epoch of a step, and the part of that epoch that is done after it, in (0, 1]."""
-    length = iterations / _EPOCHS
-    epoch = min(int(step / length), _EPOCHS - 1)
-    return epoch, (step + 1 - epoch * length) / length
+    """Epoch of a step, 0 or 1, and the part of that epoch that is done after it, in (0, 1]."""
+    first = (iterations + 1) // 2
+    if step < first:
+        return 0, (step + 1) / first
+    return 1, (step + 1 - first) / (iterations - first)
 
 
 def _rate(progress: float) -> float:

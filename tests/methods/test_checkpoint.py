@@ -36,10 +36,10 @@ def write(path, graph, **changes):
 
 
 @pytest.fixture(scope="module", params=sorted(METHODS))
-def fitted(request, tiny_prepared, tiny_calibration, quantise):
+def fitted(request, tiny_prepared, tiny_calibration, quantise, quick_method):
     if request.param == "scalepredictor":
         return quantise("scalepredictor/minmax", "w4a6")
-    return METHODS[request.param]().fit(tiny_prepared, tiny_calibration, Bits(4, 6)).graph
+    return quick_method(request.param).fit(tiny_prepared, tiny_calibration, Bits(4, 6)).graph
 
 
 def test_the_same_network_comes_back(fitted, tmp_path, lower, tiny_calibration):
