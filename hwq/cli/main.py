@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from hwq import __version__
+from hwq.cli import calibrate as calibrate_verb
+from hwq.cli import evaluate as evaluate_verb
 from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
 from hwq.errors import HwqError, SpecError, UsageError
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hwq {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in (simulate_verb, list_verb):
+    for verb in (simulate_verb, calibrate_verb, evaluate_verb, list_verb):
         verb.add_parser(verbs)
     arguments = parser.parse_args(argv)
     try:

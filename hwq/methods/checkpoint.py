@@ -249,11 +249,11 @@ def _constants(content: Mapping[str, Any], unpacker: Unpacker) -> dict[str, Cons
 
 def _name_of(kind: type[Any]) -> str | None:
     """Name of a class in a file."""
-    for name, known in _CLASSES.items():
+    for plain, known in _CLASSES.items():
         if kind is known:
-            return name
-    name = getattr(kind, "name", None)
-    return name if name in QUANTIZERS and QUANTIZERS[str(name)] is kind else None
+            return plain
+    name = str(getattr(kind, "name", ""))
+    return name if name in QUANTIZERS and QUANTIZERS[name] is kind else None
 
 
 def _find(name: str) -> type[Any]:

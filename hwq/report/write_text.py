@@ -9,7 +9,12 @@ from hwq.errors import DataError
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` under a temporary name beside `path`, then rename it.
+    """Write `text` as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write `content` under a temporary name beside `path`, then rename it.
 
     Raises
     ------
@@ -21,8 +26,8 @@ def write_text(path: str | Path, text: str) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             temporary.chmod(_mode(path))
             temporary.replace(path)
         except BaseException:

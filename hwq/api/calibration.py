@@ -1,0 +1,185 @@
+"""Fit a method to a network and keep what it found."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hwq.api.images import (
+    Images,
+    is_psaq,
+    psaq_request,
+    read_images,
+    save_images,
+    synthesise,
+)
+from hwq.api.network import (
+    FloatNetwork,
+    check_device,
+    make_method,
+    make_origin,
+    open_network,
+)
+from hwq.api.work import earlier_seconds, holds_checkpoints, open_work, workspace
+from hwq.errors import HwqError, UsageError
+from hwq.methods.base import Bits, Method
+from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
+from hwq.methods.workspace import Track, no_track
+from hwq.report.write_text import write_bytes
+
+_FIT, _IMAGES = "fit", "images"
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One fit.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    method : Method
+    bits : Bits
+    seed : int
+    device : str
+        Where torch runs.
+    """
+
+    network: FloatNetwork
+    method: Method
+    bits: Bits
+    seed: int
+    device: str
+
+    def origin(self, calibration: Mapping[str, Any]) -> Origin:
+        """Return what the file will say, given what it says of its images."""
+        return make_origin(
+            self.network, self.method, str(self.bits), self.seed, self.device, calibration
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A calibrated network, its images, and the seconds that the fit took."""
+
+    calibrated: Calibrated
+    images: Images
+    seconds: float
+
+
+def calibrate(
+    model: str,
+    method: str,
+    *,
+    out: Path | None = None,
+    base: str | None = None,
+    bits: str = "w8a8",
+    weights: Path | None = None,
+    pretrained: bool = False,
+    calib: Path | str | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    work: Path | None = None,
+    resume: bool = False,
+    images: Path | None = None,
+    track: Track = no_track,
+) -> Fitted:
+    """Quantise a network and write it to one file.
+
+    Parameters
+    ----------
+    model, method, base, bits, weights, pretrained, seed, options, track
+        As `hwq.api.simulate` takes them.
+    out : Path, optional
+        The `.safetensors` file; without it nothing is written.
+    calib : Path or "psaq", optional
+        Folder of images, file of pixels, or the word for synthesised images; without it seeded
+        noise.
+    device : {"cpu", "cuda"}
+        Where torch runs.
+    work : Path, optional
+        Folder for what a fit that is stopped can go on from; default: `out` with ".work" added,
+        removed when the file is written.
+    resume : bool
+        Go on with what the folder holds.
+    images : Path, optional
+        File for the pixels of the calibration images.
+
+    Raises
+    ------
+    UsageError, SpecError
+        For unknown names and values out of range, and a work folder of another request.
+    DataError
+        For files that cannot be used.
+    ImportGraphError, GraphError
+        For networks that the graph or the integer units cannot express.
+    """
+    check_device(device)
+    for path in (out, images):
+        if path is not None and path.suffix != ".safetensors":
+            raise UsageError(f"{path}: the name must end in .safetensors")
+    algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits)
+    job = Job(open_network(model, weights, pretrained, seed), algorithm, widths, seed, device)
+    folder = work
+    if folder is None and out is not None:
+        folder = out.with_name(out.name + ".work")
+    try:
+        fitted = fit(job, calib, folder, resume, track)
+        if images is not None:
+            save_images(fitted.images, images)
+        if out is not None:
+            write_bytes(out, to_bytes(fitted.calibrated))
+    except HwqError:
+        if work is None and not resume and folder is not None and not holds_checkpoints(folder):
+            remove(folder)
+        raise
+    if work is None and folder is not None:
+        remove(folder)
+    return fitted
+
+
+def fit(
+    job: Job, calib: Path | str | None, folder: Path | None, resume: bool, track: Track
+) -> Fitted:
+    """Fit a method, in a work folder where one is given; see `calibrate`."""
+    images = None
+    if not is_psaq(calib):
+        images = find_images(job.network, job.method, calib, job.seed, job.device, track)
+    if folder is not None:
+        known = psaq_request() if images is None else images.describe()
+        open_work(folder, job.origin(known).to_dict(), resume)
+    if images is None:
+        place = workspace(folder, _IMAGES, job.seed, track)
+        images = synthesise(job.network, job.device, place)
+    return fit_images(job, images, folder, track)
+
+
+def find_images(
+    network: FloatNetwork,
+    method: Method,
+    calib: Path | str | None,
+    seed: int,
+    device: str,
+    track: Track,
+) -> Images:
+    """Return as many images as the method looks at, none of them synthesised."""
+    path = None if calib is None else Path(calib)
+    return read_images(network, path, method.images, seed, device, track)
+
+
+def fit_images(job: Job, images: Images, folder: Path | None, track: Track) -> Fitted:
+    """Fit a method to images, in a work folder that is open."""
+    place = workspace(folder, _FIT, job.seed, track)
+    earlier, start = earlier_seconds(folder, _FIT), time.monotonic()
+    quantized = job.method.fit(job.network.graph, images.calibration, job.bits, place)
+    seconds = earlier + time.monotonic() - start
+    return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)
+
+
+def remove(folder: Path) -> None:
+    """Remove a work folder; one that is gone is no error."""
+    with suppress(FileNotFoundError):
+        shutil.rmtree(folder)

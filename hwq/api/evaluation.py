@@ -1,0 +1,227 @@
+"""The accuracy of several methods and widths, or of calibrated files, as one table."""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from hwq import __version__
+from hwq.api.images import PSAQ, is_psaq
+from hwq.api.kept_fits import Entry, KeptFits
+from hwq.api.network import (
+    FloatNetwork,
+    check_device,
+    check_same_network,
+    make_method,
+    open_network,
+)
+from hwq.api.simulation import lower
+from hwq.errors import DataError, UsageError
+from hwq.methods.base import Bits
+from hwq.methods.checkpoint import Calibrated, load_calibrated
+from hwq.methods.evaluate import evaluate as evaluate_network
+from hwq.methods.evaluate import float_logits
+from hwq.methods.workspace import Track, no_track
+from hwq.models.images import ImageFolder, open_images
+from hwq.models.weights import sha256
+from hwq.report.evaluation import EvaluationRow, EvaluationRun, EvaluationTable
+
+
+def evaluate(
+    model: str,
+    data: Path,
+    *,
+    methods: Sequence[str] = (),
+    bits: Sequence[str] = ("w8a8",),
+    checkpoints: Sequence[Path] = (),
+    weights: Path | None = None,
+    pretrained: bool = False,
+    calib: Path | str | None = None,
+    work: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    on_row: Callable[[EvaluationRow], None] = lambda row: None,
+    track: Track = no_track,
+) -> EvaluationTable:
+    """Fit every method at every width, and compare each with its fake-quant and float network.
+
+    Parameters
+    ----------
+    model, weights, pretrained, calib, seed, device, track
+        As `hwq.api.calibrate` takes them.
+    data : Path
+        Folder of labelled images.
+    methods : sequence of str
+        "repq_vit"; "scalepredictor@ptq4vit" for a method on a base.
+    bits : sequence of str
+        Every method is fitted at each.
+    checkpoints : sequence of Path
+        Calibrated files of this network: a row each.
+    work : Path, optional
+        Folder in which the calibrated files stay, each with its time and its row; what is there
+        is not done again.
+    limit : int, optional
+        Use the first so many images only.
+    options : Mapping, optional
+        "method.name" -> value; it holds for the method as a base, too.
+    on_row : callable, optional
+        Told of every row as soon as it is known.
+
+    Raises
+    ------
+    UsageError, SpecError
+        For unknown names, values out of range, and a work folder of another request.
+    DataError
+        For files that cannot be used.
+    ImportGraphError, GraphError
+        For networks that the graph or the integer units cannot express.
+    """
+    check_device(device)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}")
+    entries = make_entries(methods, bits, options or {})
+    if not entries and not checkpoints:
+        raise UsageError("nothing to evaluate: methods or checkpoint is needed")
+    if entries and calib is None:
+        raise UsageError("methods need calib: images to calibrate on")
+    files = [(path, load_calibrated(path)) for path in checkpoints]
+    network = open_network(model, weights, pretrained, seed)
+    for path, calibrated in files:
+        check_same_network(network, calibrated.origin, path)
+    images = open_images(data, network.network.preprocessing, labelled=True).head(limit)
+    judge = _Judge(network, images, device, track)
+    rows: list[EvaluationRow] = []
+    with _folder(work) as folder:
+        fits = KeptFits(network, calib, seed, device, folder, track)
+        for entry in entries:
+            rows.append(fits.row(entry, judge.identity, judge.row))
+            on_row(rows[-1])
+    for path, calibrated in files:
+        origin = calibrated.origin
+        label = origin.method if origin.base is None else f"{origin.method}@{origin.base}"
+        rows.append(judge.row(f"{label} ({path.name})", calibrated, sha256(path), None))
+        on_row(rows[-1])
+    name = network.weights if weights is None else weights.name
+    source = None if not entries else PSAQ if is_psaq(calib) else "images"
+    run = EvaluationRun(model, name, network.sha256, source, seed, device, __version__)
+    return EvaluationTable(run, tuple(rows))
+
+
+def make_entries(
+    methods: Sequence[str], bits: Sequence[str], options: Mapping[str, Any]
+) -> list[Entry]:
+    """Return what is to be fitted, every method at every width.
+
+    Raises
+    ------
+    UsageError, SpecError
+        For unknown names and options, and for what is asked for twice.
+    """
+    widths = [Bits.parse(text) for text in bits]
+    entries: list[Entry] = []
+    used: set[str] = set()
+    for label in methods:
+        name, _, base = label.partition("@")
+        own: dict[str, Any] = {}
+        for key, value in options.items():
+            method, dot, option = key.partition(".")
+            if not dot:
+                raise UsageError(f"option must look like method.name=value, not {key!r}")
+            if method in (name, base):
+                own[option if method == name else f"base.{option}"] = value
+                used.add(key)
+        algorithm = make_method(name, base or None, own)
+        entries += [Entry(label, algorithm, width) for width in widths]
+    for key in options:
+        if key not in used:
+            raise UsageError(f"option {key!r}: no such method among {', '.join(methods) or 'none'}")
+    stems = [entry.stem for entry in entries]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UsageError(f"{stem} is asked for twice")
+    return entries
+
+
+@contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    """Yield the work folder, or one that is gone afterwards."""
+    if work is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"work folder {work}: {error.strerror}") from error
+    yield work
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """The test images, and the float network's logits for them, computed once."""
+
+    network: FloatNetwork
+    images: ImageFolder
+    device: str
+    track: Track
+    _logits: list[Tensor] = field(default_factory=list)
+
+    @property
+    def identity(self) -> str:
+        """Digest of what the images are: their names, sizes and labels."""
+        files = zip(self.images.files, self.images.labels, strict=True)
+        listed = [[file.parent.name, file.name, file.stat().st_size, one] for file, one in files]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+    def row(
+        self, label: str, calibrated: Calibrated, digest: str, seconds: float | None
+    ) -> EvaluationRow:
+        """Run the three networks; the float one only the first time."""
+        images, quantized = self.images, calibrated.quantized
+        if not self._logits:
+            self._logits.append(
+                float_logits(
+                    self.network.graph, images.pixels(), len(images), self.track, self.device
+                )
+            )
+        found = evaluate_network(
+            self._logits[0],
+            quantized.graph,
+            lower(quantized),
+            images.pixels(),
+            images.labels,
+            self.track,
+            self.device,
+        )
+        return EvaluationRow(
+            method=label,
+            bits=calibrated.origin.bits,
+            images=found.images,
+            top1_fp32=found.top1_fp32,
+            top1_fake_quant=found.top1_fake_quant,
+            top1_integer=found.top1_integer,
+            integer_minus_fake_quant=found.integer_minus_fake_quant,
+            standard_error=found.standard_error,
+            integer_only=found.integer_only,
+            fake_quant_only=found.fake_quant_only,
+            agreement_fp32=found.agreement_fp32,
+            agreement_fake_quant=found.agreement_fake_quant,
+            integer_sqnr_fp32_db=_finite(found.integer_sqnr_fp32_db),
+            fake_quant_sqnr_fp32_db=_finite(found.fake_quant_sqnr_fp32_db),
+            logit_sqnr_db=_finite(found.logit_sqnr_db),
+            calibration_seconds=seconds,
+            checkpoint_sha256=digest,
+        )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

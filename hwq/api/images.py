@@ -1,0 +1,125 @@
+"""Calibration images: a folder's, a file of pixels, synthesised, or seeded noise."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from hwq.api.network import FloatNetwork
+from hwq.errors import DataError
+from hwq.methods.calibration import Calibration
+from hwq.methods.psaq import PsaqSettings, synthesize
+from hwq.methods.workspace import Track, Workspace
+from hwq.models.images import open_images
+from hwq.report.write_text import write_bytes
+
+PSAQ = "psaq"
+"""The word that stands for synthesised images where a folder could be named."""
+_NOISE_IMAGES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A calibration set and where it is from.
+
+    Parameters
+    ----------
+    source : {"images", "psaq", "noise"}
+    calibration : Calibration
+    """
+
+    source: str
+    calibration: Calibration
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a calibrated file says of its images."""
+        pixels = self.calibration.pixels
+        digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        return {"source": self.source, "images": len(pixels), "sha256": digest}
+
+
+def is_psaq(calib: Path | str | None) -> bool:
+    """Whether images are to be synthesised."""
+    return calib is not None and str(calib) == PSAQ
+
+
+def psaq_request() -> Mapping[str, Any]:
+    """Return what is known of synthesised images before they are made."""
+    settings = asdict(PsaqSettings())
+    del settings["batch"]  # memory, not result
+    return {"source": PSAQ, **settings}
+
+
+def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Images:
+    """Make images from the float network; `hwq.methods.psaq` says how."""
+    made = synthesize(network.graph, PsaqSettings(), device, workspace)
+    return Images(PSAQ, replace(made, device=device))
+
+
+def read_images(
+    network: FloatNetwork,
+    calib: Path | None,
+    count: int,
+    seed: int,
+    device: str,
+    track: Track,
+) -> Images:
+    """Return calibration images that need not be synthesised.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    calib : Path or None
+        Folder of images, of which `count` are drawn; a file that `save_images` wrote, of which
+        all are taken; None for a little seeded noise.
+    count, seed : int
+        How many images the method looks at, and of which draw.
+    device : str
+        Where the method will run torch.
+    track : callable
+        Shows progress.
+
+    Raises
+    ------
+    DataError
+        When there are no images or some cannot be read.
+    """
+    config = network.network.preprocessing
+    if calib is None:
+        noise = Calibration.noise(config.input_size, _NOISE_IMAGES, seed)
+        return Images("noise", replace(noise, device=device))
+    if calib.suffix == ".safetensors":
+        found = Calibration(_read_pixels(calib, config.input_size))
+    else:
+        images = open_images(calib, config, labelled=False).sample(count, seed)
+        found = Calibration.of(track(images.pixels(), "calibration images", len(images)))
+    return Images("images", replace(found, device=device))
+
+
+def save_images(images: Images, path: Path) -> None:
+    """Write the pixels to a `.safetensors` file, which `read_images` takes."""
+    # the writer takes the memory as it lies, whatever the strides
+    write_bytes(path, save({"pixels": np.ascontiguousarray(images.calibration.pixels)}))
+
+
+def _read_pixels(path: Path, shape: tuple[int, ...]) -> Any:
+    if not path.is_file():
+        raise DataError(f"calibration images {path}: no such file")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, KeyError) as error:
+        raise DataError(f"calibration images {path} cannot be read: {error}") from error
+    pixels = tensors.get("pixels")
+    if pixels is None or str(pixels.dtype) != "uint8" or pixels.ndim != 4 or not len(pixels):
+        raise DataError(f"calibration images {path}: pixels must be uint8[B, C, H, W]")
+    if pixels.shape[1:] != tuple(shape):
+        raise DataError(
+            f"calibration images {path}: pixels must be {list(shape)} each, "
+            f"not {list(pixels.shape[1:])}"
+        )
+    return pixels

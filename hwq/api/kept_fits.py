@@ -1,0 +1,134 @@
+"""Calibrated files and what was found of them, in one folder: made once, then read."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hwq.api.calibration import Job, find_images, fit_images, remove
+from hwq.api.images import PSAQ, Images, is_psaq, psaq_request, synthesise
+from hwq.api.network import FloatNetwork
+from hwq.api.work import first_difference, open_work, read_json, workspace
+from hwq.errors import UsageError
+from hwq.methods.base import Bits, Method
+from hwq.methods.checkpoint import Calibrated, load_calibrated, to_bytes
+from hwq.methods.workspace import Track
+from hwq.models.weights import sha256
+from hwq.report.evaluation import EvaluationRow
+from hwq.report.write_text import write_bytes, write_text
+
+# label, network, digest of its file, seconds of its fit -> row
+Judge = Callable[[str, Calibrated, str, float | None], EvaluationRow]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One fit: "scalepredictor@ptq4vit", what that means, and widths."""
+
+    label: str
+    method: Method
+    bits: Bits
+
+    @property
+    def stem(self) -> str:
+        """What its files are called."""
+        return f"{self.label}-{self.bits}"
+
+
+@dataclass(frozen=True, eq=False)
+class KeptFits:
+    """Fits of one network in a folder.
+
+    `<method>-<bits>.safetensors` is the calibrated file, `<method>-<bits>.json` its time and its
+    row, `<method>-<bits>.work` what an unfinished fit has done, `psaq` the synthesised images.
+
+    Parameters
+    ----------
+    network : FloatNetwork
+    calib : Path or "psaq"
+        Where calibration images are from.
+    seed : int
+    device : str
+        Where torch runs.
+    folder : Path
+        Exists.
+    track : Track
+    """
+
+    network: FloatNetwork
+    calib: Path | str | None
+    seed: int
+    device: str
+    folder: Path
+    track: Track
+    _images: dict[int, Images] = field(default_factory=dict)
+
+    def row(self, entry: Entry, images: str, judge: Judge) -> EvaluationRow:
+        """Return the row of one fit on the test images whose digest is `images`.
+
+        Raises
+        ------
+        UsageError
+            When the folder holds the fit of another request; the field that differs is named.
+        """
+        calibrated, path, seconds = self._fit(entry)
+        notes = path.with_suffix(".json")
+        digest = sha256(path)
+        key = {"checkpoint_sha256": digest, "images_sha256": images}
+        kept = read_json(notes)
+        if kept.get("key") == key:
+            return EvaluationRow(**kept["row"])
+        row = judge(entry.label, calibrated, digest, seconds)
+        kept = {"calibration_seconds": seconds, "key": key, "row": asdict(row)}
+        write_text(notes, json.dumps(kept, indent=2) + "\n")
+        return row
+
+    def _fit(self, entry: Entry) -> tuple[Calibrated, Path, float]:
+        """Return a calibrated network, its file, and the seconds that it took."""
+        job = Job(self.network, entry.method, entry.bits, self.seed, self.device)
+        images = self._images_of(entry.method)
+        origin = job.origin(images.describe()).to_dict()
+        path = self.folder / f"{entry.stem}.safetensors"
+        notes = self.folder / f"{entry.stem}.json"
+        if not (path.exists() and notes.exists()):
+            work = self.folder / f"{entry.stem}.work"
+            open_work(work, origin, resume=True)
+            fitted = fit_images(job, images, work, self.track)
+            write_text(notes, json.dumps({"calibration_seconds": fitted.seconds}) + "\n")
+            write_bytes(path, to_bytes(fitted.calibrated))
+            remove(work)
+        calibrated = load_calibrated(path)
+        difference = first_difference(calibrated.origin.to_dict(), origin)
+        if difference is not None:
+            raise UsageError(
+                f"{path} was calibrated for another request: {difference}; "
+                "choose another work folder, or remove the file"
+            )
+        seconds: float = read_json(notes)["calibration_seconds"]
+        return calibrated, path, seconds
+
+    def _images_of(self, method: Method) -> Images:
+        """Return the calibration images of a method; synthesised ones are the same for all."""
+        psaq = is_psaq(self.calib)
+        count = 0 if psaq else method.images
+        if count not in self._images:
+            self._images[count] = self._synthesised() if psaq else self._found(method)
+        return self._images[count]
+
+    def _found(self, method: Method) -> Images:
+        arguments: tuple[Any, ...] = (self.calib, self.seed, self.device, self.track)
+        return find_images(self.network, method, *arguments)
+
+    def _synthesised(self) -> Images:
+        request = {
+            "model": self.network.network.name,
+            "weights_sha256": self.network.sha256,
+            "seed": self.seed,
+            "device": self.device,
+            "calibration": psaq_request(),
+        }
+        folder = self.folder / PSAQ
+        open_work(folder, request, resume=True)
+        place = workspace(folder, "images", self.seed, self.track)
+        return synthesise(self.network, self.device, place)

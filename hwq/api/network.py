@@ -1,0 +1,180 @@
+"""The float network of a request, and which method with which options is asked for."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from torch import nn
+
+from hwq import __version__
+from hwq.compiler.passes.base import run_passes
+from hwq.compiler.pipelines import prepare
+from hwq.errors import UsageError
+from hwq.graph.import_torch import import_torch
+from hwq.graph.ir import Graph
+from hwq.methods.base import METHODS, Method
+from hwq.methods.checkpoint import Origin
+from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
+from hwq.models.weights import load_weights
+
+
+@dataclass(frozen=True, eq=False)
+class FloatNetwork:
+    """A network as methods take it, and where its weights are from.
+
+    Parameters
+    ----------
+    network : Network
+    graph : Graph
+        Float graph whose input is 8-bit pixels.
+    weights : {"file", "pretrained", "random"}
+    sha256 : str
+        Of the weights file, or else of the module's parameters.
+    """
+
+    network: Network
+    graph: Graph
+    weights: str
+    sha256: str
+
+
+def open_network(
+    model: str, weights: Path | None = None, pretrained: bool = False, seed: int = 0
+) -> FloatNetwork:
+    """Build a network, load its weights and prepare its graph.
+
+    Raises
+    ------
+    UsageError, DataError, ImportGraphError
+        For an unknown name, weights that do not fit, a network that the graph cannot express.
+    """
+    if seed < 0:
+        raise UsageError(f"seed must not be negative, not {seed}")
+    if weights is not None and pretrained:
+        raise UsageError("weights and pretrained exclude each other")
+    network = create_network(model, pretrained=pretrained, seed=seed)
+    if weights is not None:
+        digest, kind = load_weights(network.module, weights), "file"
+    else:
+        digest, kind = state_sha256(network.module), "pretrained" if pretrained else "random"
+    return FloatNetwork(network, float_graph(network), kind, digest)
+
+
+def float_graph(network: Network) -> Graph:
+    """Import a network and prepare it: matrix products that read 8-bit pixels."""
+    config = network.preprocessing
+    imported = import_torch(network.module, (1, *config.input_size), network.name)
+    return run_passes(imported, prepare(config.mean, config.std))
+
+
+def state_sha256(module: nn.Module) -> str:
+    """SHA-256 of a module's parameters and buffers, in hex."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def make_method(name: str, base: str | None, options: Mapping[str, Any]) -> Method:
+    """Return a method with its options; "base.NAME" is the option NAME of its base.
+
+    Raises
+    ------
+    UsageError, SpecError
+        For unknown names and values out of range.
+    """
+    known = getattr(METHODS[name], "__dataclass_fields__", {})
+    if base is not None:
+        METHODS[base]  # an unknown name is the first thing to say
+    own = {key: value for key, value in options.items() if not key.startswith("base.")}
+    of_base = {key.removeprefix("base."): value for key, value in options.items() if key not in own}
+    if "base" not in known and (base is not None or of_base):
+        raise UsageError(f"method {name!r} takes no base")
+    if base is not None:
+        own["base"] = base
+    if of_base:
+        own["base_options"] = of_base
+    method = _instance(name, own)
+    if "base" in known:
+        _instance(vars(method)["base"], of_base)
+    return method
+
+
+def _instance(name: str, options: Mapping[str, Any]) -> Method:
+    kind = METHODS[name]
+    known = [key for key in getattr(kind, "__dataclass_fields__", {}) if key != "base_options"]
+    for key in options:
+        if key not in [*known, "base_options"]:
+            listed = ", ".join(known) or "none"
+            raise UsageError(f"method {name!r}: unknown option {key!r}; known: {listed}")
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise UsageError(f"method {name!r}: {error}") from error
+
+
+def make_origin(
+    source: FloatNetwork,
+    method: Method,
+    bits: str,
+    seed: int,
+    device: str,
+    calibration: Mapping[str, Any],
+) -> Origin:
+    """Return what a calibrated file says of where it is from."""
+    names = getattr(method, "__dataclass_fields__", {})
+    options = {name: getattr(method, name) for name in names}
+    return Origin(
+        model=source.network.name,
+        weights=source.weights,
+        weights_sha256=source.sha256,
+        method=method.name,
+        base=options.pop("base", None),
+        bits=bits,
+        options=options,
+        seed=seed,
+        device=device,
+        calibration=dict(calibration),
+        preprocessing=asdict(source.network.preprocessing),
+        versions={
+            "hwq": __version__,
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+            "timm": timm.__version__,
+        },
+    )
+
+
+def to_preprocessing(origin: Origin) -> Preprocessing:
+    """Return what the images of a calibrated network go through."""
+    kept: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in origin.preprocessing.items()
+    }
+    return Preprocessing(**kept)
+
+
+def check_device(device: str) -> None:
+    """Raise `UsageError` unless torch can run there."""
+    if device not in ("cpu", "cuda"):
+        raise UsageError(f"device must be cpu or cuda, not {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("device: torch finds no cuda")
+
+
+def check_same_network(source: FloatNetwork, origin: Origin, file: Path) -> None:
+    """Raise `UsageError` unless a calibrated file was made from this network."""
+    model, asked = (MODELS.get(name, name) for name in (origin.model, source.network.name))
+    if model != asked:
+        raise UsageError(f"{file} is of model {origin.model!r}, not {source.network.name!r}")
+    if origin.weights_sha256 != source.sha256:
+        raise UsageError(
+            f"{file} was calibrated from weights ({origin.weights}) with sha256 "
+            f"{origin.weights_sha256[:12]}..., not {source.sha256[:12]}... ({source.weights})"
+        )

@@ -1,0 +1,272 @@
+"""Run a quantised network in integers and cost it on an accelerator."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hwq import __version__
+from hwq.api.calibration import Job, fit
+from hwq.api.network import (
+    FloatNetwork,
+    check_device,
+    check_same_network,
+    make_method,
+    open_network,
+    to_preprocessing,
+)
+from hwq.arch.accelerator import Accelerator
+from hwq.arch.load import load_accelerator
+from hwq.compiler.emit_program import emit_program
+from hwq.compiler.passes.base import run_passes
+from hwq.compiler.pipelines import HOIST, LOWER
+from hwq.compiler.program import Program
+from hwq.cost.estimate import estimate
+from hwq.cost.result import Fidelity, LayerCost, ProgramCost, RunInfo, SimulationResult
+from hwq.errors import UsageError
+from hwq.graph.ir import Graph
+from hwq.methods.base import Bits, Quantized
+from hwq.methods.checkpoint import Calibrated, load_calibrated
+from hwq.methods.evaluate import Evaluation, evaluate, layer_sqnr_db
+from hwq.methods.workspace import Track, no_track
+from hwq.models.catalog import Preprocessing
+from hwq.models.images import ImageFolder, open_images
+from hwq.models.weights import sha256
+
+_SQNR_IMAGES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is simulated: a calibrated network, with its float network where that is known."""
+
+    calibrated: Calibrated
+    source: FloatNetwork | None
+    weights: Path | None
+    file: Path | None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What its images go through."""
+        return to_preprocessing(self.calibrated.origin)
+
+    @property
+    def weights_name(self) -> str:
+        """File, "pretrained" or "random"."""
+        kind = self.calibrated.origin.weights
+        if kind != "file":
+            return kind
+        if self.weights is not None:
+            return self.weights.name
+        return "file" if self.file is None else self.file.name
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a reader must know of weights and images."""
+        origin = self.calibrated.origin
+        if origin.weights == "random":
+            yield "weights are seeded random"
+        if origin.calibration["source"] == "noise":
+            yield "calibrated on seeded noise: no calibration images given"
+        if origin.calibration["source"] == "psaq":
+            yield "calibrated on images synthesised from the network itself"
+        if self.file is not None:
+            yield f"calibrated network read from {self.file.name} (sha256 {sha256(self.file)})"
+
+
+def simulate(
+    model: str | None = None,
+    method: str | None = None,
+    *,
+    checkpoint: Path | None = None,
+    base: str | None = None,
+    bits: str | None = None,
+    accelerator: str | Path = "edge_32x32",
+    dataflow: str | None = None,
+    timing: str | None = None,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    calib: Path | str | None = None,
+    data: Path | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+    work: Path | None = None,
+    resume: bool = False,
+    track: Track = no_track,
+) -> SimulationResult:
+    """Quantise a network, run it in integers, and cost it on an accelerator.
+
+    Everything about the quantised network comes either from `method` and what goes with it, or
+    from `checkpoint`. With a checkpoint, `model` and its weights are optional and only add the
+    float network to compare with; they must be those that the file was made from.
+
+    Parameters
+    ----------
+    model : str, optional
+        See `hwq.models.catalog.create_network`.
+    method : str, optional
+        A key of `hwq.methods.base.METHODS`.
+    checkpoint : Path, optional
+        File that `hwq.api.calibrate` wrote, instead of a method.
+    base : str, optional
+        The method that `scalepredictor` makes dynamic.
+    bits : str, optional
+        "w4a8": widths of weight and activation codes; default w8a8.
+    accelerator : str or Path, optional
+        A preset's name, or a TOML file.
+    dataflow, timing : str, optional
+        Instead of the accelerator's own.
+    weights : Path, optional
+        Checkpoint; without it and without `pretrained` weights are seeded random.
+    pretrained : bool, optional
+        Fetch timm's weights.
+    calib : Path or "psaq", optional
+        Images to calibrate on; see `hwq.api.calibrate`.
+    data : Path, optional
+        Folder of labelled images to measure accuracy on; with a method it needs `calib`.
+    limit : int, optional
+        Measure accuracy on the first so many images only.
+    seed : int, optional
+        Of random weights, of the choice of calibration images and of noise; default 0.
+    options : Mapping, optional
+        Fields of the method.
+    device : {"cpu", "cuda"}
+        Where torch runs.
+    work, resume
+        See `hwq.api.calibrate`; without `work` nothing is kept.
+    track : callable, optional
+        Shows progress; see `hwq.methods.workspace.Track`.
+
+    Raises
+    ------
+    UsageError, SpecError
+        For unknown names, values out of range and requests that contradict each other.
+    DataError
+        For files that cannot be used.
+    ImportGraphError, GraphError
+        For networks that the graph or the integer units cannot express.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit must be at least 1, not {limit}")
+    check_device(device)
+    machine = load_accelerator(accelerator)
+    given: dict[str, Any] = {"method": method, "base": base, "bits": bits, "calib": calib}
+    given |= {"seed": seed, "option": options or None, "work": work, "resume": resume or None}
+    if checkpoint is not None:
+        _refuse(given)
+        subject = _from_file(checkpoint, model, weights, pretrained)
+        test = _test_images(data, subject.preprocessing, limit)
+    else:
+        if model is None or method is None:
+            raise UsageError("model and method are needed where no checkpoint is given")
+        if data is not None and calib is None:
+            raise UsageError(
+                "data needs calib: a method must not calibrate on what it is judged by"
+            )
+        algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits or "w8a8")
+        source = open_network(model, weights, pretrained, seed or 0)
+        test = _test_images(data, source.network.preprocessing, limit)
+        job = Job(source, algorithm, widths, seed or 0, device)
+        fitted = fit(job, calib, work, resume, track).calibrated
+        subject = _Subject(fitted, source, weights, None)
+    return _result(subject, machine, dataflow, timing, test, device, track)
+
+
+def lower(quantised: Quantized) -> Graph:
+    """Return the integer graph of what a method returned."""
+    return run_passes(quantised.graph, (*HOIST, *LOWER))
+
+
+def _refuse(given: Mapping[str, Any]) -> None:
+    """Refuse what a calibrated file already answers."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(f"{name} and checkpoint exclude each other: the file has its own")
+
+
+def _from_file(
+    checkpoint: Path, model: str | None, weights: Path | None, pretrained: bool
+) -> _Subject:
+    """Read a calibrated file and, where a model is named, its float network."""
+    loaded = load_calibrated(checkpoint)
+    source = None
+    if model is not None:
+        source = open_network(model, weights, pretrained, loaded.origin.seed)
+        check_same_network(source, loaded.origin, checkpoint)
+    elif weights is not None or pretrained:
+        raise UsageError("weights need model: the file alone has no float network")
+    return _Subject(loaded, source, weights, checkpoint)
+
+
+def _test_images(
+    data: Path | None, preprocessing: Preprocessing, limit: int | None
+) -> ImageFolder | None:
+    return None if data is None else open_images(data, preprocessing, labelled=True).head(limit)
+
+
+def _result(
+    subject: _Subject,
+    machine: Accelerator,
+    dataflow: str | None,
+    timing: str | None,
+    test: ImageFolder | None,
+    device: str,
+    track: Track,
+) -> SimulationResult:
+    quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
+    hoisted = run_passes(quantized.graph, HOIST)
+    integer = run_passes(hoisted, LOWER)
+    program = emit_program(integer)
+    cost = estimate(program, machine, dataflow=dataflow, timing=timing)
+    layers, fidelity = cost.layers, None
+    if test is not None:
+        reference = None if subject.source is None else subject.source.graph
+        graph, images = quantized.graph, test.pixels()
+        found = evaluate(reference, graph, integer, images, test.labels, track, device)
+        # a calibrated file no longer has the float weights that layers are compared with
+        few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
+        layers = _with_errors(program, cost, found, layer_sqnr_db(hoisted, integer, few))
+        fidelity = _fidelity(found)
+    run = RunInfo(
+        model=origin.model,
+        method=origin.method,
+        base=origin.base,
+        bits=origin.bits,
+        accelerator=machine.name,
+        dataflow=cost.dataflow,
+        seed=origin.seed,
+        weights=subject.weights_name,
+        images=0 if fidelity is None else fidelity.images,
+        hwq_version=__version__,
+        timing=cost.timing,
+        notes=(*subject.notes(), *quantized.notes),
+        weights_sha256=origin.weights_sha256 if origin.weights == "file" else None,
+    )
+    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings)
+
+
+def _fidelity(found: Evaluation) -> Fidelity:
+    return Fidelity(
+        images=found.images,
+        top1_fp32=found.top1_fp32,
+        top1_fake_quant=found.top1_fake_quant,
+        top1_integer=found.top1_integer,
+        agreement_fp32=found.agreement_fp32,
+        agreement_fake_quant=found.agreement_fake_quant,
+        logit_sqnr_db=found.logit_sqnr_db,
+    )
+
+
+def _with_errors(
+    program: Program, cost: ProgramCost, found: Evaluation, sqnr: Mapping[str, float]
+) -> tuple[LayerCost, ...]:
+    """Add saturations and SQNR to the layers that computed each tensor."""
+    return tuple(
+        replace(
+            row,
+            saturations=found.saturations.get(layer.out.tensor) if layer.op != "matmul" else None,
+            sqnr_db=sqnr.get(layer.out.tensor),
+        )
+        for layer, row in zip(program.layers, cost.layers, strict=True)
+    )

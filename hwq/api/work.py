@@ -1,0 +1,123 @@
+"""Work folders: what a long job keeps, and the request that it was begun with."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwq.errors import DataError, UsageError
+from hwq.methods.workspace import Track, Workspace
+from hwq.report.write_text import write_text
+
+_REQUEST, _CLOCK = "request.json", "clock.json"
+
+
+def open_work(folder: Path, request: Mapping[str, Any], resume: bool) -> None:
+    """Begin in a new or empty folder, or go on in one that holds the same request.
+
+    Parameters
+    ----------
+    folder : Path
+        Created where it does not exist.
+    request : Mapping
+        Everything that the result depends on; JSON types.
+    resume : bool
+        Whether the folder may hold something.
+
+    Raises
+    ------
+    UsageError
+        When it holds something that is not to be resumed, or was begun with another request; the
+        field that differs is named.
+    DataError
+        When it cannot be created or is no work folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # what begins with a dot is the draft of a file whose writer was killed
+        filled = any(not path.name.startswith(".") for path in folder.iterdir())
+    except OSError as error:
+        raise DataError(f"work folder {folder}: {error.strerror}") from error
+    if not filled:
+        write_text(folder / _REQUEST, json.dumps(request, indent=2) + "\n")
+        return
+    if not resume:
+        raise UsageError(
+            f"work folder {folder} is not empty: --resume goes on with what it holds; "
+            "remove it to begin anew"
+        )
+    difference = first_difference(read_json(folder / _REQUEST), request)
+    if difference is not None:
+        raise UsageError(
+            f"work folder {folder} was begun with another request: {difference}; "
+            "remove it to begin anew"
+        )
+
+
+def workspace(folder: Path | None, part: str, seed: int, track: Track) -> Workspace:
+    """Return the workspace of one part of a job: a folder of its own in the work folder."""
+    if folder is None:
+        return Workspace(seed, None, track)
+    own = folder / part
+    own.mkdir(exist_ok=True)
+    for path in own.iterdir():
+        if path.is_dir():  # drafts of a run that was killed
+            shutil.rmtree(path)
+    return Workspace(seed, own, track)
+
+
+def holds_checkpoints(folder: Path) -> bool:
+    """Whether anything would be lost with the folder."""
+    return any(folder.glob("*/*.safetensors"))
+
+
+def earlier_seconds(folder: Path | None, part: str) -> float:
+    """Return how long earlier runs worked on what is kept of one part, and start a new run.
+
+    A run that was killed counts until its last checkpoint: what came after is done again.
+    """
+    if folder is None:
+        return 0.0
+    path, seconds = folder / _CLOCK, 0.0
+    if path.exists():
+        kept = read_json(path)
+        times = [file.stat().st_mtime for file in (folder / part).glob("*.safetensors")]
+        worked = max(times, default=0.0) - kept["started"]
+        seconds = kept["seconds"] + max(worked, 0.0)
+    write_text(path, json.dumps({"seconds": seconds, "started": time.time()}) + "\n")
+    return seconds
+
+
+def first_difference(old: Any, new: Any, name: str = "") -> str | None:
+    """Return "bits: w4a4, not w8a8" for the first field that differs, None where none does."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            path = f"{name}.{key}" if name else str(key)
+            found = first_difference(old.get(key), new.get(key), path)
+            if found is not None:
+                return found
+        return None
+    return None if old == new else f"{name}: {_text(old)}, not {_text(new)}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a work folder keeps in a file.
+
+    Raises
+    ------
+    DataError
+        When there is none.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.parent} is no work folder: {path.name} cannot be read") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path.parent} is no work folder: {path.name} holds no JSON object")
+    return content

@@ -1,0 +1,83 @@
+"""`hwq evaluate`: the accuracy of several methods and widths in one table."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from hwq.cli.arguments import (
+    CALIB_HELP,
+    add_device,
+    add_network,
+    calibration_source,
+    check_outputs,
+    check_weights,
+    names,
+    options,
+    tracker,
+)
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "evaluate",
+        help="accuracy of several methods and widths, in float, fake-quant and integers",
+        description="Fits every method at every width. With --work what was fitted and measured "
+        "is kept, and the same command goes on after a stop.",
+    )
+    add = parser.add_argument
+    add_network(add)
+    add("--methods", type=names, default=[], metavar="A,B", help="scalepredictor@BASE for a base")
+    add("--bits", type=names, default=["w8a8"], metavar="W8A8,...", help="widths (default w8a8)")
+    add("--checkpoint", type=Path, nargs="+", default=[], metavar="FILE", help="calibrated files")
+    add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)
+    add("--data", type=Path, metavar="DIR", required=True, help="wnid folders of images to judge")
+    add("--limit", type=int, metavar="N", help="use the first N images")
+    add("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help="its field")
+    add("--seed", type=int, default=0, help="(default %(default)s)")
+    add_device(add)
+    add("--work", type=Path, metavar="DIR", help="folder for calibrated files and rows")
+    add("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    add("--csv", type=Path, metavar="FILE", help="write the rows, anew after each")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Evaluate, telling every row as soon as it is known."""
+    check_outputs(arguments.json, arguments.csv)
+    check_weights(arguments)
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("loading torch and timm"):
+        from hwq import api
+        from hwq.report import evaluation as report
+
+    rows: list[report.EvaluationRow] = []
+
+    def on_row(row: report.EvaluationRow) -> None:
+        rows.append(row)
+        report.print_row(row, console)
+        if arguments.csv is not None:
+            report.write_evaluation_csv(rows, arguments.csv)
+
+    table = api.evaluate(
+        arguments.model,
+        arguments.data,
+        methods=arguments.methods,
+        bits=arguments.bits,
+        checkpoints=arguments.checkpoint,
+        weights=arguments.weights,
+        pretrained=arguments.pretrained,
+        calib=arguments.calib,
+        work=arguments.work,
+        limit=arguments.limit,
+        seed=arguments.seed,
+        options=options(arguments.option),
+        device=arguments.device,
+        on_row=on_row,
+        track=tracker(console),
+    )
+    report.print_evaluation(table)
+    if arguments.json is not None:
+        report.write_evaluation_json(table, arguments.json)
