@@ -40,12 +40,12 @@ class PsaqSettings:
     count : int
         Images.
     iterations : int
-        Gradient steps, half of them in each of two epochs. Published: 1000. The default is what
-        32 images for DeiT-T take ten minutes of two cores with.
+        Gradient steps, half of them in each of two epochs. Published: 1000; the default keeps 32
+        images for DeiT-T within ten minutes of two cores.
     learning_rate : float
         In normalised units (about 57 pixels). Published: 0.20 for DeiT, 0.25 for Swin.
     batch : int
-        Images that are made together: memory, not result.
+        Images that are made together, which costs memory; each batch has its own random numbers.
     """
 
     count: int = 32
@@ -195,8 +195,8 @@ def variation(images: Tensor) -> Tensor:
         images[..., 1:, :-1] - images[..., :-1, 1:],
         images[..., :-1, :-1] - images[..., 1:, 1:],
     )
-    norms = sum(torch.linalg.vector_norm(d.flatten(1), dim=1) for d in differences)
-    return norms * sqrt(_TARGET_IMAGES * _TARGET_SIZE / images[0].numel())
+    norms = [torch.linalg.vector_norm(part.flatten(1), dim=1) for part in differences]
+    return torch.stack(norms).sum(0) * sqrt(_TARGET_IMAGES * _TARGET_SIZE / images[0].numel())
 
 
 def _position(step: int, iterations: int) -> tuple[int, float]:
