@@ -10,7 +10,7 @@ from typing import Any
 
 from hwq.api.images import (
     Images,
-    is_psaq,
+    makes_its_own,
     psaq_request,
     read_images,
     save_images,
@@ -96,8 +96,8 @@ def calibrate(
     out : Path, optional
         The `.safetensors` file; without it nothing is written.
     calib : Path or "psaq", optional
-        Folder of images, file of pixels, or the word for synthesised images; without it seeded
-        noise.
+        Folder of images, file of pixels, or the word for synthesised images; only a method that
+        makes its own images needs none.
     device : {"cpu", "cuda"}
         Where torch runs.
     work : Path, optional
@@ -122,6 +122,8 @@ def calibrate(
         if path is not None and path.suffix != ".safetensors":
             raise UsageError(f"{path}: the name must end in .safetensors")
     algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits)
+    if calib is None and not makes_its_own(algorithm):
+        raise UsageError(f"method {method!r} needs calib: images to calibrate on")
     job = Job(open_network(model, weights, pretrained, seed), algorithm, widths, seed, device)
     folder = work
     if folder is None and out is not None:
@@ -145,9 +147,7 @@ def fit(
     job: Job, calib: Path | str | None, folder: Path | None, resume: bool, track: Track
 ) -> Fitted:
     """Fit a method, in a work folder where one is given; see `calibrate`."""
-    images = None
-    if not is_psaq(calib):
-        images = find_images(job.network, job.method, calib, job.seed, job.device, track)
+    images = read_images(job.network, job.method, calib, job.seed, job.device, track)
     if folder is not None:
         known = psaq_request() if images is None else images.describe()
         open_work(folder, job.origin(known).to_dict(), resume)
@@ -155,19 +155,6 @@ def fit(
         place = workspace(folder, _IMAGES, job.seed, track)
         images = synthesise(job.network, job.device, place)
     return fit_images(job, images, folder, track)
-
-
-def find_images(
-    network: FloatNetwork,
-    method: Method,
-    calib: Path | str | None,
-    seed: int,
-    device: str,
-    track: Track,
-) -> Images:
-    """Return as many images as the method looks at, none of them synthesised."""
-    path = None if calib is None else Path(calib)
-    return read_images(network, path, method.images, seed, device, track)
 
 
 def fit_images(job: Job, images: Images, folder: Path | None, track: Track) -> Fitted:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from hwq import __version__
-from hwq.api.images import PSAQ, is_psaq
+from hwq.api.images import PSAQ, is_psaq, makes_its_own
 from hwq.api.kept_fits import Entry, KeptFits
 from hwq.api.network import (
     FloatNetwork,
@@ -91,8 +91,9 @@ def evaluate(
     entries = make_entries(methods, bits, options or {})
     if not entries and not checkpoints:
         raise UsageError("nothing to evaluate: methods or checkpoint is needed")
-    if entries and calib is None:
-        raise UsageError("methods need calib: images to calibrate on")
+    for entry in entries:
+        if calib is None and not makes_its_own(entry.method):
+            raise UsageError(f"method {entry.label!r} needs calib: images to calibrate on")
     files = [(path, load_calibrated(path)) for path in checkpoints]
     network = open_network(model, weights, pretrained, seed)
     for path, calibrated in files:
@@ -111,7 +112,7 @@ def evaluate(
         rows.append(judge.row(f"{label} ({path.name})", calibrated, sha256(path), None))
         on_row(rows[-1])
     name = network.weights if weights is None else weights.name
-    source = None if not entries else PSAQ if is_psaq(calib) else "images"
+    source = None if calib is None or not entries else PSAQ if is_psaq(calib) else "images"
     run = EvaluationRun(model, name, network.sha256, source, seed, device, __version__)
     return EvaluationTable(run, tuple(rows))
 

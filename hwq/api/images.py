@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save
 
 from hwq.api.network import FloatNetwork
 from hwq.errors import DataError
+from hwq.methods.base import Method
 from hwq.methods.calibration import Calibration
 from hwq.methods.psaq import PsaqSettings, synthesize
 from hwq.methods.workspace import Track, Workspace
@@ -29,7 +30,8 @@ class Images:
 
     Parameters
     ----------
-    source : {"images", "psaq", "noise"}
+    source : {"images", "psaq", "noise", "none"}
+        "none": seeded noise for a method that makes its own images and only takes the shape.
     calibration : Calibration
     """
 
@@ -38,6 +40,8 @@ class Images:
 
     def describe(self) -> dict[str, Any]:
         """Return what a calibrated file says of its images."""
+        if self.source == "none":
+            return {"source": "none", "images": 0, "sha256": None}
         pixels = self.calibration.pixels
         digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
         return {"source": self.source, "images": len(pixels), "sha256": digest}
@@ -61,24 +65,31 @@ def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Imag
     return Images(PSAQ, replace(made, device=device))
 
 
+def makes_its_own(method: Method) -> bool:
+    """Whether a method synthesises its images itself and needs none."""
+    return isinstance(method, PsaqSettings)
+
+
 def read_images(
     network: FloatNetwork,
-    calib: Path | None,
-    count: int,
+    method: Method,
+    calib: Path | str | None,
     seed: int,
     device: str,
     track: Track,
-) -> Images:
-    """Return calibration images that need not be synthesised.
+) -> Images | None:
+    """Return the calibration images of a method, None where they are to be synthesised.
 
     Parameters
     ----------
     network : FloatNetwork
-    calib : Path or None
-        Folder of images, of which `count` are drawn; a file that `save_images` wrote, of which
-        all are taken; None for a little seeded noise.
-    count, seed : int
-        How many images the method looks at, and of which draw.
+    method : Method
+        `images` says how many it looks at.
+    calib : Path, "psaq" or None
+        Folder of images, of which some are drawn; a file that `save_images` wrote, of which all
+        are taken; the word for synthesised images; None for a little seeded noise.
+    seed : int
+        Of the draw.
     device : str
         Where the method will run torch.
     track : callable
@@ -90,13 +101,18 @@ def read_images(
         When there are no images or some cannot be read.
     """
     config = network.network.preprocessing
-    if calib is None:
+    own = makes_its_own(method)
+    if is_psaq(calib) and not own:
+        return None
+    if calib is None or is_psaq(calib):
         noise = Calibration.noise(config.input_size, _NOISE_IMAGES, seed)
-        return Images("noise", replace(noise, device=device))
-    if calib.suffix == ".safetensors":
-        found = Calibration(_read_pixels(calib, config.input_size))
+        return Images("none" if own else "noise", replace(noise, device=device))
+    path = Path(calib)
+    if path.suffix == ".safetensors":
+        found = Calibration(_read_pixels(path, config.input_size))
     else:
-        images = open_images(calib, config, labelled=False).sample(count, seed)
+        folder = open_images(path, config, labelled=False)
+        images = folder.sample(method.images, seed)
         found = Calibration.of(track(images.pixels(), "calibration images", len(images)))
     return Images("images", replace(found, device=device))
 

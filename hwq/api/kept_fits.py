@@ -3,11 +3,11 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from hwq.api.calibration import Job, find_images, fit_images, remove
-from hwq.api.images import PSAQ, Images, is_psaq, psaq_request, synthesise
+from hwq.api.calibration import Job, fit_images, remove
+from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
 from hwq.api.network import FloatNetwork
 from hwq.api.work import first_difference, open_work, read_json, workspace
 from hwq.errors import UsageError
@@ -62,7 +62,7 @@ class KeptFits:
     device: str
     folder: Path
     track: Track
-    _images: dict[int, Images] = field(default_factory=dict)
+    _images: dict[tuple[bool, int], Images] = field(default_factory=dict)
 
     def row(self, entry: Entry, images: str, judge: Judge) -> EvaluationRow:
         """Return the row of one fit on the test images whose digest is `images`.
@@ -110,16 +110,13 @@ class KeptFits:
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""
-        psaq = is_psaq(self.calib)
-        count = 0 if psaq else method.images
-        if count not in self._images:
-            self._images[count] = self._synthesised() if psaq else self._found(method)
-        return self._images[count]
+        key = (makes_its_own(method), method.images)
+        if key not in self._images:
+            arguments = (self.network, method, self.calib, self.seed, self.device, self.track)
+            self._images[key] = read_images(*arguments) or self._synthesised
+        return self._images[key]
 
-    def _found(self, method: Method) -> Images:
-        arguments: tuple[Any, ...] = (self.calib, self.seed, self.device, self.track)
-        return find_images(self.network, method, *arguments)
-
+    @cached_property
     def _synthesised(self) -> Images:
         request = {
             "model": self.network.network.name,

@@ -7,6 +7,7 @@ from typing import Any
 
 from hwq import __version__
 from hwq.api.calibration import Job, fit
+from hwq.api.images import makes_its_own
 from hwq.api.network import (
     FloatNetwork,
     check_device,
@@ -160,11 +161,11 @@ def simulate(
     else:
         if model is None or method is None:
             raise UsageError("model and method are needed where no checkpoint is given")
-        if data is not None and calib is None:
+        algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits or "w8a8")
+        if data is not None and calib is None and not makes_its_own(algorithm):
             raise UsageError(
                 "data needs calib: a method must not calibrate on what it is judged by"
             )
-        algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits or "w8a8")
         source = open_network(model, weights, pretrained, seed or 0)
         test = _test_images(data, source.network.preprocessing, limit)
         job = Job(source, algorithm, widths, seed or 0, device)

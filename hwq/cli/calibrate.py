@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
     add("--method", required=True, help="PTQ method; see `hwq list methods`")
     add("--base", help="the method that scalepredictor makes dynamic (default repq_vit)")
     add("--bits", default="w8a8", help="code widths, w2a2 to w8a8 (default %(default)s)")
-    add("--calib", type=calibration_source, metavar="DIR", required=True, help=CALIB_HELP)
+    add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)
     add("--out", type=Path, metavar="FILE", required=True, help="the .safetensors file to write")
     add("--save-images", type=Path, metavar="FILE", help="write the images' pixels, for --calib")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="field of the method")

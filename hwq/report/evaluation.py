@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, cast
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,14 +19,10 @@ from hwq.report.write_text import write_text
 
 EVALUATION_SCHEMA: Final = "hwq.evaluation/1"
 _NAMES = ("method", "bits")
-_FIGURES = (
-    "fp32",
-    "fake-quant",
-    "integer",
-    "difference",
-    "SQNR fp32",
-    "SQNR fq",
-    "fit",
+_FIGURES = ("fp32", "fq", "int", "int - fq", "SQNR fp32", "SQNR fq", "fit")
+_CAPTION = (
+    "top-1 in percent: fp32 float, fq fake-quant, int integer; int - fq in points ± standard error; "
+    "SQNR of the integer logits in dB, to float and to fake-quant"
 )
 
 
@@ -148,11 +145,20 @@ def print_row(row: EvaluationRow, console: Console) -> None:
 
 def print_evaluation(table: EvaluationTable, console: Console | None = None) -> None:
     """Print the table, by default to standard output."""
-    grid = Table(title=_title(table), title_justify="left", title_style="")
+    grid = Table(
+        title=_title(table),
+        title_justify="left",
+        title_style="",
+        caption=_CAPTION,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for name in _NAMES:
-        grid.add_column(name)
+        grid.add_column(name, overflow="fold")
     for name in _FIGURES:
-        grid.add_column(name, justify="right")
+        grid.add_column(name.replace("SQNR ", "SQNR\n"), justify="right", no_wrap=True)
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell in _cells(row)))
     (console or Console()).print(grid)
@@ -162,7 +168,7 @@ def _title(table: EvaluationTable) -> str:
     run = table.run
     images = table.rows[0].images if table.rows else 0
     calibrated = "" if run.calibration is None else f", calibrated on {run.calibration}"
-    return f"{run.model}, weights {run.weights}, top-1 in percent of {images} images{calibrated}"
+    return f"{run.model}, weights {run.weights}, {images} images{calibrated}"
 
 
 def _cells(row: EvaluationRow) -> list[str]:
