@@ -196,7 +196,8 @@ def variation(images: Tensor) -> Tensor:
         images[..., :-1, :-1] - images[..., 1:, 1:],
     )
     a, b, c, d = (torch.linalg.vector_norm(part.flatten(1), dim=1) for part in differences)
-    return (a + b + c + d) * sqrt(_TARGET_IMAGES * _TARGET_SIZE / images[0].numel())
+    total: Tensor = a + b + c + d
+    return total * sqrt(_TARGET_IMAGES * _TARGET_SIZE / images[0].numel())
 
 
 def _position(step: int, iterations: int) -> tuple[int, float]:
