@@ -14,6 +14,7 @@ from hwq.quantizers.catalog import QUANTIZERS
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.log2 import Log2
 from hwq.quantizers.log_sqrt2 import LogSqrt2
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.shift_log2 import ShiftLog2
 from hwq.quantizers.shift_uniform_log2 import ShiftUniformLog2
 from hwq.quantizers.twin_uniform import TwinUniform
@@ -22,6 +23,12 @@ from hwq.quantizers.uniform import Uniform
 
 def uniform(scale: float, zero_point: int, bits: int, signed: bool) -> Uniform:
     return Uniform(torch.tensor(scale), torch.tensor(zero_point), bits, signed)
+
+
+def one_token(unit: float, zero_point: int, bits: int) -> PerPatchOutlier:
+    """Return the dense path alone: its side path has tests of its own."""
+    row_mult, point, never = torch.tensor([1024]), torch.tensor(zero_point), torch.tensor(torch.inf)
+    return PerPatchOutlier(torch.tensor(unit), row_mult, point, never, bits)
 
 
 # scales are powers of two, so that floats and integers agree to the last bit
@@ -35,6 +42,7 @@ EXAMPLES: dict[str, list[Quantizer]] = {
     "dynamic": [Dynamic(uniform(2.0**-4, 40, 6, False), 2)],
     "log2": [Log2(3), Log2(4), Log2(8), Log2(4, offset=2)],
     "log_sqrt2": [LogSqrt2(3), LogSqrt2(4), LogSqrt2(8), LogSqrt2(4, offset=3)],
+    "per_patch_outlier": [one_token(2.0**-15, 97, 8), one_token(2.0**-12, 7, 4)],
     "twin_uniform": [
         TwinUniform.softmax(8, 4),
         TwinUniform.softmax(4, 6),
@@ -56,6 +64,7 @@ EXAMPLES: dict[str, list[Quantizer]] = {
 CASES = [pytest.param(q, id=f"{n}-{i}") for n, qs in EXAMPLES.items() for i, q in enumerate(qs)]
 ROUNDED = [
     uniform(0.0371, 77, 8, False),
+    one_token(3.71e-5, 77, 8),
     TwinUniform.gelu(5.3, 8, 5),
     ShiftLog2.from_range(-0.17, 6.1, 4),
     ShiftLog2.from_range(-0.17, 6.1, 8),
