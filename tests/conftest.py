@@ -211,6 +211,13 @@ def quick_method():
     return lambda name: METHODS[name](**QUICK.get(name, {}))
 
 
+# settings at which slow methods are done in a second on the tiny network
+SMALL = {
+    "adfq_vit": {"iterations": 2, "batch": 4, "outliers": 0.02},
+    "is_vit": {"iterations": 2, "batch": 4},
+}
+
+
 @pytest.fixture(scope="session")
 def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str], Graph]:
     """Return a function (method, bits) -> quantised tiny network, made once.
@@ -225,8 +232,10 @@ def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str]
     def fit(method, bits):
         if (method, bits) not in made:
             name, _, option = method.partition("/")
-            options = {{"minmax": "softmax", "scalepredictor": "base"}.get(name): option}
-            fitter = METHODS[name](**(options if option else {}))
+            options = dict(SMALL.get(name, {}))
+            if option:
+                options[{"minmax": "softmax", "scalepredictor": "base"}[name]] = option
+            fitter = METHODS[name](**options)
             images = tiny_calibration
             if name == "scalepredictor":
                 images = replace(images, synthetic=True)  # not fitted, so every gate is open

@@ -32,6 +32,8 @@ VECTOR_OPS: Final[tuple[str, ...]] = (
     "encode",
     "add",
     "move",
+    "outlier_split",
+    "outlier_join",
     "range_extract",
     "scale_predictor",
 )

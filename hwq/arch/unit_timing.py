@@ -3,8 +3,8 @@
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of `log2`,
 `horner`, `exp2`, `range_extract` and `scale_predictor` is tested equal to these formulas. The units
 below them in the table (`softmax`, `layernorm`, `gelu`, `requantize`, `rescale`, `encode`, `add`,
-`move`) have no gateware yet: their formulas count passes over the data and pipeline stages of the
-algorithms in `hwq.numerics`, and are to be replaced by measurement.
+`move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes over the
+data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by measurement.
 """
 
 from collections.abc import Callable
@@ -124,6 +124,16 @@ def move() -> UnitTiming:
     return UnitTiming(latency_cycles=1, interval_cycles=1)
 
 
+def outlier_split() -> UnitTiming:
+    """Item: `lanes` values. One pass: compare, `requantize`, append to the list."""
+    return UnitTiming(requantize().latency_cycles + 1, interval_cycles=1)
+
+
+def outlier_join() -> UnitTiming:
+    """Item: `lanes` products of one outlier. One pass: multiply, add to the accumulator."""
+    return UnitTiming(latency_cycles=2, interval_cycles=1)
+
+
 UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "log2": log2,
     "horner": horner,
@@ -138,6 +148,8 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "encode": encode,
     "add": add,
     "move": move,
+    "outlier_split": outlier_split,
+    "outlier_join": outlier_join,
 }
 
 

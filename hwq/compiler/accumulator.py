@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hwq.errors import GraphError
 from hwq.graph.ir import Constant, Node
 from hwq.graph.movement import compress, move
 from hwq.numerics.epilogue import Epilogue, Factor
 from hwq.numerics.fixed_point import FixedPoint, dyadic_array
+from hwq.numerics.outlier_join import OutlierJoinSpec, check_join
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
 NOTHING = np.zeros((), np.int64)
@@ -62,14 +65,37 @@ def accumulate(
     scale = to_array(right.scale)
     if node.op == "linear":
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
-    lsb = np.asarray(to_array(form.lsb) * scale * node.attrs.get("alpha", 1.0))
+    # what is joined behind the array is in one unit for all tokens, and has no offset left
+    joined = isinstance(a, PerPatchOutlier)
+    own = to_array(a.unit if joined else form.lsb)
+    lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0))
     correction, integers = NOTHING, NOTHING
-    if form.offset != 0 and weight is not None:
+    if form.offset != 0 and weight is not None and not joined:
         correction = -form.offset * weight.astype(np.int64).sum(1)
     if bias is not None:
         integers = np.floor(bias.astype(np.float64) / lsb + 0.5).astype(np.int64)
     factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
     return Accumulator(lsb, integers, correction, factor)
+
+
+def side_name(codes: str) -> str:
+    """Name of the outliers that belong to the codes of that name."""
+    return f"{codes}.outliers"
+
+
+def join_unit(node: Node, a: PerPatchOutlier, weight: Constant | None) -> OutlierJoinSpec:
+    """The unit that adds outliers and makes the scales of all tokens one.
+
+    Raises
+    ------
+    GraphError
+        When operand b is not a constant.
+    """
+    if weight is None or node.op != "linear":
+        raise GraphError(f"{node.name}: outliers need a constant operand b")
+    check_join(weight.shape[1], int(a.row_mult.max()))
+    row_mult = a.row_mult.detach().cpu().numpy().astype(np.int64).reshape(-1)
+    return OutlierJoinSpec(row_mult, -int(a.zero_point) * weight.astype(np.int64).sum(1))
 
 
 def to_codes(accumulator: Accumulator, uniform: Uniform, factor: Factor | None) -> Epilogue:

@@ -25,6 +25,8 @@ _VECTOR_OPS = {
 _MULT_BITS, _BIAS_BITS = 22, 32
 # a range is a sum of differences; a scale is a 16-bit mantissa and an 8-bit exponent
 _RANGE_BITS, _SCALE_BITS = 32, 24
+# an outlier is a 16-bit value and its place: 12 bits of token, 12 of channel; joined sums, factors
+_OUTLIER_BITS, _JOINED_BITS, _ROW_BITS = 40, 46, 12
 # what can follow a matrix product element by element, without waiting for a whole row
 _STREAMS = frozenset({"requantize", "encode", "gelu", "add", "concat", "range_extract"})
 
@@ -68,6 +70,10 @@ class _Emitter:
             self._matmul(node)
         elif node.op in ("range_extract", "scale_predictor"):
             self._predictor(node)
+        elif node.op == "outlier_split":
+            self._outlier_split(node)
+        elif node.op == "outlier_join":
+            self._outlier_join(node)
         elif node.op in _VECTOR_OPS:
             self._vector(node)
         else:
@@ -96,7 +102,7 @@ class _Emitter:
             count, m, n = prod(batch), rows, self.graph.shape(b)[-1]
         planes = len(form.plane_weights)
         layer = MatmulLayer(
-            name=node.name.removesuffix(".acc"),
+            name=node.name.removesuffix(".acc").removesuffix(".dense"),
             m=m,
             n=n,
             k=depth,
@@ -177,6 +183,47 @@ class _Emitter:
         layer = VectorLayer(node.name, node.op, rows, length, tuple(inputs), out, fused, degree)
         self.layers.append(layer)
         self.chain = self.chain | {node.name} if fused else set()
+
+    def _outlier_split(self, node: Node) -> None:
+        *rows, length = node.output.shape
+        found = self._expected(node.name)
+        self.bits[node.name] = _OUTLIER_BITS
+        out = Operand(node.name, found, _OUTLIER_BITS)
+        inputs = (self._operand(node.inputs[0]),)
+        self.layers.append(VectorLayer(node.name, node.op, prod(rows), length, inputs, out))
+        self.chain = set()
+
+    def _outlier_join(self, node: Node) -> None:
+        """A weight column times every outlier into the accumulators, then a factor per token."""
+        dense, side, weight = node.inputs
+        (columns, depth), tokens = self.graph.shape(weight), node.attrs["unit"].row_mult.size
+        layer = node.name.removesuffix(".acc")
+        found = Operand(side, self._expected(side), _OUTLIER_BITS)
+        read = self._operand(weight, min(found.elements, depth) * columns)
+        size = prod(node.output.shape)
+        joined = Operand(f"{layer}.joined", size, _JOINED_BITS)
+        inputs = (self._operand(dense), found, read)
+        self.layers.append(
+            VectorLayer(
+                f"{layer}.outliers", node.op, found.elements, columns, inputs, joined, fused=True
+            )
+        )
+        factors = Operand(f"{layer}.rows", tokens, _ROW_BITS, constant=True)
+        rows = VectorLayer(
+            f"{layer}.rescale",
+            "rescale",
+            size // columns,
+            columns,
+            (joined, factors),
+            self._write(node, _JOINED_BITS),
+            fused=True,
+        )
+        self.layers.append(rows)
+        self.chain = self.chain | {joined.tensor, node.name}
+
+    def _expected(self, side: str) -> int:
+        """How many outliers an image has, by calibration."""
+        return max(int(self.graph.by_name[side].attrs["expected"]), 1)
 
 
 def _bits(node: Node) -> int:

@@ -181,6 +181,9 @@ OPS: Mapping[str, OpDef] = {
     # integer graph only: accumulator -> integers, fixed point -> code, per-image mult and bias
     "requantize": OpDef((1, 2), _same, _needs("unit")),
     "encode": OpDef((1, 2), _same, _needs("unit")),
+    # integer graph only: the elements that codes leave out, and what they add to accumulators
+    "outlier_split": OpDef((1, 1), _same, _needs("unit", "expected")),
+    "outlier_join": OpDef((3, 3), _same, _needs("unit")),
 }
 
 PRODUCTS = frozenset({"linear", "matmul"})

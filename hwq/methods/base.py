@@ -81,7 +81,7 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
-    images: ClassVar[int] = 32
+    images: int = 32
 
     @abstractmethod
     def fit(
@@ -114,8 +114,11 @@ def with_formats(graph: Graph, calibration: Calibration) -> Graph:
 METHODS: Registry[type[Method]] = Registry(
     "PTQ method",
     {
+        "adfq_vit": "hwq.methods.adfq_vit:AdfqViT",
+        "is_vit": "hwq.methods.is_vit:IsViT",
         "minmax": "hwq.methods.minmax:MinMax",
         "psaq_vit": "hwq.methods.psaq_vit:PsaqViT",
+        "ptq4vit": "hwq.methods.ptq4vit:Ptq4ViT",
         "repq_vit": "hwq.methods.repq_vit:RepqViT",
         "scalepredictor": "hwq.methods.scalepredictor:ScalePredictor",
     },

@@ -11,14 +11,18 @@ from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
 from hwq.methods.minmax import pixel_quantizer
 from hwq.methods.reparameterize import fold_scales, foldable_layer_norms
-from hwq.methods.search import asymmetric, symmetric, symmetric_per_row
+from hwq.methods.search import (
+    asymmetric,
+    asymmetric_per_channel,
+    least_product_error,
+    symmetric,
+    symmetric_per_row,
+)
 from hwq.methods.sites import Site, find_sites, insert_quantizers
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
 from hwq.quantizers.uniform import Uniform
-
-_SHRINK = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ class RepqViT(Method):
         calibration = calibration.head(self.images)
         norms = tuple(node.name for node in foldable_layer_norms(graph))
         values = calibration.collect(graph, norms)
-        per_channel = {name: _per_channel(values[name], bits.activation) for name in norms}
+        per_channel = {
+            name: asymmetric_per_channel(values[name], bits.activation) for name in norms
+        }
         graph, folded = fold_scales(graph, per_channel)
         sites = find_sites(graph)
         sources = tuple(
@@ -75,36 +81,9 @@ class RepqViT(Method):
         if site.producer == "input":
             return pixel_quantizer()
         if site.producer == "softmax":
-            return _probabilities(graph, site, values, bits.activation)
+            right = values[graph.by_name[site.consumer].inputs[1]]
+            candidates = [LogSqrt2(bits.activation, offset) for offset in range(6)]
+            return least_product_error(values[site.source], right, candidates)
         if site.symmetric:
             return symmetric(values[site.source], bits.activation)
         return asymmetric(values[site.source], bits.activation)
-
-
-def _per_channel(x: Tensor, bits: int) -> Uniform:
-    """Return the quantizer of float[..., D] with the least squared error in every channel."""
-    rows = x.reshape(-1, x.shape[-1])
-    low, high = rows.amin(0), rows.amax(0)
-    best = torch.full_like(low, torch.inf)
-    factor = torch.ones_like(low)
-    for shrink in _SHRINK:
-        quantizer = Uniform.from_range(low * shrink, high * shrink, bits)
-        error = (quantizer.decode(quantizer.encode(rows)) - rows).square().sum(0)
-        factor = torch.where(error < best, shrink, factor)
-        best = torch.minimum(error, best)
-    return Uniform.from_range(low * factor, high * factor, bits)
-
-
-def _probabilities(graph: Graph, site: Site, values: dict[str, Tensor], bits: int) -> Quantizer:
-    """The log-sqrt(2) quantizer whose scale disturbs attention times values least."""
-    attention = values[site.source]
-    product = graph.by_name[site.consumer]
-    right = values[product.inputs[1]]
-    target = attention @ right
-
-    def error(quantizer: Quantizer) -> float:
-        return float((quantizer.fake_quantize(attention) @ right - target).square().mean())
-
-    candidates = [LogSqrt2(bits, offset) for offset in range(6)]
-    scored = [(error(quantizer), quantizer) for quantizer in candidates]
-    return min(scored, key=lambda pair: pair[0])[1]

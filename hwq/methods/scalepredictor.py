@@ -62,7 +62,7 @@ class ScalePredictor(Method):
     """
 
     name: ClassVar[str] = "scalepredictor"
-    images: ClassVar[int] = 512
+    images: int = 512
     base: str = "repq_vit"
     taps: int = 2
     features: int = 8

@@ -1,7 +1,7 @@
 """Uniform codes: evenly spaced numbers, with or without a zero point."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.uniform import UniformSpec
-from hwq.quantizers.base import Quantizer, half_up
+from hwq.quantizers.base import Quantizer
 from hwq.quantizers.mac_form import MacForm
 
 
@@ -72,6 +72,10 @@ class Uniform(Quantizer):
         """Return the quantizer with the same codes for another scale and zero point."""
         return replace(self, scale=scale, zero_point=zero_point)
 
+    def rescaled(self, factor: torch.Tensor) -> "Uniform":
+        """Return the quantizer with the same codes for scales `factor` times as large."""
+        return replace(self, scale=self.scale.to(factor.device) * factor)
+
     @property
     def lo(self) -> int:
         """The smallest code."""
@@ -84,7 +88,9 @@ class Uniform(Quantizer):
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: clamp(floor(x / scale + 1/2) + zero_point)."""
-        return self._steps(x).to(torch.int32) + self.zero_point.to(x.device, torch.int32)
+        low, high = self._bounds(x)
+        steps = _to_steps(x, self.scale.to(x.device), low, high)
+        return steps.to(torch.int32) + self.zero_point.to(x.device, torch.int32)
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """int[...] -> float[...]: scale * (codes - zero_point)."""
@@ -97,7 +103,8 @@ class Uniform(Quantizer):
         The gradient to scale is that of learned step size quantization: floor(v + 1/2) - v with
         v = x / scale within the range, the clamped code minus zero_point outside.
         """
-        return self._steps(x) * self.scale.to(x.device)
+        fake: torch.Tensor = _FakeQuantize.apply(x, self.scale.to(x.device), *self._bounds(x))
+        return fake
 
     def mac_form(self) -> MacForm:
         """Return significand = code, no shift, offset = zero_point; needs one zero point."""
@@ -125,12 +132,52 @@ class Uniform(Quantizer):
         mult, shift = dyadic(2.0**-frac / float(self.scale.detach()))
         return UniformSpec(mult, shift, int(self.zero_point), self.bits, self.signed)
 
-    def _steps(self, x: torch.Tensor) -> torch.Tensor:
-        """Return code - zero_point as a float: clamp(x / scale), then round half up."""
-        # the bounds are integers, so clamping first changes no code and bounds the gradient
-        scale = self.scale.to(x.device)
-        point = self.zero_point.to(x.device, scale.dtype)
-        return half_up(torch.clamp(x / scale, self.lo - point, self.hi - point))
+    def _bounds(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the smallest and the largest code - zero_point, as floats."""
+        point = self.zero_point.to(x.device, self.scale.dtype)
+        return self.lo - point, self.hi - point
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """scale * (code - zero_point), in one node: a third of the time of its single operations."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: torch.Tensor, scale: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+    ) -> torch.Tensor:
+        return _to_steps(x, scale, low, high).mul_(scale)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, scale, low, high = ctx.saved_tensors
+        ratio = x / scale
+        inside = (ratio >= low) & (ratio <= high)
+        to_scale = None
+        if ctx.needs_input_grad[1]:
+            slope = _to_steps(x, scale, low, high).sub_(ratio * inside).mul_(grads[0])
+            to_scale = _sum_to(slope, scale.shape)
+        return grads[0] * inside, to_scale, None, None
+
+
+def _to_steps(
+    x: torch.Tensor, scale: torch.Tensor, low: torch.Tensor, high: torch.Tensor
+) -> torch.Tensor:
+    """Return clamp(floor(x / scale + 1/2), low, high)."""
+    # in place where torch.vmap can: most of a fake-quant network's time is the memory traffic here
+    return torch.clamp(torch.div(x, scale).add_(0.5).floor_(), low, high)
+
+
+def _sum_to(x: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Sum over the dimensions along which something of `shape` was broadcast."""
+    x = x.sum(tuple(range(x.ndim - len(shape)))) if x.ndim > len(shape) else x
+    narrow = tuple(i for i, (n, size) in enumerate(zip(x.shape, shape, strict=True)) if n != size)
+    return x.sum(narrow, keepdim=True) if narrow else x
 
 
 def _positive(scale: torch.Tensor) -> torch.Tensor:

@@ -116,6 +116,13 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
     def mean(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         return rows(node, [np.moveaxis(x[0], node.attrs["axis"], -1)])
 
+    def outlier_split(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        name = "outliers" if which == "compute" else "outliers_reference"
+        return getattr(node.attrs["unit"], name)(x[0]), 0
+
+    def outlier_join(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        return getattr(node.attrs["unit"], which)(*x), 0
+
     def range_extract(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         return getattr(node.attrs["unit"], which)(_rows(x[0])), 0
 
@@ -137,6 +144,8 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
         "add": _add,
         "requantize": whole,
         "encode": whole,
+        "outlier_split": outlier_split,
+        "outlier_join": outlier_join,
         "range_extract": range_extract,
         "scale_predictor": scale_predictor,
     }

@@ -17,15 +17,15 @@ class IntegerExecutor(ImageExecutor):
     """The fast executor: equal to `ReferenceExecutor` on every tensor."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__(graph, INTEGER_OPS)
-        for node in graph.nodes:
-            if node.op == "linear":
-                name = node.inputs[1]
-                self.constants[name] = pack(np.ascontiguousarray(graph.constants[name].T))
+        self._packed = {
+            node.name: pack(np.ascontiguousarray(graph.constants[node.inputs[1]].T))
+            for node in graph.nodes
+            if node.op == "linear"
+        }
+        super().__init__(graph, {**INTEGER_OPS, "linear": self._linear})
 
-
-def _linear(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
-    return _product(node, x[0].reshape(-1, x[0].shape[-1]), x[1]), 0
+    def _linear(self, node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+        return _product(node, x[0].reshape(-1, x[0].shape[-1]), self._packed[node.name]), 0
 
 
 def _matmul(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
@@ -77,6 +77,5 @@ def _combine(planes: Sequence[Array], weights: Sequence[int]) -> Array:
 
 INTEGER_OPS: Mapping[str, IntegerFunction] = {
     **unit_ops("compute"),
-    "linear": _linear,
     "matmul": _matmul,
 }

@@ -21,7 +21,7 @@ def test_without_a_folder_nothing_is_kept():
 
 def test_a_broken_checkpoint_is_named(tmp_path):
     (tmp_path / "block.0.safetensors").write_bytes(b"not a checkpoint")
-    with pytest.raises(DataError, match="block.0.safetensors"):
+    with pytest.raises(DataError, match=r"block\.0\.safetensors"):
         Workspace(folder=tmp_path).load("block.0")
 
 

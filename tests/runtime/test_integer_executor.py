@@ -19,7 +19,15 @@ from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
 
-CASES = ["minmax", "minmax/log2", "repq_vit", "scalepredictor/minmax", "scalepredictor/repq_vit"]
+CASES = [
+    "minmax",
+    "minmax/log2",
+    "repq_vit",
+    "is_vit",
+    "adfq_vit",
+    "scalepredictor/minmax",
+    "scalepredictor/repq_vit",
+]
 BITS = ["w8a8", "w6a6", "w4a4", "w3a3", "w4a8"]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil, prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,15 +12,18 @@ from hwq.compiler.accumulator import (
     NOTHING,
     Accumulator,
     accumulate,
+    join_unit,
     moved,
+    side_name,
     static_part,
     to_array,
     to_codes,
     to_fixed,
 )
+from hwq.compiler.lowering import PIXELS, Lowering
 from hwq.compiler.passes.base import Pass
 from hwq.errors import GraphError
-from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
+from hwq.graph.ir import Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
 from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
@@ -31,9 +35,8 @@ from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
-
-_PIXELS = FixedPoint(8, 0, signed=False)
 
 
 @dataclass(frozen=True)
@@ -56,58 +59,15 @@ class LowerToInteger(Pass):
 
     def apply(self, graph: Graph) -> Graph:
         """Return the integer graph."""
-        return _Lowering(graph).run()
-
-
-class _Lowering:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.nodes: list[Node] = []
-        self.constants: dict[str, Constant] = {}
-        self.quants: dict[str, Any] = {}
-        self.dtypes = {tensor.name: np.dtype(np.uint8) for tensor in graph.inputs}
-        self.alias: dict[str, str] = {}
-        self.accumulators: dict[str, Accumulator] = {}
-
-    def run(self) -> Graph:
-        inputs = [Tensor(t.name, t.shape, "uint8", _PIXELS) for t in self.graph.inputs]
-        self.quants.update({tensor.name: _PIXELS for tensor in inputs})
-        for node in self.graph.nodes:
+        lowering = Lowering(graph)
+        inputs = [Tensor(t.name, t.shape, "uint8", PIXELS) for t in graph.inputs]
+        lowering.quants.update({tensor.name: PIXELS for tensor in inputs})
+        for node in graph.nodes:
             handler = _HANDLERS.get(node.op, _movement if OPS[node.op].movement else None)
             if handler is None:
                 raise GraphError(f"{node.name}: {node.op} has no integer unit")
-            handler(self, node)
-        return self.graph.rebuild(self.nodes, self.constants, inputs)
-
-    def emit(
-        self, node: Node, inputs: tuple[str, ...], quant: Any, dtype: np.dtype[Any], **attrs: Any
-    ) -> None:
-        """Append the integer counterpart of `node`, under its own name."""
-        self.quants[node.name] = quant
-        self.dtypes[node.name] = dtype
-        output = Tensor(node.name, node.output.shape, str(dtype), quant)
-        self.nodes.append(Node(node.op, inputs, output, attrs))
-
-    def operand(self, name: str) -> str:
-        """Name of the integer tensor for a code-carrying tensor of the quantised graph."""
-        return self.alias.get(name, name)
-
-    def fixed(self, name: str, form: FixedPoint) -> str:
-        """Name of the integers of `name`, of which a constant is converted to `form`."""
-        if name in self.graph.constants:
-            integers = f"{name}.integers"
-            self.constants[integers] = constant_like(
-                form.from_float(self.graph.constants[name]), str(form.dtype)
-            )
-            return integers
-        return name
-
-    def frac(self, name: str) -> int:
-        """Fraction bits of a fixed-point tensor."""
-        form = self.quants[name]
-        if not isinstance(form, FixedPoint):
-            raise GraphError(f"{name} holds codes where fixed point is needed")
-        return form.frac
+            handler(lowering, node)
+        return graph.rebuild(lowering.nodes, lowering.constants, inputs)
 
 
 def _form(node: Node) -> FixedPoint:
@@ -117,7 +77,7 @@ def _form(node: Node) -> FixedPoint:
     return form
 
 
-def _quantize(lowering: _Lowering, node: Node) -> None:
+def _quantize(lowering: Lowering, node: Node) -> None:
     source, quantizer = node.inputs[0], node.attrs["quantizer"]
     if source in lowering.graph.constants:
         weight = torch.from_numpy(np.array(lowering.graph.constants[source]))
@@ -144,19 +104,28 @@ def _quantize(lowering: _Lowering, node: Node) -> None:
         plain = Accumulator(lsb, NOTHING, NOTHING, None)
         _emit_as(lowering, node, "encode", (source, *scales), to_codes(plain, uniform, made))
     else:
-        _emit_as(lowering, node, "encode", (source,), quantizer.encoder(lowering.frac(source)))
+        unit = quantizer.encoder(lowering.frac(source))
+        _emit_as(lowering, node, "encode", (source,), unit)
+        if isinstance(quantizer, PerPatchOutlier):
+            side = _named(replace(node, op="outlier_split"), side_name(node.name))
+            count = ceil(quantizer.outlier_fraction * prod(node.output.shape))
+            lowering.emit(side, (source,), None, np.dtype(np.int16), unit=unit, expected=count)
 
 
-def _emit_as(lowering: _Lowering, node: Node, op: str, inputs: tuple[str, ...], unit: Any) -> None:
+def _named(node: Node, name: str) -> Node:
+    return replace(node, output=replace(node.output, name=name))
+
+
+def _emit_as(lowering: Lowering, node: Node, op: str, inputs: tuple[str, ...], unit: Any) -> None:
     quantizer = node.attrs["quantizer"]
     dtype = np.dtype(_code_dtype(quantizer))
     lowering.emit(replace(node, op=op), inputs, quantizer, dtype, unit=unit)
 
 
-def _is_pixels(lowering: _Lowering, source: str, quantizer: Quantizer) -> bool:
+def _is_pixels(lowering: Lowering, source: str, quantizer: Quantizer) -> bool:
     """Whether the codes are the image's own bytes."""
     return (
-        lowering.quants[source] == _PIXELS
+        lowering.quants[source] == PIXELS
         and isinstance(quantizer, Uniform)
         and quantizer.bits == 8
         and not quantizer.signed
@@ -169,7 +138,7 @@ def _code_dtype(quantizer: Quantizer) -> str:
     return "int8" if getattr(static_part(quantizer), "signed", False) else "uint8"
 
 
-def _product(lowering: _Lowering, node: Node) -> None:
+def _product(lowering: Lowering, node: Node) -> None:
     a, b = (lowering.quants[name] for name in node.inputs[:2])
     form = a.mac_form()
     right = b
@@ -183,11 +152,18 @@ def _product(lowering: _Lowering, node: Node) -> None:
     for table in form.plane_tables():
         check_accumulator(depth, int(np.abs(table - offset).max()), largest)
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
-    acc = replace(node, output=replace(node.output, name=f"{node.name}.acc"))
+    acc = _named(node, f"{node.name}.acc")
     extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
-    lowering.emit(acc, names, None, dtype, form=form, **extra)
     bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
     weight = lowering.constants.get(node.inputs[1])
+    if isinstance(a, PerPatchOutlier):
+        dense = _named(node, f"{node.name}.dense")
+        lowering.emit(dense, names, None, dtype, form=form, **extra)
+        inputs = (dense.name, side_name(names[0]), names[1])
+        join = replace(acc, op="outlier_join")
+        lowering.emit(join, inputs, None, np.dtype(np.int64), unit=join_unit(node, a, weight))
+    else:
+        lowering.emit(acc, names, None, dtype, form=form, **extra)
     lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
     if _needs_fixed(lowering.graph, node):
         unit = to_fixed(lowering.accumulators[node.name], _form(node))
@@ -207,7 +183,7 @@ def _needs_fixed(graph: Graph, node: Node) -> bool:
     return node.name in graph.outputs or not all(straight(reader) for reader in readers)
 
 
-def _scales_of(lowering: _Lowering, product: str) -> tuple[str, ...]:
+def _scales_of(lowering: Lowering, product: str) -> tuple[str, ...]:
     """The scale predictor that the left operand of `product` reads, looking through movement."""
     left = lowering.graph.by_name[lowering.graph.by_name[product].inputs[0]]
     while OPS[left.op].movement:
@@ -215,7 +191,7 @@ def _scales_of(lowering: _Lowering, product: str) -> tuple[str, ...]:
     return left.inputs[1:]
 
 
-def _softmax(lowering: _Lowering, node: Node) -> None:
+def _softmax(lowering: Lowering, node: Node) -> None:
     if node.attrs["base"] != 2:
         raise GraphError(f"{node.name}: the softmax unit takes scores of one matmul, in base 2")
     source = node.inputs[0]
@@ -223,13 +199,13 @@ def _softmax(lowering: _Lowering, node: Node) -> None:
     lowering.emit(node, (source,), _form(node), _form(node).dtype, base=2, unit=unit)
 
 
-def _gelu(lowering: _Lowering, node: Node) -> None:
+def _gelu(lowering: Lowering, node: Node) -> None:
     source = node.inputs[0]
     unit = GeluSpec(in_frac=lowering.frac(source), in_bits=lowering.quants[source].bits)
     lowering.emit(node, (source,), _form(node), np.dtype(np.int32), unit=unit)
 
 
-def _layer_norm(lowering: _Lowering, node: Node) -> None:
+def _layer_norm(lowering: Lowering, node: Node) -> None:
     source, eps, width = node.inputs[0], node.attrs["eps"], node.output.shape[-1]
     gamma, beta = (np.ones(width), np.zeros(width))
     if len(node.inputs) > 1:
@@ -240,7 +216,7 @@ def _layer_norm(lowering: _Lowering, node: Node) -> None:
     lowering.emit(node, (source,), _form(node), _form(node).dtype, eps=0, unit=unit)
 
 
-def _add(lowering: _Lowering, node: Node) -> None:
+def _add(lowering: Lowering, node: Node) -> None:
     names = tuple(lowering.fixed(name, _form(node)) for name in node.inputs)
     for name in names:
         if name in lowering.quants and lowering.frac(name) != _form(node).frac:
@@ -248,7 +224,7 @@ def _add(lowering: _Lowering, node: Node) -> None:
     lowering.emit(node, names, _form(node), _form(node).dtype, unit=_form(node))
 
 
-def _mean(lowering: _Lowering, node: Node) -> None:
+def _mean(lowering: Lowering, node: Node) -> None:
     source, form = node.inputs[0], _form(node)
     count = lowering.graph.shape(source)[node.attrs["axis"]]
     factor = 2.0 ** (form.frac - lowering.frac(source)) / count
@@ -256,19 +232,19 @@ def _mean(lowering: _Lowering, node: Node) -> None:
     lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
 
 
-def _concat(lowering: _Lowering, node: Node) -> None:
+def _concat(lowering: Lowering, node: Node) -> None:
     form = _form(node) if len(node.output.shape) > 1 else lowering.quants[node.inputs[0]]
     names = tuple(lowering.fixed(name, form) for name in node.inputs)
     lowering.emit(node, names, form, form.dtype, **node.attrs)
 
 
-def _movement(lowering: _Lowering, node: Node) -> None:
+def _movement(lowering: Lowering, node: Node) -> None:
     source = lowering.operand(node.inputs[0])
     quant = moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
     lowering.emit(node, (source,), quant, lowering.dtypes[source], **node.attrs)
 
 
-def _range_extract(lowering: _Lowering, node: Node) -> None:
+def _range_extract(lowering: Lowering, node: Node) -> None:
     source, chunk = node.inputs[0], node.attrs["chunk_tokens"]
     _, tokens, channels = lowering.graph.shape(source)
     unit = RangeExtractSpec(channels, chunk, tokens // chunk)
@@ -277,7 +253,7 @@ def _range_extract(lowering: _Lowering, node: Node) -> None:
     lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
 
 
-def _scale_predictor(lowering: _Lowering, node: Node) -> None:
+def _scale_predictor(lowering: Lowering, node: Node) -> None:
     unit = node.attrs["predictor"].to_spec(lowering.frac(node.inputs[0]))
     shape = (unit.scales, 4)
     output = replace(node.output, shape=shape, dtype="int64", quant=None)
@@ -285,7 +261,7 @@ def _scale_predictor(lowering: _Lowering, node: Node) -> None:
     lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
 
 
-_HANDLERS: Mapping[str, Callable[[_Lowering, Node], None]] = {
+_HANDLERS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "quantize": _quantize,
     "linear": _product,
     "matmul": _product,

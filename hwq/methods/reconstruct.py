@@ -1,0 +1,306 @@
+"""Block reconstruction: tune a quantised network, part by part, to give what the float one gives.
+
+Sources: AdaRound (arXiv 2004.10568), BRECQ (2102.05426), QDrop (2203.05740), learned step size
+(1902.08153).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import log
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from hwq.errors import require
+from hwq.graph.ir import Constant, Graph, Node, constant_like
+from hwq.methods.calibration import Calibration
+from hwq.methods.rounding import LearnedRounding
+from hwq.methods.units import Unit, split_units
+from hwq.methods.workspace import Workspace
+from hwq.quantizers.base import Quantizer
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
+from hwq.quantizers.uniform import Uniform
+from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
+from hwq.runtime.float_executor import TorchExecutor
+
+_INFERENCE_BATCH = 16
+_WARM_UP, _SHARPEST, _SOFTEST = 0.2, 2.0, 20.0
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How every unit is tuned.
+
+    Parameters
+    ----------
+    iterations, batch : int
+        Steps per unit, images per step.
+    weights : {"float", "straight_through", "rounding"}
+        Weights are tuned unquantised; through their rounding; or only in which way they are
+        rounded.
+    weight_rate, scale_rate, rounding_rate : float
+        Adam's learning rates, cosine to 0: of weights and biases, as a share of each tensor's root
+        mean square, for they differ by orders of magnitude; of log2 of the activation scales; of
+        AdaRound's alpha.
+    drop : float
+        Share of a unit's input elements that come from the float network instead of from the
+        quantised units before it (QDrop).
+    rounding_weight : float
+        Of AdaRound's indecision in the loss.
+    attention_weight, temperature : float
+        Weight of the divergence of the attention from the float network's, and its temperature.
+    blocks : bool
+        Whether attention and MLP are tuned together.
+    """
+
+    iterations: int = 200
+    batch: int = 32
+    weights: Literal["float", "straight_through", "rounding"] = "straight_through"
+    weight_rate: float = 1e-3
+    scale_rate: float = 1e-3
+    rounding_rate: float = 1e-2
+    drop: float = 0.5
+    rounding_weight: float = 0.01
+    attention_weight: float = 0.0
+    temperature: float = 4.0
+    blocks: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "batch"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1, not {value}")
+        require(0 <= self.drop <= 1, f"drop must be in 0..1, not {self.drop}")
+        rates = ("weight_rate", "scale_rate", "rounding_rate")
+        for name in (*rates, "rounding_weight", "attention_weight"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative, not {value}")
+
+
+def reconstruct(
+    graph: Graph,
+    reference: Graph,
+    calibration: Calibration,
+    settings: Reconstruction,
+    workspace: Workspace,
+    stage: str,
+) -> Graph:
+    """Tune weights, biases and activation scales of a quantised graph, unit by unit.
+
+    Parameters
+    ----------
+    graph : Graph
+        Quantised, as `insert_quantizers` returns it.
+    reference : Graph
+        The float graph with the same names.
+    calibration : Calibration
+        Images; all are used.
+    settings : Reconstruction
+        How.
+    workspace : Workspace
+        Keeps every tuned unit as "<stage>.<number>".
+    stage : str
+        Name of this pass.
+
+    Returns
+    -------
+    Graph
+        With new constants under the old names and activation scales as tuned.
+    """
+    units = split_units(graph, settings.blocks)
+    device = calibration.device
+    exact = quantised = torch.cat(list(calibration.batches()))
+    tuned: dict[str, Tensor] = {}
+    for number, unit in enumerate(workspace.track(units, stage, len(units))):
+        tuning = _Tuning(unit, settings, device)
+        wanted = _run(unit.of(reference).graph, exact, tuning.fetch, device)
+        key = f"{stage}.{number:03d}"
+        found = workspace.load(key)
+        if found is None:
+            found = tuning.run(quantised, exact, wanted, workspace.generator(number))
+            workspace.save(key, found)
+        tuned.update(found)
+        done = apply_tuned(unit.graph, found)
+        if settings.weights == "float":
+            done = without_weight_codes(done)
+        quantised = _run(done, quantised, (unit.result,), device)[unit.result]
+        exact = wanted[unit.result]
+    return apply_tuned(graph, tuned)
+
+
+def apply_tuned(graph: Graph, tuned: Mapping[str, Tensor]) -> Graph:
+    """Return the graph with tensors of `reconstruct`: constants, and factors on scales."""
+    constants: dict[str, Constant] = dict(graph.constants)
+    nodes = []
+    for name, value in tuned.items():
+        if name in constants:
+            constants[name] = constant_like(value.numpy())
+    for node in graph.nodes:
+        if node.op == "quantize" and node.name in tuned:
+            quantizer = node.attrs["quantizer"].rescaled(tuned[node.name])
+            node = replace(
+                node,
+                output=replace(node.output, quant=quantizer),
+                attrs={"quantizer": quantizer},
+            )
+        nodes.append(node)
+    return graph.rebuild(nodes, constants)
+
+
+def without_weight_codes(graph: Graph) -> Graph:
+    """Return the graph with its weights left float."""
+    gone = {
+        node.name: node.inputs[0]
+        for node in graph.nodes
+        if node.op == "quantize" and node.inputs[0] in graph.constants
+    }
+    nodes = [
+        replace(node, inputs=tuple(gone.get(name, name) for name in node.inputs))
+        for node in graph.nodes
+        if node.name not in gone
+    ]
+    return graph.rebuild(nodes)
+
+
+def _run(graph: Graph, inputs: Tensor, fetch: tuple[str, ...], device: str) -> dict[str, Tensor]:
+    """Return tensors of a unit for all images: float[B, ...] each."""
+    executor = FakeQuantExecutor(graph, device)
+    parts: dict[str, list[Tensor]] = {name: [] for name in fetch}
+    with torch.no_grad():
+        for batch in inputs.split(_INFERENCE_BATCH):
+            for name, value in executor(batch, fetch).items():
+                parts[name].append(value.cpu())
+    return {name: torch.cat(values) for name, values in parts.items()}
+
+
+@dataclass(eq=False)
+class _Tuning:
+    """One unit while it is tuned."""
+
+    unit: Unit
+    settings: Reconstruction
+    device: str
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    roundings: dict[str, LearnedRounding] = field(default_factory=dict)
+    factors: dict[str, Tensor] = field(default_factory=dict)
+    rules: dict[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        functions = {**FAKE_QUANT_OPS, "quantize": self._quantize}
+        self.executor = TorchExecutor(self.unit.graph, functions, self.device)
+        for node in self.unit.graph.nodes:
+            if node.op == "quantize":
+                self._prepare(node)
+            elif node.op == "linear" and len(node.inputs) > 2:
+                self._free(node.inputs[2])
+
+    def _prepare(self, node: Node) -> None:
+        quantizer: Quantizer = node.attrs["quantizer"]
+        source = node.inputs[0]
+        if source not in self.unit.graph.constants:
+            if isinstance(quantizer, Uniform | PerPatchOutlier) and source != self.unit.source:
+                self._learn_scale(node, quantizer)
+        elif self.settings.weights == "rounding":
+            assert isinstance(quantizer, Uniform)
+            rounding = LearnedRounding(self.executor.constants[source], quantizer)
+            self.roundings[source] = rounding
+            self.rules[node.name] = lambda x: rounding.soft()
+        else:
+            self._free(source)
+            if self.settings.weights == "float":
+                self.rules[node.name] = lambda x: x
+
+    def _free(self, name: str) -> None:
+        """Let the constant called `name` be tuned."""
+        parameter = self.executor.constants[name].clone().requires_grad_()
+        self.executor.constants[name] = self.weights[name] = parameter
+
+    def _learn_scale(self, node: Node, quantizer: Uniform | PerPatchOutlier) -> None:
+        exponent = torch.zeros((), device=self.device, requires_grad=True)
+        self.factors[node.name] = exponent
+        self.rules[node.name] = lambda x: quantizer.rescaled(torch.exp2(exponent)).fake_quantize(x)
+
+    def _quantize(self, node: Node, x: list[Tensor]) -> Tensor:
+        rule = self.rules.get(node.name)
+        result: Tensor = rule(x[0]) if rule else node.attrs["quantizer"].fake_quantize(x[0])
+        return result
+
+    @property
+    def fetch(self) -> tuple[str, ...]:
+        """Tensors that the loss compares: the result, and scores of attention if they count."""
+        scores = [node.inputs[0] for node in self.unit.graph.nodes if node.op == "softmax"]
+        return (self.unit.result, *(scores if self.settings.attention_weight else ()))
+
+    def run(
+        self,
+        quantised: Tensor,
+        exact: Tensor,
+        wanted: Mapping[str, Tensor],
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """Tune.
+
+        Parameters
+        ----------
+        quantised, exact : float[B, ...]
+            The unit's inputs for all images, behind the quantised units and in the float network.
+        wanted : Mapping[str, Tensor]
+            What the float network makes of them, for every name of `fetch`.
+        generator : torch.Generator
+            Draws images and inputs.
+
+        Returns
+        -------
+        dict[str, Tensor]
+            New constants by name, and factors on scales by name of the `quantize` node.
+        """
+        settings = self.settings
+        rates = [(weight, settings.weight_rate * _rms(weight)) for weight in self.weights.values()]
+        rates += [(one.alpha, settings.rounding_rate) for one in self.roundings.values()]
+        rates += [(exponent, settings.scale_rate) for exponent in self.factors.values()]
+        optimizer = torch.optim.Adam([{"params": [value], "lr": rate} for value, rate in rates])
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.iterations)
+        for step in range(settings.iterations):
+            optimizer.zero_grad()
+            chosen = torch.randperm(len(exact), generator=generator)[: settings.batch]
+            drop = torch.rand(exact[chosen].shape, generator=generator) < settings.drop
+            mixed = torch.where(drop, exact[chosen], quantised[chosen])
+            got = self.executor(mixed, self.fetch)
+            targets = {name: value[chosen].to(self.device) for name, value in wanted.items()}
+            loss = self._loss(got, targets) + self._indecision(step)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            schedule.step()
+        return self._result()
+
+    def _loss(self, got: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
+        result, *scores = self.fetch
+        # summed over channels, averaged over tokens and images
+        loss = (got[result] - wanted[result]).square().sum(-1).mean()
+        for name in scores:
+            loss = loss + self.settings.attention_weight * self._divergence(got[name], wanted[name])
+        return loss
+
+    def _divergence(self, got: Tensor, wanted: Tensor) -> Tensor:
+        """KL of softened attention over the keys, summed over heads, averaged over queries."""
+        sharpness = log(2.0) / self.settings.temperature  # scores are base-2 logarithms
+        ours, theirs = (torch.log_softmax(x * sharpness, -1) for x in (got, wanted))
+        return (theirs.exp() * (theirs - ours)).sum(-1).mean()
+
+    def _indecision(self, step: int) -> Tensor:
+        progress = step / self.settings.iterations
+        if progress < _WARM_UP or not self.roundings:
+            return torch.zeros((), device=self.device)
+        rest = (1 - progress) / (1 - _WARM_UP)
+        sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * rest
+        total = torch.stack([one.indecision(sharpness) for one in self.roundings.values()]).sum()
+        return self.settings.rounding_weight * total
+
+    def _result(self) -> dict[str, Tensor]:
+        found = {name: value.detach().cpu() for name, value in self.weights.items()}
+        found |= {name: one.hard().cpu() for name, one in self.roundings.items()}
+        return found | {name: torch.exp2(v).detach().cpu() for name, v in self.factors.items()}
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.detach().square().mean().sqrt())
