@@ -62,7 +62,7 @@ def _outlier_join(
             # at most C * 2**22, times row_mult is below 2**45: together below 2**46
             out[r, j] = np.int64(acc[r, j]) + correction[j]
         for c in range(side.shape[1]):
-            value = side[r, c]
+            value = np.int32(side[r, c])
             if value != 0:
                 for j in range(columns):
                     # |value * weight| <= 2**22
