@@ -200,7 +200,11 @@ def open_gates() -> Callable[..., Graph]:
 
 
 # options with which methods that take minutes by default take a moment
-QUICK = {"psaq_vit": {"count": 4, "iterations": 2}}
+QUICK = {
+    "adfq_vit": {"iterations": 2, "batch": 4, "outliers": 0.02},
+    "is_vit": {"iterations": 2, "batch": 4},
+    "psaq_vit": {"count": 4, "iterations": 2},
+}
 
 
 @pytest.fixture(scope="session")
@@ -209,13 +213,6 @@ def quick_method():
     from hwq.methods.base import METHODS
 
     return lambda name: METHODS[name](**QUICK.get(name, {}))
-
-
-# settings at which slow methods are done in a second on the tiny network
-SMALL = {
-    "adfq_vit": {"iterations": 2, "batch": 4, "outliers": 0.02},
-    "is_vit": {"iterations": 2, "batch": 4},
-}
 
 
 @pytest.fixture(scope="session")
@@ -232,7 +229,7 @@ def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str]
     def fit(method, bits):
         if (method, bits) not in made:
             name, _, option = method.partition("/")
-            options = dict(SMALL.get(name, {}))
+            options = dict(QUICK.get(name, {}))
             if option:
                 options[{"minmax": "softmax", "scalepredictor": "base"}[name]] = option
             fitter = METHODS[name](**options)
@@ -254,3 +251,35 @@ def hwq_data() -> Path:
     if not (path / "weights").is_dir() or not (path / "data").is_dir():
         pytest.skip(f"no weights and images: set HWQ_DATA to their folder ({path} has none)")
     return path
+
+
+USER_MODEL = """
+from timm.models.vision_transformer import VisionTransformer
+
+def build():
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=1000
+    )
+    model.pretrained_cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0}
+    return model
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """A folder with a tiny network, some images, and nothing else; it is the current one."""
+    from PIL import Image
+
+    (tmp_path / "tiny_for_cli.py").write_text(USER_MODEL)
+    generator = np.random.default_rng(0)
+    for wnid in ("n01440764", "n01484850"):
+        folder = tmp_path / "images" / wnid
+        folder.mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(0, 256, (40, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

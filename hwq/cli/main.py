@@ -10,6 +10,7 @@ from hwq.cli import calibrate as calibrate_verb
 from hwq.cli import evaluate as evaluate_verb
 from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
+from hwq.cli.memory import keep_freed_memory
 from hwq.errors import HwqError, SpecError, UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -44,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for verb in (simulate_verb, calibrate_verb, evaluate_verb, list_verb):
         verb.add_parser(verbs)
     arguments = parser.parse_args(argv)
+    keep_freed_memory()
     try:
         arguments.run(arguments)
     except (UsageError, SpecError) as error:
