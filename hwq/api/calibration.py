@@ -1,9 +1,7 @@
 """Fit a method to a network and keep what it found."""
 
-import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,12 @@ from hwq.api.network import (
     make_origin,
     open_network,
 )
-from hwq.api.work import earlier_seconds, holds_checkpoints, open_work, workspace
-from hwq.errors import HwqError, UsageError
+from hwq.api.work import FIT, IMAGES, earlier_seconds, open_work, remove, tidy, workspace
+from hwq.errors import UsageError
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
 from hwq.methods.workspace import Track, no_track
 from hwq.report.write_text import write_bytes
-
-_FIT, _IMAGES = "fit", "images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +124,12 @@ def calibrate(
     folder = work
     if folder is None and out is not None:
         folder = out.with_name(out.name + ".work")
-    try:
-        fitted = fit(job, calib, folder, resume, track)
+    fitted = fit(job, calib, folder, resume, track)
+    with tidy(folder):
         if images is not None:
             save_images(fitted.images, images)
         if out is not None:
             write_bytes(out, to_bytes(fitted.calibrated))
-    except HwqError:
-        if work is None and not resume and folder is not None and not holds_checkpoints(folder):
-            remove(folder)
-        raise
     if work is None and folder is not None:
         remove(folder)
     return fitted
@@ -151,22 +143,17 @@ def fit(
     if folder is not None:
         known = psaq_request() if images is None else images.describe()
         open_work(folder, job.origin(known).to_dict(), resume)
-    if images is None:
-        place = workspace(folder, _IMAGES, job.seed, track)
-        images = synthesise(job.network, job.device, place)
-    return fit_images(job, images, folder, track)
+    with tidy(folder):
+        if images is None:
+            place = workspace(folder, IMAGES, job.seed, track)
+            images = synthesise(job.network, job.device, place)
+        return fit_images(job, images, folder, track)
 
 
 def fit_images(job: Job, images: Images, folder: Path | None, track: Track) -> Fitted:
     """Fit a method to images, in a work folder that is open."""
-    place = workspace(folder, _FIT, job.seed, track)
-    earlier, start = earlier_seconds(folder, _FIT), time.monotonic()
+    place = workspace(folder, FIT, job.seed, track)
+    earlier, start = earlier_seconds(folder), time.monotonic()
     quantized = job.method.fit(job.network.graph, images.calibration, job.bits, place)
     seconds = earlier + time.monotonic() - start
     return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)
-
-
-def remove(folder: Path) -> None:
-    """Remove a work folder; one that is gone is no error."""
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)

@@ -137,8 +137,8 @@ def make_entries(
             method, dot, option = key.partition(".")
             if not dot:
                 raise UsageError(f"option must look like method.name=value, not {key!r}")
-            if method in (name, base):
-                own[option if method == name else f"base.{option}"] = value
+            if method in (label, name, base):
+                own[f"base.{option}" if method == base else option] = value
                 used.add(key)
         algorithm = make_method(name, base or None, own)
         entries += [Entry(label, algorithm, width) for width in widths]

@@ -6,16 +6,24 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from hwq.api.calibration import Job, fit_images, remove
+from hwq.api.calibration import Job, fit_images
 from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
 from hwq.api.network import FloatNetwork
-from hwq.api.work import first_difference, open_work, read_json, workspace
+from hwq.api.work import (
+    IMAGES,
+    first_difference,
+    open_work,
+    read_json,
+    remove,
+    tidy,
+    workspace,
+)
 from hwq.errors import UsageError
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, load_calibrated, to_bytes
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
-from hwq.report.evaluation import EvaluationRow
+from hwq.report.evaluation import EVALUATION_SCHEMA, EvaluationRow
 from hwq.report.write_text import write_bytes, write_text
 
 # label, network, digest of its file, seconds of its fit -> row
@@ -72,11 +80,11 @@ class KeptFits:
         UsageError
             When the folder holds the fit of another request; the field that differs is named.
         """
-        calibrated, path, seconds = self._fit(entry)
+        calibrated, path = self._fit(entry)
         notes = path.with_suffix(".json")
-        digest = sha256(path)
-        key = {"checkpoint_sha256": digest, "images_sha256": images}
         kept = read_json(notes)
+        digest, seconds = sha256(path), kept.get("calibration_seconds")
+        key = {"row": EVALUATION_SCHEMA, "checkpoint_sha256": digest, "images_sha256": images}
         if kept.get("key") == key:
             return EvaluationRow(**kept["row"])
         row = judge(entry.label, calibrated, digest, seconds)
@@ -84,20 +92,21 @@ class KeptFits:
         write_text(notes, json.dumps(kept, indent=2) + "\n")
         return row
 
-    def _fit(self, entry: Entry) -> tuple[Calibrated, Path, float]:
-        """Return a calibrated network, its file, and the seconds that it took."""
+    def _fit(self, entry: Entry) -> tuple[Calibrated, Path]:
+        """Return a calibrated network and its file."""
         job = Job(self.network, entry.method, entry.bits, self.seed, self.device)
         images = self._images_of(entry.method)
         origin = job.origin(images.describe()).to_dict()
         path = self.folder / f"{entry.stem}.safetensors"
         notes = self.folder / f"{entry.stem}.json"
+        work = self.folder / f"{entry.stem}.work"
         if not (path.exists() and notes.exists()):
-            work = self.folder / f"{entry.stem}.work"
             open_work(work, origin, resume=True)
-            fitted = fit_images(job, images, work, self.track)
+            with tidy(work):
+                fitted = fit_images(job, images, work, self.track)
             write_text(notes, json.dumps({"calibration_seconds": fitted.seconds}) + "\n")
             write_bytes(path, to_bytes(fitted.calibrated))
-            remove(work)
+        remove(work)
         calibrated = load_calibrated(path)
         difference = first_difference(calibrated.origin.to_dict(), origin)
         if difference is not None:
@@ -105,8 +114,7 @@ class KeptFits:
                 f"{path} was calibrated for another request: {difference}; "
                 "choose another work folder, or remove the file"
             )
-        seconds: float = read_json(notes)["calibration_seconds"]
-        return calibrated, path, seconds
+        return calibrated, path
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""
@@ -127,5 +135,6 @@ class KeptFits:
         }
         folder = self.folder / PSAQ
         open_work(folder, request, resume=True)
-        place = workspace(folder, "images", self.seed, self.track)
-        return synthesise(self.network, self.device, place)
+        with tidy(folder):
+            place = workspace(folder, IMAGES, self.seed, self.track)
+            return synthesise(self.network, self.device, place)

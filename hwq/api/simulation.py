@@ -70,8 +70,6 @@ class _Subject:
             yield "calibrated on seeded noise: no calibration images given"
         if origin.calibration["source"] == "psaq":
             yield "calibrated on images synthesised from the network itself"
-        if self.file is not None:
-            yield f"calibrated network read from {self.file.name} (sha256 {sha256(self.file)})"
 
 
 def simulate(
@@ -243,6 +241,8 @@ def _result(
         timing=cost.timing,
         notes=(*subject.notes(), *quantized.notes),
         weights_sha256=origin.weights_sha256 if origin.weights == "file" else None,
+        checkpoint=None if subject.file is None else subject.file.name,
+        checkpoint_sha256=None if subject.file is None else sha256(subject.file),
     )
     return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings)
 

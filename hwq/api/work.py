@@ -3,7 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from hwq.errors import DataError, UsageError
 from hwq.methods.workspace import Track, Workspace
 from hwq.report.write_text import write_text
 
+FIT, IMAGES = PARTS = ("fit", "images")
+"""Folders in a work folder: of the method, and of synthesised images."""
 _REQUEST, _CLOCK = "request.json", "clock.json"
 
 
@@ -68,13 +71,29 @@ def workspace(folder: Path | None, part: str, seed: int, track: Track) -> Worksp
     return Workspace(seed, own, track)
 
 
-def holds_checkpoints(folder: Path) -> bool:
-    """Whether anything would be lost with the folder."""
-    return any(folder.glob("*/*.safetensors"))
+@contextmanager
+def tidy(folder: Path | None) -> Iterator[None]:
+    """Remove an open work folder when what happens within fails before anything is kept."""
+    try:
+        yield
+    except BaseException:
+        if folder is not None and not any(folder.glob("*/*.safetensors")):
+            remove(folder)
+        raise
 
 
-def earlier_seconds(folder: Path | None, part: str) -> float:
-    """Return how long earlier runs worked on what is kept of one part, and start a new run.
+def remove(folder: Path) -> None:
+    """Remove a work folder, or what of it is ours where others have put something there."""
+    for part in PARTS:
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for name in (_REQUEST, _CLOCK):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def earlier_seconds(folder: Path | None) -> float:
+    """Return how long earlier runs worked on what is kept of the fit, and start a new run.
 
     A run that was killed counts until its last checkpoint: what came after is done again.
     """
@@ -83,7 +102,7 @@ def earlier_seconds(folder: Path | None, part: str) -> float:
     path, seconds = folder / _CLOCK, 0.0
     if path.exists():
         kept = read_json(path)
-        times = [file.stat().st_mtime for file in (folder / part).glob("*.safetensors")]
+        times = [file.stat().st_mtime for file in (folder / FIT).glob("*.safetensors")]
         worked = max(times, default=0.0) - kept["started"]
         seconds = kept["seconds"] + max(worked, 0.0)
     write_text(path, json.dumps({"seconds": seconds, "started": time.time()}) + "\n")

@@ -143,6 +143,8 @@ class RunInfo:
     notes : tuple of str
         What the reader must know, one sentence each.
     weights_sha256, git_commit : str or None
+    checkpoint, checkpoint_sha256 : str or None
+        The calibrated file, where one was given instead of a method.
     """
 
     model: str
@@ -159,6 +161,8 @@ class RunInfo:
     notes: tuple[str, ...] = ()
     weights_sha256: str | None = None
     git_commit: str | None = None
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def to_bytes(calibrated: Calibrated) -> bytes:
         "constants": list(graph.constants),
         "codes": coded,
     }
-    content["sha256"] = _sha256(content, tensors)
+    content["sha256"] = content_sha256(content, tensors)
     # one entry only: the writer keeps no order among several
     return save(tensors, {"hwq": json.dumps(content, sort_keys=True, allow_nan=False)})
 
@@ -192,11 +192,11 @@ def _check(path: Path, content: Mapping[str, Any], tensors: Mapping[str, torch.T
             "it needs a newer hwq"
         )
     body = {key: value for key, value in content.items() if key != "sha256"}
-    if content.get("sha256") != _sha256(body, tensors):
+    if content.get("sha256") != content_sha256(body, tensors):
         raise DataError(f"calibrated file {path}: sha256 is not that of the content: it is damaged")
 
 
-def _sha256(content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+def content_sha256(content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
     """Digest of everything in the file but itself."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode())
     for name in sorted(tensors):

@@ -21,8 +21,8 @@ EVALUATION_SCHEMA: Final = "hwq.evaluation/1"
 _NAMES = ("method", "bits")
 _FIGURES = ("fp32", "fq", "int", "int - fq", "SQNR fp32", "SQNR fq", "fit")
 _CAPTION = (
-    "top-1 in percent: fp32 float, fq fake-quant, int integer; int - fq in points ± standard error; "
-    "SQNR of the integer logits in dB, to float and to fake-quant"
+    "top-1 in percent: fp32 float, fq fake-quant, int integer; int - fq in points ± standard "
+    "error; SQNR of the integer logits in dB, to float and to fake-quant"
 )
 
 

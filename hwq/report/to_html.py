@@ -67,7 +67,9 @@ def _header(body: Element, run: RunInfo) -> None:
     header = add(body, "header")
     add(header, "h1", f"{run.model} on {run.accelerator}")
     method = f"{run.method} on {run.base}" if run.base else run.method
-    parts = (method, run.bits, f"dataflow {run.dataflow}", f"timing {run.timing}")
+    parts = [method, run.bits, f"dataflow {run.dataflow}", f"timing {run.timing}"]
+    if run.checkpoint is not None:
+        parts.append(f"calibrated file: {run.checkpoint}")
     add(header, "p", f" {DOT} ".join((*parts, f"weights: {run.weights}")))
     if run.notes:
         notes = add(header, "ul", class_="notes")
@@ -180,15 +182,21 @@ def _reproduce(parent: Element, run: RunInfo) -> None:
 
 def _command(run: RunInfo) -> str:
     """Return the command for a shell, with everything that the result knows."""
-    words = ["python", "-m", "hwq.simulate", "--model", run.model, "--method", run.method]
-    if run.base is not None:
-        words += ["--base", run.base]
-    words += ["--bits", run.bits, "--accelerator", run.accelerator, "--dataflow", run.dataflow]
-    words += ["--timing", run.timing, "--seed", str(run.seed)]
+    words = ["python", "-m", "hwq.simulate"]
+    if run.checkpoint is not None:
+        words += ["--checkpoint", run.checkpoint]
+    if run.weights != run.checkpoint:
+        words += ["--model", run.model]
+    if run.checkpoint is None:
+        words += ["--method", run.method, *([] if run.base is None else ["--base", run.base])]
+        words += ["--bits", run.bits]
+    words += ["--accelerator", run.accelerator, "--dataflow", run.dataflow, "--timing", run.timing]
+    words += ["--seed", str(run.seed)] if run.checkpoint is None else []
     if run.weights == "pretrained" and run.weights_sha256 is None:
         words += ["--pretrained"]
-    elif run.weights != "random" or run.weights_sha256 is not None:
+    elif (run.weights != "random" or run.weights_sha256 is not None) and "--model" in words:
         words += ["--weights", run.weights]
     if run.images:
-        words += ["--calib", "CALIB", "--data", "DATA", "--limit", str(run.images)]
+        words += [] if run.checkpoint is not None else ["--calib", "CALIB"]
+        words += ["--data", "DATA", "--limit", str(run.images)]
     return shlex.join(words)

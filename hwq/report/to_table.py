@@ -97,6 +97,8 @@ def _heading(run: RunInfo) -> Text:
     text.append(f" · {method} · {run.bits} · ")
     text.append(run.accelerator, style="bold")
     text.append(f" · dataflow {run.dataflow} · timing {run.timing}\n")
+    if run.checkpoint is not None:
+        text.append(f"calibrated file: {run.checkpoint} · ", style="dim")
     text.append(f"weights: {run.weights} · seed {run.seed} · hwq {run.hwq_version}", style="dim")
     return text
 

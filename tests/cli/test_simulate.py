@@ -5,42 +5,12 @@ import json
 import pickle
 
 import jsonschema
-import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
 from hwq.cli.main import main
 from hwq.report.to_json import load_schema
-
-MODEL = """
-from timm.models.vision_transformer import VisionTransformer
-
-def build():
-    model = VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=1000
-    )
-    model.pretrained_cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0}
-    return model
-
-def number():
-    return 3
-"""
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A folder with a tiny network, some images, and nothing else; it is the current one."""
-    (tmp_path / "tiny_for_cli.py").write_text(MODEL)
-    generator = np.random.default_rng(0)
-    for wnid in ("n01440764", "n01484850"):
-        folder = tmp_path / "images" / wnid
-        folder.mkdir(parents=True)
-        for number in range(3):
-            pixels = generator.integers(0, 256, (40, 36, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def simulate(*arguments):

@@ -1,15 +1,25 @@
 """What is written is what is read: the same graph, and the same integers."""
 
-from dataclasses import replace
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
+from hwq.errors import DataError, GraphError
 from hwq.graph.text import to_text
 from hwq.methods.base import METHODS, Bits, Quantized
-from hwq.methods.checkpoint import Calibrated, Origin, load_calibrated, to_bytes
+from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, load_calibrated, to_bytes
+from hwq.quantizers.catalog import QUANTIZERS
+from hwq.quantizers.log2 import Log2
+from hwq.quantizers.uniform import Uniform
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 
@@ -35,9 +45,14 @@ def write(path, graph, **changes):
     return path
 
 
+@pytest.fixture(scope="module")
+def minmax(quantise):
+    return quantise("minmax", "w4a6")
+
+
 @pytest.fixture(scope="module", params=sorted(METHODS))
 def fitted(request, tiny_prepared, tiny_calibration, quantise, quick_method):
-    if request.param == "scalepredictor":
+    if request.param == "scalepredictor":  # with every gate open
         return quantise("scalepredictor/minmax", "w4a6")
     return quick_method(request.param).fit(tiny_prepared, tiny_calibration, Bits(4, 6)).graph
 
@@ -48,8 +63,9 @@ def test_the_same_network_comes_back(fitted, tmp_path, lower, tiny_calibration):
     with torch.no_grad():
         mine, wanted = (FakeQuantExecutor(g)(pixels)["head"] for g in (loaded, fitted))
     torch.testing.assert_close(mine, wanted, rtol=0, atol=0)
-    assert to_text(lower(loaded)) == to_text(lower(fitted))
-    runs = [IntegerExecutor(lower(g)).run(tiny_calibration.pixels[0]) for g in (loaded, fitted)]
+    integer = [lower(graph) for graph in (loaded, fitted)]
+    assert to_text(integer[0]) == to_text(integer[1])
+    runs = [IntegerExecutor(graph).run(tiny_calibration.pixels[0]) for graph in integer]
     np.testing.assert_array_equal(runs[0].values["head"], runs[1].values["head"])
     for node in loaded.nodes:
         if node.op == "quantize":
@@ -66,10 +82,154 @@ def test_what_is_read_is_written_again_byte_for_byte(fitted, tmp_path):
 
 
 def test_weights_are_integers(fitted, tmp_path):
-    with safe_open(write(tmp_path / "a.safetensors", fitted), framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    tensors = read(write(tmp_path / "a.safetensors", fitted))[1]
     codes = [tensor for name, tensor in tensors.items() if name.startswith("codes/")]
     assert len(codes) == 2 * 4 + 2
-    assert all(tensor.dtype == torch.int8 and int(tensor.abs().max()) <= 8 for tensor in codes)
+    assert all(tensor.dtype == torch.int8 for tensor in codes)
     floats = [t for name, t in tensors.items() if name.startswith("constants/")]
     assert max(tensor.numel() for tensor in floats) == 17 * 32  # the position embedding
+
+
+def test_another_process_writes_the_same_bytes(minmax, tmp_path):
+    path = write(tmp_path / "a.safetensors", minmax)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from hwq.methods.checkpoint import load_calibrated, to_bytes\n"
+        "Path('b').write_bytes(to_bytes(load_calibrated(Path('a.safetensors'))))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "b").read_bytes() == path.read_bytes()
+
+
+def test_no_place_and_no_time_is_in_the_file(minmax, tmp_path):
+    content = read(write(tmp_path / "a.safetensors", minmax))[0]
+    assert set(content) == {
+        *("format", "version", "origin", "notes", "findings", "graph", "objects"),
+        *("constants", "codes", "sha256"),
+    }
+    assert str(tmp_path) not in json.dumps(content)
+
+
+def with_quantizer(graph, name, change):
+    """Return the graph whose `quantize` node `name` has the quantizer change(the old one)."""
+    node = graph.by_name[name]
+    quantizer = change(node.attrs["quantizer"])
+    new = replace(
+        node, output=replace(node.output, quant=quantizer), attrs={"quantizer": quantizer}
+    )
+    return replace(graph, nodes=tuple(new if one is node else one for one in graph.nodes))
+
+
+def test_a_users_quantizer_needs_no_code_here(minmax, tmp_path, monkeypatch, lower):
+    """Registered by name; its fields are all that is needed."""
+
+    @dataclass(frozen=True, eq=False)
+    class Annotated(Uniform):
+        name: ClassVar[str] = "annotated"
+        parts: tuple[Log2, ...] = ()
+        note: str | None = None
+
+    def annotate(old):
+        return Annotated(old.scale, old.zero_point, old.bits, parts=(Log2(4, 1),), note="x")
+
+    graph = with_quantizer(minmax, "blocks.0.mlp.fc1.a", annotate)
+    with pytest.raises(GraphError, match=r"fc1\.a\.quantizer: a Annotated cannot be kept"):
+        write(tmp_path / "a.safetensors", graph)
+    monkeypatch.setitem(QUANTIZERS._loaded, "annotated", Annotated)
+    loaded = load_calibrated(write(tmp_path / "a.safetensors", graph)).quantized.graph
+    assert to_text(lower(loaded)) == to_text(lower(graph))
+    quantizer = loaded.by_name["blocks.0.mlp.fc1.a"].attrs["quantizer"]
+    assert isinstance(quantizer, Annotated) and quantizer.note == "x"
+    assert isinstance(quantizer.parts, tuple) and quantizer.parts[0].offset == 1
+
+
+def test_codes_that_do_not_survive_are_refused(minmax, tmp_path, monkeypatch):
+    class Forgetful(Uniform):
+        name = "forgetful"
+
+        def decode(self, codes):
+            return super().decode(codes) / 2
+
+    monkeypatch.setitem(QUANTIZERS._loaded, "forgetful", Forgetful)
+    graph = with_quantizer(
+        minmax, "head.b", lambda old: Forgetful(old.scale, old.zero_point, old.bits, old.signed)
+    )
+    with pytest.raises(GraphError, match=r"head\.weight: codes of forgetful do not survive"):
+        write(tmp_path / "a.safetensors", graph)
+
+
+def read(path):
+    with safe_open(path, framework="pt") as file:
+        content = json.loads(file.metadata()["hwq"])
+        names = sorted(file.keys())
+        return content, {name: file.get_tensor(name) for name in names}
+
+
+def rewrite(path, change, digest=True):
+    """Write the file anew with its JSON changed, with or without a digest that fits."""
+    content, tensors = read(path)
+    change(content, tensors)
+    if digest:
+        content.pop("sha256", None)
+        content["sha256"] = content_sha256(content, tensors)
+    save_file(tensors, path, {"hwq": json.dumps(content)})
+
+
+def flip(path, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.unlink(), "no such file"),
+        (lambda path: path.write_bytes(b""), "cannot be read"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-9]), "cannot be read"),
+        (lambda path: path.write_bytes(pickle.dumps(print)), "cannot be read"),
+        (lambda path: flip(path, -1), "sha256 is not that of the content"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path), "metadata lacks 'hwq'"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path, {"hwq": "{"}), "hwq: no JSON"),
+        (lambda path: save_file({"a": torch.zeros(1)}, path, {"hwq": "[]"}), "no JSON object"),
+        (lambda path: rewrite(path, lambda c, t: c.update(format="x")), "format must be"),
+        (lambda path: rewrite(path, lambda c, t: c.update(version=2)), "version .* newer hwq"),
+        (lambda path: rewrite(path, lambda c, t: c.update(version="1")), "version"),
+        (
+            lambda path: rewrite(path, lambda c, t: c["origin"].update(seed=1), digest=False),
+            "sha256 is not that of the content",
+        ),
+        (lambda path: rewrite(path, lambda c, t: c["origin"].pop("seed")), "origin: .*seed"),
+        (lambda path: rewrite(path, lambda c, t: c.pop("graph")), "constants: lacks 'graph'"),
+        (
+            lambda path: rewrite(path, lambda c, t: t.pop("codes/head.weight")),
+            "constants: lacks 'codes/head.weight'",
+        ),
+        (
+            lambda path: rewrite(
+                path, lambda c, t: c["objects"][0]["value"].update({"class": "magic"})
+            ),
+            "objects: unknown quantizer 'magic'",
+        ),
+        (
+            lambda path: rewrite(
+                path, lambda c, t: c["objects"][0]["value"]["fields"].update(bits=99)
+            ),
+            "objects: patch_embed.*: bits must be in 1..62, not 99",
+        ),
+        (
+            lambda path: rewrite(path, lambda c, t: c["graph"]["nodes"][0].update(op="magic")),
+            "graph: .*unknown operation",
+        ),
+        (
+            lambda path: rewrite(path, lambda c, t: c["graph"].update(outputs=["nowhere"])),
+            "graph: .*nowhere",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(minmax, tmp_path, spoil, words):
+    path = write(tmp_path / "a.safetensors", minmax)
+    spoil(path)
+    with pytest.raises(DataError, match=rf"calibrated file .*a\.safetensors.*{words}") as caught:
+        load_calibrated(path)
+    assert "\n" not in str(caught.value)
