@@ -22,6 +22,7 @@ from hwq.report.write_text import write_bytes
 PSAQ = "psaq"
 """The word that stands for synthesised images where a folder could be named."""
 _NOISE_IMAGES = 4
+_SETTINGS = PsaqSettings()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +55,14 @@ def is_psaq(calib: Path | str | None) -> bool:
 
 def psaq_request() -> Mapping[str, Any]:
     """Return what is known of synthesised images before they are made."""
-    settings = asdict(PsaqSettings())
+    settings = asdict(_SETTINGS)
     del settings["batch"]  # memory, not result
     return {"source": PSAQ, **settings}
 
 
 def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Images:
     """Make images from the float network; `hwq.methods.psaq` says how."""
-    made = synthesize(network.graph, PsaqSettings(), device, workspace)
+    made = synthesize(network.graph, _SETTINGS, device, workspace)
     return Images(PSAQ, replace(made, device=device))
 
 

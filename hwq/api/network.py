@@ -96,13 +96,15 @@ def make_method(name: str, base: str | None, options: Mapping[str, Any]) -> Meth
     of_base = {key.removeprefix("base."): value for key, value in options.items() if key not in own}
     if "base" not in known and (base is not None or of_base):
         raise UsageError(f"method {name!r} takes no base")
+    if not isinstance(own.get("base_options", {}), Mapping):
+        raise UsageError("base_options: an option of the base is written base.NAME=VALUE")
     if base is not None:
         own["base"] = base
     if of_base:
-        own["base_options"] = of_base
+        own["base_options"] = {**own.get("base_options", {}), **of_base}
     method = _instance(name, own)
     if "base" in known:
-        _instance(vars(method)["base"], of_base)
+        _instance(vars(method)["base"], own.get("base_options", {}))
     return method
 
 

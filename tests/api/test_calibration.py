@@ -1,0 +1,155 @@
+"""Fits that end, that fail, and that are killed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from hwq.api.calibration import Job, fit
+from hwq.api.work import FIT, IMAGES
+from hwq.errors import GraphError, UsageError
+from hwq.methods.base import METHODS, Bits, Method
+from hwq.methods.checkpoint import to_bytes
+from hwq.methods.minmax import MinMax
+from hwq.methods.psaq_vit import PsaqViT
+from hwq.methods.workspace import NO_WORKSPACE, no_track
+
+
+@dataclass(frozen=True)
+class Stepwise(Method):
+    """minmax after three steps, of which each is kept; fails after `stop` of them."""
+
+    name: ClassVar[str] = "stepwise"
+    images: ClassVar[int] = 4
+    stop: int = 3
+
+    def fit(self, graph, calibration, bits, workspace=NO_WORKSPACE):
+        for step in range(3):
+            key = f"step.{step}"
+            if workspace.load(key) is None:
+                if step == self.stop:
+                    raise GraphError("stopped")
+                workspace.save(key, {"x": torch.rand(2, generator=workspace.generator(step))})
+        return MinMax().fit(graph, calibration, bits)
+
+
+@pytest.fixture
+def job(float_network, monkeypatch):
+    monkeypatch.setitem(METHODS._loaded, "stepwise", Stepwise)
+    return lambda method, seed=0: Job(float_network, method, Bits(4, 4), seed, "cpu")
+
+
+def test_the_same_request_gives_the_same_bytes(job, folder, tmp_path):
+    plain = fit(job(MinMax()), folder, None, False, no_track)
+    kept = fit(job(MinMax()), folder, tmp_path / "work", False, no_track)
+    assert to_bytes(plain.calibrated) == to_bytes(kept.calibrated)
+    assert to_bytes(fit(job(MinMax(), 1), folder, None, False, no_track).calibrated) != to_bytes(
+        plain.calibrated
+    )
+    assert plain.seconds > 0 and plain.calibrated.origin.calibration["images"] == 6
+
+
+def test_a_fit_that_failed_early_leaves_nothing(job, folder, tmp_path):
+    with pytest.raises(GraphError, match="stopped"):
+        fit(job(Stepwise(stop=0)), folder, tmp_path / "work", False, no_track)
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_fit_that_failed_late_goes_on(job, folder, tmp_path):
+    with pytest.raises(GraphError, match="stopped"):
+        fit(job(Stepwise(stop=2)), folder, tmp_path / "work", False, no_track)
+    assert sorted(os.listdir(tmp_path / "work" / FIT)) == [
+        "step.0.safetensors",
+        "step.1.safetensors",
+    ]
+    with pytest.raises(UsageError, match=r"options\.stop: 2, not 3"):
+        fit(job(Stepwise()), folder, tmp_path / "work", True, no_track)
+    with pytest.raises(UsageError, match="--resume"):
+        fit(job(Stepwise(stop=2)), folder, tmp_path / "work", False, no_track)
+    with pytest.raises(GraphError, match="stopped"):
+        fit(job(Stepwise(stop=2)), folder, tmp_path / "work", True, no_track)
+
+
+def test_other_images_are_another_request(job, folder, tmp_path):
+    fit(job(Stepwise()), folder, tmp_path / "work", False, no_track)
+    (folder / "n01440764" / "0.png").unlink()
+    with pytest.raises(UsageError, match=r"calibration\.sha256|calibration\.images: 4, not"):
+        fit(job(Stepwise()), folder, tmp_path / "work", True, no_track)
+
+
+def test_synthesised_images_are_kept_and_found_again(job, tmp_path, few_psaq_images):
+    first = fit(job(MinMax()), "psaq", tmp_path / "work", False, no_track)
+    assert first.calibrated.origin.calibration["source"] == "psaq"
+    kept = sorted(os.listdir(tmp_path / "work" / IMAGES))
+    assert kept == ["psaq.0.safetensors", "psaq.1.safetensors"]
+    times = {name: os.stat(tmp_path / "work" / IMAGES / name).st_mtime_ns for name in kept}
+    second = fit(job(MinMax()), "psaq", tmp_path / "work", True, no_track)
+    assert to_bytes(first.calibrated) == to_bytes(second.calibrated)
+    again = {name: os.stat(tmp_path / "work" / IMAGES / name).st_mtime_ns for name in kept}
+    assert times == again
+
+
+def test_a_method_that_makes_its_own_images_keeps_them(job, tmp_path):
+    method = PsaqViT(count=2, iterations=2, batch=1)
+    found = fit(job(method), "psaq", tmp_path / "work", False, no_track)
+    assert found.calibrated.origin.calibration == {"source": "none", "images": 0, "sha256": None}
+    assert len(os.listdir(tmp_path / "work" / FIT)) == 2
+
+
+# Runs `hwq calibrate` in children of one process, because importing torch takes seconds. A child
+# is killed when it has kept so many checkpoints and slept a little; the last one may end.
+DRIVER = """
+import os, random, signal, sys, time
+from pathlib import Path
+
+import torch, timm
+from hwq import api
+from hwq.cli.main import main
+
+torch.set_num_threads(1)
+given = ["calibrate", "--model", "tiny_for_cli:build", "--method", "psaq_vit", "--bits", "w4a4"]
+for option in ("count=6", "batch=1", "iterations=12"):
+    given += ["--option", option]
+kept = lambda: len(list(Path("killed.safetensors.work").glob("fit/*.safetensors")))
+
+def child(*more):
+    pid = os.fork()
+    if not pid:
+        os._exit(main([*given, *more]))
+    return pid
+
+assert os.waitpid(child("--out", "calm.safetensors"), 0)[1] == 0
+chance = random.Random(int(sys.argv[1]))
+for count in (1, 3, 5):
+    pid = child("--out", "killed.safetensors", "--resume")
+    while kept() < count:
+        time.sleep(0.002)
+    time.sleep(chance.uniform(0, 0.04))
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    assert os.WIFSIGNALED(status), "it had ended before it was killed"
+    assert not Path("killed.safetensors").exists()
+assert os.waitpid(child("--out", "killed.safetensors", "--resume"), 0)[1] == 0
+"""
+
+
+@pytest.mark.slow
+def test_a_fit_that_was_killed_ends_with_the_same_bytes(workplace):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(os.getpid())],
+        cwd=workplace,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    calm, killed = (workplace / f"{name}.safetensors" for name in ("calm", "killed"))
+    assert calm.read_bytes() == killed.read_bytes()
+    assert not list(workplace.glob("*.work")), "removed with success"
