@@ -1,11 +1,14 @@
-"""`python -m hwq` and `python -m hwq.simulate`, from outside the repository."""
+"""`python -m hwq` and `python -m hwq.<verb>`, from outside the repository."""
 
 import subprocess
 import sys
 
+import pytest
 
-def test_simulate_is_a_module(tmp_path):
-    command = [sys.executable, "-m", "hwq.simulate", "--model", "m", "--method", "x", "--bits", "8"]
+
+@pytest.mark.parametrize("verb", ["simulate", "calibrate", "evaluate"])
+def test_a_verb_is_a_module(tmp_path, verb):
+    command = [sys.executable, "-m", f"hwq.{verb}", "--model", "m", "--seed", "x"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("hwq: error: ") and done.stderr.count("\n") == 1

@@ -1,0 +1,75 @@
+import json
+import os
+
+import pytest
+
+from hwq.api.evaluation import make_entries
+from hwq.api.kept_fits import KeptFits
+from hwq.errors import DataError, UsageError
+from hwq.methods.workspace import no_track
+from hwq.report.evaluation import EvaluationRow
+
+
+@pytest.fixture
+def fits(float_network, folder, tmp_path):
+    place = tmp_path / "work"
+    place.mkdir()
+    return lambda seed=0: KeptFits(float_network, folder, seed, "cpu", place, no_track)
+
+
+class Judge:
+    """Tells rows without running anything, and how often it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, label, calibrated, digest, seconds):
+        self.asked.append(label)
+        figures = [6, 50.0, 50.0, 50.0, 0.0, 0.0, 0, 0, 100.0, 100.0, 10.0, 10.0, None]
+        return EvaluationRow(label, calibrated.origin.bits, *figures, seconds, digest)
+
+
+(MINMAX,) = make_entries(["minmax"], ["w4a4"], {})
+(LOG2,) = make_entries(["minmax"], ["w4a4"], {"minmax.softmax": "log2"})
+
+
+def test_what_is_known_is_not_done_again(fits, tmp_path):
+    judge = Judge()
+    first = fits().row(MINMAX, "images", judge)
+    assert sorted(os.listdir(tmp_path / "work")) == ["minmax-w4a4.json", "minmax-w4a4.safetensors"]
+    time = os.stat(tmp_path / "work" / "minmax-w4a4.safetensors").st_mtime_ns
+    assert fits().row(MINMAX, "images", judge) == first
+    assert judge.asked == ["minmax"] and first.calibration_seconds > 0
+    other = fits().row(MINMAX, "other images", judge)
+    assert judge.asked == ["minmax", "minmax"]
+    assert other.calibration_seconds == first.calibration_seconds
+    assert os.stat(tmp_path / "work" / "minmax-w4a4.safetensors").st_mtime_ns == time
+
+
+def test_a_file_of_another_request_is_named(fits):
+    fits().row(MINMAX, "images", Judge())
+    with pytest.raises(UsageError, match=r"minmax-w4a4.* options\.softmax: uniform, not log2"):
+        fits().row(LOG2, "images", Judge())
+    with pytest.raises(UsageError, match="seed: 0, not 1"):
+        fits(seed=1).row(MINMAX, "images", Judge())
+
+
+def test_a_fit_whose_time_is_lost_is_done_again(fits, tmp_path):
+    first = fits().row(MINMAX, "images", Judge())
+    (tmp_path / "work" / "minmax-w4a4.json").unlink()
+    again = fits().row(MINMAX, "images", Judge())
+    assert again.checkpoint_sha256 == first.checkpoint_sha256
+
+
+def test_spoilt_files_are_named(fits, tmp_path):
+    fits().row(MINMAX, "images", Judge())
+    notes = tmp_path / "work" / "minmax-w4a4.json"
+    kept = json.loads(notes.read_text())
+    notes.write_text("{")
+    with pytest.raises(DataError, match=r"minmax-w4a4\.json"):
+        fits().row(MINMAX, "images", Judge())
+    notes.write_text(json.dumps(kept))
+    file = tmp_path / "work" / "minmax-w4a4.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"minmax-w4a4\.safetensors cannot be read"):
+        fits().row(MINMAX, "images", Judge())
