@@ -138,7 +138,7 @@ def _draw(
     if grad is not None:
         # a squared error counts 1 / (rows * chance) times
         weight = (rows * chance).rsqrt().to(grad)
-        grad = _stacked(node, grad.index_select(-2, index) * weight[:, None] * alpha)
+        grad = _stacked(node, grad.index_select(-2, index) * weight[:, None])
     heads = b.broadcast_to(*a.shape[:-2], *b.shape[-2:]) if node.op == "matmul" else b
     return ProductSample(
         op=node.op,

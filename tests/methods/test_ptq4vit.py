@@ -111,6 +111,21 @@ def test_negatives_of_gelu_never_clip(fit, bits):
     assert (made.fake_quantize(x) - x).abs().max() <= made.scale * 0.5001
 
 
+def test_fine_range_of_gelu_is_the_finest_that_holds_its_minimum(
+    fit, tiny_prepared, tiny_calibration
+):
+    """The coarse range reaches a candidate; one octave more between the two would clip."""
+    peaks = tiny_calibration.max_abs(tiny_prepared, ["blocks.0.mlp.act", "blocks.1.mlp.act"])
+    factors = Ptq4ViT(**QUICK).factors
+    for name, peak in peaks.items():
+        made = quantizer(fit(), name.replace("act", "fc2.a"))
+        top = (1 << (BITS.activation - 1)) - 1
+        reach = float(made.scale) * (top << made.m)
+        assert float((peak * factors / reach - 1).abs().min()) < 1e-5
+        assert -GELU_MIN <= float(made.scale) * top * (1 + 1e-6) and made.m > 0
+        assert float(made.scale) * top / 2 < -GELU_MIN
+
+
 def test_codes_fit_their_bits(fit, tiny_prepared, tiny_calibration):
     fitted = fit()
     twins = [s for s in find_sites(tiny_prepared) if s.producer in ("softmax", "gelu")]
