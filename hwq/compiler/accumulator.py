@@ -67,7 +67,7 @@ def accumulate(
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
     # what is joined behind the array is in one unit for all tokens, and has no offset left
     joined = isinstance(a, PerPatchOutlier)
-    own = to_array(a.unit if joined else form.lsb)
+    own = to_array(a.unit if isinstance(a, PerPatchOutlier) else form.lsb)
     lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0))
     correction, integers = NOTHING, NOTHING
     if form.offset != 0 and weight is not None and not joined:

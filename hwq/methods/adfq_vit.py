@@ -68,10 +68,10 @@ class AdfqViT(Method):
 
     name: ClassVar[str] = "adfq_vit"
     outliers: float = 0.005
-    images: int = 256
-    iterations: int = 150
+    images: int = 128
+    iterations: int = 50
     batch: int = 16
-    rate: float = 2e-3
+    rate: float = 8e-3
     rounding_rate: float = 1e-2
     scale_rate: float = 1e-3
     rounding: str = "straight_through"

@@ -60,7 +60,8 @@ class Calibration:
         executor = FakeQuantExecutor(graph, device=self.device)
         for batch in self.batches():
             with torch.no_grad():
-                yield executor(batch, names)
+                values = executor(batch, names)
+            yield values  # outside, or who reads two at a time is left without gradients
 
     def collect(self, graph: Graph, names: Sequence[str]) -> dict[str, Tensor]:
         """Return the named tensors for all images: float32[B, ...]."""

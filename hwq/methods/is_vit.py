@@ -65,11 +65,11 @@ class IsViT(Method):
     """
 
     name: ClassVar[str] = "is_vit"
-    images: int = 256
-    iterations: int = 150
+    images: int = 128
+    iterations: int = 50
     batch: int = 16
-    first_rate: float = 1e-3
-    last_rate: float = 2e-3
+    first_rate: float = 5e-3
+    last_rate: float = 8e-3
     scale_rate: float = 1e-3
     drop: float = 0.5
 

@@ -118,6 +118,8 @@ class Fit:
         the best constant one remove.
     images : int
         How many judged.
+    constant : float[L]
+        The best constant correction of the images that were fitted.
     """
 
     predictor: Predictor
@@ -127,6 +129,15 @@ class Fit:
     predicted_gain: Tensor
     static_gain: Tensor
     images: int
+    constant: Tensor
+
+    def constants(self, min_gain: float) -> Tensor:
+        """Return what the static scales should change by, float[L] in log2.
+
+        0 where the gate is open, or where less than `min_gain` of the held-out error would go.
+        """
+        useful = ~torch.tensor(self.keep, dtype=torch.bool) & (self.static_gain > min_gain)
+        return torch.where(useful, self.constant, 0.0)
 
 
 def fit_predictor(
@@ -162,12 +173,12 @@ def fit_predictor(
     predictor = _descend(start, ranges[:split], train, offsets)
     predicted = predictor(ranges[split:])
     oracle = best[split:]
-    constant = offsets[train.mean(0).argmin(1)].expand_as(oracle)
+    constant = offsets[train.mean(0).argmin(1)]
     level = test[:, :, middle].mean(0)
     cost = {
         "oracle": test.amin(2).mean(0),
         "predicted": interpolate(test, offsets, predicted).mean(0),
-        "static": interpolate(test, offsets, constant).mean(0),
+        "static": interpolate(test, offsets, constant.expand_as(oracle)).mean(0),
     }
     gain = {name: 1 - value / level.clamp(min=1e-30) for name, value in cost.items()}
     spread = (oracle - oracle.mean(0)).square().sum(0)
@@ -183,6 +194,7 @@ def fit_predictor(
         gain["predicted"],
         gain["static"],
         len(oracle),
+        constant,
     )
 
 

@@ -4,8 +4,8 @@ Sources: AdaRound (arXiv 2004.10568), BRECQ (2102.05426), QDrop (2203.05740), le
 (1902.08153).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import log
 from typing import Literal
 
@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from hwq.errors import require
-from hwq.graph.ir import Constant, Graph, Node, constant_like
+from hwq.graph.ir import Graph, Node
 from hwq.methods.calibration import Calibration
 from hwq.methods.rounding import LearnedRounding
+from hwq.methods.sites import apply_tuned, without_weight_codes
 from hwq.methods.units import Unit, split_units
 from hwq.methods.workspace import Workspace
 from hwq.quantizers.base import Quantizer
@@ -128,46 +129,12 @@ def reconstruct(
     return apply_tuned(graph, tuned)
 
 
-def apply_tuned(graph: Graph, tuned: Mapping[str, Tensor]) -> Graph:
-    """Return the graph with tensors of `reconstruct`: constants, and factors on scales."""
-    constants: dict[str, Constant] = dict(graph.constants)
-    nodes = []
-    for name, value in tuned.items():
-        if name in constants:
-            constants[name] = constant_like(value.numpy())
-    for node in graph.nodes:
-        if node.op == "quantize" and node.name in tuned:
-            quantizer = node.attrs["quantizer"].rescaled(tuned[node.name])
-            node = replace(
-                node,
-                output=replace(node.output, quant=quantizer),
-                attrs={"quantizer": quantizer},
-            )
-        nodes.append(node)
-    return graph.rebuild(nodes, constants)
-
-
-def without_weight_codes(graph: Graph) -> Graph:
-    """Return the graph with its weights left float."""
-    gone = {
-        node.name: node.inputs[0]
-        for node in graph.nodes
-        if node.op == "quantize" and node.inputs[0] in graph.constants
-    }
-    nodes = [
-        replace(node, inputs=tuple(gone.get(name, name) for name in node.inputs))
-        for node in graph.nodes
-        if node.name not in gone
-    ]
-    return graph.rebuild(nodes)
-
-
 def _run(graph: Graph, inputs: Tensor, fetch: tuple[str, ...], device: str) -> dict[str, Tensor]:
     """Return tensors of a unit for all images: float[B, ...] each."""
     executor = FakeQuantExecutor(graph, device)
     parts: dict[str, list[Tensor]] = {name: [] for name in fetch}
     with torch.no_grad():
-        for batch in inputs.split(_INFERENCE_BATCH):
+        for batch in torch.split(inputs, _INFERENCE_BATCH):
             for name, value in executor(batch, fetch).items():
                 parts[name].append(value.cpu())
     return {name: torch.cat(values) for name, values in parts.items()}
@@ -220,7 +187,7 @@ class _Tuning:
         self.factors[node.name] = exponent
         self.rules[node.name] = lambda x: quantizer.rescaled(torch.exp2(exponent)).fake_quantize(x)
 
-    def _quantize(self, node: Node, x: list[Tensor]) -> Tensor:
+    def _quantize(self, node: Node, x: Sequence[Tensor]) -> Tensor:
         rule = self.rules.get(node.name)
         result: Tensor = rule(x[0]) if rule else node.attrs["quantizer"].fake_quantize(x[0])
         return result

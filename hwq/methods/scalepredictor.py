@@ -6,22 +6,19 @@ from typing import Any, ClassVar
 
 import networkx as nx
 import torch
-from torch import Tensor
 
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ir import Tensor as GraphTensor
 from hwq.methods.base import METHODS, Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
+from hwq.methods.error_table import OFFSETS, RANGES, tabulate
+from hwq.methods.evaluate import sqnr_db
 from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
-from hwq.methods.sites import find_sites
+from hwq.methods.sites import apply_tuned, find_sites
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
-
-# log2 corrections at which the error of every image is tabulated
-OFFSETS = torch.linspace(-0.75, 0.75, 25)
-_STRIDE = 4
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,16 @@ class ScalePredictor(Method):
       blocks is cut into chunks of tokens; max - min per channel, summed over the chunks;
     * one linear projection of all these ranges to `features` numbers, then a polynomial of degree
       `degree` in each of them gives log2 of the factor on every scale (zero points stay);
-    * fit: starting from the static scales, by gradient descent on the tabulated quantization
-      error of every calibration image, not by regressing the best scale, which can raise the
-      error because over- and under-clipping do not cost the same;
+    * fit: starting from the static scales, by gradient descent on the tabulated error of every
+      calibration image, not by regressing the best scale, which can raise the error because over-
+      and under-clipping do not cost the same; the error is what quantization of its input
+      changes in the linear layer's output;
     * gate: a quantizer keeps its predictor only if, on held-out images, the prediction explains
       the best per-image scales (R^2 > `min_r2`) and lowers the error below that of the best
-      constant correction; otherwise its scale stays static.
+      constant correction; otherwise its scale stays static, times the best constant correction
+      where that lowers the held-out error by more than `min_gain`;
+    * verdict: of the base, the base with better static scales, and both with the predictor, the
+      one whose logits are nearest to the float network's on the held-out images is returned.
 
     Scales are predicted for the uniform left operands of linear layers that come after the taps.
 
@@ -57,6 +58,8 @@ class ScalePredictor(Method):
         Of the polynomials, 1 to 3.
     min_r2 : float
         The gate.
+    min_gain : float
+        Share of its error that a scale must lose for its static value to be changed.
     held_out : float
         Share of the calibration images that only judge.
     """
@@ -68,6 +71,7 @@ class ScalePredictor(Method):
     features: int = 8
     degree: int = 1
     min_r2: float = 0.2
+    min_gain: float = 0.01
     held_out: float = 0.3
     base_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -82,67 +86,107 @@ class ScalePredictor(Method):
         if self.base == self.name:
             raise UsageError("scalepredictor cannot be its own base")
         base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
+        return self.extend(base, graph, calibration)
+
+    def extend(self, base: Quantized, graph: Graph, calibration: Calibration) -> Quantized:
+        """Make the scales of what the base method returned dynamic.
+
+        Parameters
+        ----------
+        base : Quantized
+            Of the base method.
+        graph : Graph
+            The float graph that it was fitted to.
+        calibration : Calibration
+            Images to fit on and to judge by.
+        """
         taps = find_taps(base.graph, self.taps)
         names = predictable(base.graph, taps[-1])
         if not names:
             raise UsageError(f"model {graph.name!r} has no quantizer after block {self.taps - 2}")
         static = _with_ranges(base.graph, taps)
         if calibration.synthetic:
-            width = static.shape("scale_predictor.ranges")[0]
+            width = static.shape(RANGES)[0]
             predictor = Predictor.static(width, len(names), self.features, self.degree)
             note = (
                 f"scale predictor not fitted (no calibration images): its cost is counted for all "
                 f"{len(names)} scales"
             )
-            return self._dynamic(static, names, predictor, calibration, [*base.notes, note], {})
+            dynamic = with_formats(_dynamic(static, names, predictor), calibration)
+            return Quantized(dynamic, (*base.notes, note))
         ranges, errors = tabulate(static, names, calibration)
         fit = fit_predictor(
             ranges, errors, OFFSETS, self.features, self.degree, self.min_r2, self.held_out
         )
-        findings = {"base": self.base, "taps": list(taps), **oracle_report(fit, names)}
         kept = [name for name, keep in zip(names, fit.keep, strict=True) if keep]
+        corrections = zip(names, fit.constants(self.min_gain), strict=True)
+        changed = {name: torch.exp2(one) for name, one in corrections if one != 0}
+        candidates = {"base": base.graph, "static": apply_tuned(base.graph, changed)}
+        if kept:
+            candidates["dynamic"] = _dynamic(static, kept, fit.predictor)
+            both = apply_tuned(static, changed)
+            candidates["dynamic and static"] = _dynamic(both, kept, fit.predictor)
+        judges = replace(calibration, pixels=calibration.pixels[-fit.images :])
+        sqnr = _logit_sqnr_db(candidates, graph, judges)
+        best = max(sqnr, key=sqnr.__getitem__)
         notes = [
             *base.notes,
             "scalepredictor is a reconstruction from the paper's abstract",
-            f"scale predictor: {len(kept)} of {len(names)} gates open",
+            f"scale predictor: {len(kept)} of {len(names)} gates open, {len(changed)} other scales "
+            f"with a better static value; on held-out images the best logits are of: {best}",
         ]
-        if not kept:
-            notes[-1] += "; every scale stays static, so this is the base method"
+        findings = {
+            "base": self.base,
+            "taps": list(taps),
+            "static_changed": len(changed),
+            "chosen": best,
+            "held_out_logit_sqnr_db": sqnr,
+            **oracle_report(fit, names),
+        }
+        if best == "base":
             return Quantized(base.graph, tuple(notes), findings)
-        return self._dynamic(static, kept, fit.predictor, calibration, notes, findings)
-
-    def _dynamic(
-        self,
-        graph: Graph,
-        names: list[str],
-        predictor: Predictor,
-        calibration: Calibration,
-        notes: list[str],
-        findings: Mapping[str, Any],
-    ) -> Quantized:
-        index = {name: position for position, name in enumerate(names)}
-        source = Node(
-            "scale_predictor",
-            ("scale_predictor.ranges",),
-            GraphTensor("scale_predictor", (len(names),)),
-            {"predictor": predictor, "shape": (len(names),)},
-        )
-        nodes = []
-        for node in graph.nodes:
-            if node.name in index:
-                quantizer = Dynamic(node.attrs["quantizer"], index[node.name])
-                node = replace(
-                    node,
-                    inputs=(node.inputs[0], source.name),
-                    output=replace(node.output, quant=quantizer),
-                    attrs={"quantizer": quantizer},
-                )
-            nodes.append(node)
-            if node.name in source.inputs:
-                nodes.append(source)
-        dynamic = graph.rebuild(nodes, outputs=graph.outputs[:-1])
-        formatted = with_formats(dynamic, calibration.head(Method.images))
+        formatted = with_formats(candidates[best], calibration.head(Method.images))
         return Quantized(formatted, tuple(notes), findings)
+
+
+def _logit_sqnr_db(
+    candidates: Mapping[str, Graph], reference: Graph, images: Calibration
+) -> dict[str, float]:
+    """Power of the float network's logits over that of every candidate's difference from them."""
+    (name,) = reference.outputs
+    wanted = images.collect(reference, [name])[name]
+    return {
+        kind: sqnr_db(wanted, images.collect(graph, [name])[name])
+        for kind, graph in candidates.items()
+    }
+
+
+def _dynamic(graph: Graph, names: list[str], predictor: Predictor) -> Graph:
+    """Let a predictor correct the scales of the `quantize` nodes called `names`.
+
+    `graph` has the node `RANGES` as its last output, which goes.
+    """
+    index = {name: position for position, name in enumerate(names)}
+    source = Node(
+        "scale_predictor",
+        (RANGES,),
+        GraphTensor("scale_predictor", (len(names),)),
+        {"predictor": predictor, "shape": (len(names),)},
+    )
+    nodes = []
+    for node in graph.nodes:
+        if node.name in index:
+            quantizer = Dynamic(node.attrs["quantizer"], index[node.name])
+            node = replace(
+                node,
+                inputs=(node.inputs[0], source.name),
+                output=replace(node.output, quant=quantizer),
+                attrs={"quantizer": quantizer},
+            )
+        nodes.append(node)
+        if node.name in source.inputs:
+            nodes.append(source)
+    return graph.rebuild(nodes, outputs=graph.outputs[:-1])
 
 
 def find_taps(graph: Graph, count: int) -> tuple[str, ...]:
@@ -178,7 +222,7 @@ def _with_ranges(graph: Graph, taps: tuple[str, ...]) -> Graph:
         if node.name in taps:
             nodes += _range_nodes(node, patches)
     width = sum(graph.shape(tap)[2] for tap in taps)
-    joined = GraphTensor("scale_predictor.ranges", (width,))
+    joined = GraphTensor(RANGES, (width,))
     nodes.append(Node("concat", tuple(f"{tap}.ranges" for tap in taps), joined, {"axis": 0}))
     return graph.rebuild(nodes, outputs=[*graph.outputs, joined.name])
 
@@ -199,37 +243,3 @@ def _chunk(tokens: int) -> int:
     """Return the divisor of `tokens` nearest to its square root: one row of a square image."""
     divisors = [n for n in range(1, tokens + 1) if tokens % n == 0]
     return min(divisors, key=lambda n: abs(n - tokens**0.5))
-
-
-def tabulate(graph: Graph, names: list[str], calibration: Calibration) -> tuple[Tensor, Tensor]:
-    """Range statistics and quantization errors of every image.
-
-    Returns
-    -------
-    ranges : float[B, C]
-        Range statistics of the taps.
-    errors : float[B, L, K]
-        Mean squared error of each quantizer's tensor with its scale times 2^OFFSETS[k], over
-        every fourth token; all else runs as in the static graph.
-    """
-    sources = {name: graph.by_name[name].inputs[0] for name in names}
-    fetch = ["scale_predictor.ranges", *dict.fromkeys(sources.values())]
-    ranges, errors = [], []
-    for values in calibration.run(graph, fetch):
-        ranges.append(values["scale_predictor.ranges"])
-        rows = [
-            _error_curve(values[sources[name]], graph.by_name[name].attrs["quantizer"])
-            for name in names
-        ]
-        errors.append(torch.stack(rows, 1))
-    return torch.cat(ranges), torch.cat(errors)
-
-
-def _error_curve(x: Tensor, quantizer: Uniform) -> Tensor:
-    """float[B, T, D] -> float[B, K]."""
-    part = (x[:, ::_STRIDE] if x.ndim > 2 else x).flatten(1)
-    curves = []
-    for offset in OFFSETS:
-        scaled = replace(quantizer, scale=quantizer.scale * 2.0**offset)
-        curves.append((scaled.fake_quantize(part) - part).square().mean(1))
-    return torch.stack(curves, 1)

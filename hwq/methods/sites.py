@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hwq.graph.ir import Graph, Node, Tensor
+import torch
+
+from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.quantizers.base import Quantizer
 
@@ -94,3 +96,45 @@ def insert_quantizers(graph: Graph, quantizers: Mapping[str, Quantizer]) -> Grap
 def _quantize(graph: Graph, site: Site, quantizer: Quantizer) -> Node:
     output = Tensor(site.name, graph.shape(site.source), quant=quantizer)
     return Node("quantize", (site.source,), output, {"quantizer": quantizer})
+
+
+def apply_tuned(graph: Graph, tuned: Mapping[str, torch.Tensor]) -> Graph:
+    """Return the graph with new constants, and factors on the scales of `quantize` nodes.
+
+    Parameters
+    ----------
+    graph : Graph
+        Quantised.
+    tuned : Mapping[str, Tensor]
+        By name of the constant or of the node.
+    """
+    constants: dict[str, Constant] = dict(graph.constants)
+    nodes = []
+    for name, value in tuned.items():
+        if name in constants:
+            constants[name] = constant_like(value.numpy())
+    for node in graph.nodes:
+        if node.op == "quantize" and node.name in tuned:
+            quantizer = node.attrs["quantizer"].rescaled(tuned[node.name])
+            node = replace(
+                node,
+                output=replace(node.output, quant=quantizer),
+                attrs={"quantizer": quantizer},
+            )
+        nodes.append(node)
+    return graph.rebuild(nodes, constants)
+
+
+def without_weight_codes(graph: Graph) -> Graph:
+    """Return the graph with its weights left float."""
+    gone = {
+        node.name: node.inputs[0]
+        for node in graph.nodes
+        if node.op == "quantize" and node.inputs[0] in graph.constants
+    }
+    nodes = [
+        replace(node, inputs=tuple(gone.get(name, name) for name in node.inputs))
+        for node in graph.nodes
+        if node.name not in gone
+    ]
+    return graph.rebuild(nodes)

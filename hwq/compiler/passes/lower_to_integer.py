@@ -159,9 +159,9 @@ def _product(lowering: Lowering, node: Node) -> None:
     if isinstance(a, PerPatchOutlier):
         dense = _named(node, f"{node.name}.dense")
         lowering.emit(dense, names, None, dtype, form=form, **extra)
-        inputs = (dense.name, side_name(names[0]), names[1])
+        joined = (dense.name, side_name(names[0]), names[1])
         join = replace(acc, op="outlier_join")
-        lowering.emit(join, inputs, None, np.dtype(np.int64), unit=join_unit(node, a, weight))
+        lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit(node, a, weight))
     else:
         lowering.emit(acc, names, None, dtype, form=form, **extra)
     lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
