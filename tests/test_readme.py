@@ -20,8 +20,9 @@ def test_the_python_session_runs(capsys):
 
 
 def test_the_options_exist(capsys):
-    with pytest.raises(SystemExit):
-        main(["simulate", "--help"])
+    for verb in ("simulate", "calibrate", "evaluate"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
     known = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
     named = set(re.findall(r"(?<![\w-])--[a-z]+", README))
     assert named and named <= known
