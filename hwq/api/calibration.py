@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from hwq.api.network import (
 )
 from hwq.api.work import FIT, IMAGES, earlier_seconds, open_work, remove, tidy, workspace
 from hwq.errors import UsageError
+from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
 from hwq.methods.workspace import Track, no_track
@@ -145,15 +146,17 @@ def fit(
         open_work(folder, job.origin(known).to_dict(), resume)
     with tidy(folder):
         if images is None:
-            place = workspace(folder, IMAGES, job.seed, track)
-            images = synthesise(job.network, job.device, place)
+            kept = workspace(folder, IMAGES, job.seed, track)
+            images = synthesise(job.network, job.device, kept)
         return fit_images(job, images, folder, track)
 
 
 def fit_images(job: Job, images: Images, folder: Path | None, track: Track) -> Fitted:
     """Fit a method to images, in a work folder that is open."""
-    place = workspace(folder, FIT, job.seed, track)
+    kept = workspace(folder, FIT, job.seed, track)
     earlier, start = earlier_seconds(folder), time.monotonic()
-    quantized = job.method.fit(job.network.graph, images.calibration, job.bits, place)
+    quantized = job.method.fit(job.network.graph, images.calibration, job.bits, kept)
+    # the compiler reads scales as arrays
+    quantized = replace(quantized, graph=place(quantized.graph, "cpu"))
     seconds = earlier + time.monotonic() - start
     return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)

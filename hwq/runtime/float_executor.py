@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
+from hwq.graph.place import place
 
 Function = Callable[[Node, Sequence[Tensor]], Tensor]
 
@@ -77,9 +78,9 @@ class TorchExecutor:
         for node in graph.nodes:
             if node.op not in functions:
                 raise GraphError(f"{node.name}: {type(self).__name__} cannot execute {node.op!r}")
-        self.graph = graph
-        self.functions = functions
         self.device = torch.device(device)
+        self.graph = place(graph, self.device)
+        self.functions = functions
         self.constants = {
             name: torch.tensor(value, device=self.device) for name, value in graph.constants.items()
         }
