@@ -15,7 +15,7 @@ OFFSETS = torch.linspace(-1.0, 1.0, 17)
 RANGES = "scale_predictor.ranges"
 """Name of the range statistics in a graph."""
 
-_STRIDE = 8
+_TOKENS = 32
 
 
 def tabulate(graph: Graph, names: list[str], calibration: Calibration) -> tuple[Tensor, Tensor]:
@@ -36,8 +36,8 @@ def tabulate(graph: Graph, names: list[str], calibration: Calibration) -> tuple[
         Range statistics of the taps.
     errors : float[B, L, K]
         Mean square of what quantization of its input changes in each linear layer's output, with
-        the scale times 2^OFFSETS[k], over every eighth token; all else runs as in the static
-        graph.
+        the scale times 2^OFFSETS[k], over at least 32 evenly spaced tokens where there are as
+        many; all else runs as in the static graph.
     """
     layers = {name: _Layer.of(graph, name) for name in names}
     fetch = [RANGES, *dict.fromkeys(one.source for one in layers.values())]
@@ -78,7 +78,7 @@ class _Layer:
 
     def error_curve(self, x: Tensor) -> Tensor:
         """float[B, T, D] -> float[B, K]; a vector per image has no T."""
-        part = x[:, ::_STRIDE] if x.ndim > 2 else x
+        part = x[:, :: max(x.shape[1] // _TOKENS, 1)] if x.ndim > 2 else x
         turned = self.weight.to(x.device).T
         curves = []
         for offset in OFFSETS:

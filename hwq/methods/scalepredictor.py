@@ -20,6 +20,8 @@ from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
 
+_CHOICES = ("best", "base", "static", "dynamic", "dynamic and static")
+
 
 @dataclass(frozen=True)
 class ScalePredictor(Method):
@@ -62,6 +64,9 @@ class ScalePredictor(Method):
         Share of its error that a scale must lose for its static value to be changed.
     held_out : float
         Share of the calibration images that only judge.
+    choose : {"best", "base", "static", "dynamic", "dynamic and static"}
+        Which candidate is returned: by the verdict, or for an ablation this one; the base where
+        it does not exist.
     """
 
     name: ClassVar[str] = "scalepredictor"
@@ -73,6 +78,7 @@ class ScalePredictor(Method):
     min_r2: float = 0.2
     min_gain: float = 0.01
     held_out: float = 0.3
+    choose: str = "best"
     base_options: Mapping[str, Any] = field(default_factory=dict)
 
     def fit(
@@ -85,6 +91,9 @@ class ScalePredictor(Method):
         """Quantise `graph`; see `Method.fit`."""
         if self.base == self.name:
             raise UsageError("scalepredictor cannot be its own base")
+        if self.choose not in _CHOICES:
+            known = ", ".join(_CHOICES)
+            raise UsageError(f"choose must be one of {known}, not {self.choose!r}")
         base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
         return self.extend(base, graph, calibration)
 
@@ -129,11 +138,13 @@ class ScalePredictor(Method):
         judges = replace(calibration, pixels=calibration.pixels[-fit.images :])
         sqnr = _logit_sqnr_db(candidates, graph, judges)
         best = max(sqnr, key=sqnr.__getitem__)
+        if self.choose != "best":
+            best = self.choose if self.choose in candidates else "base"
         notes = [
             *base.notes,
             "scalepredictor is a reconstruction from the paper's abstract",
             f"scale predictor: {len(kept)} of {len(names)} gates open, {len(changed)} other scales "
-            f"with a better static value; on held-out images the best logits are of: {best}",
+            f"with a better static value; returned: {best}",
         ]
         findings = {
             "base": self.base,

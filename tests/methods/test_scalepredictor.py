@@ -56,6 +56,18 @@ def test_it_cannot_be_its_own_base(tiny_prepared, tiny_calibration):
         ScalePredictor(base="scalepredictor").fit(tiny_prepared, tiny_calibration, BITS)
 
 
+def test_the_choice_is_checked(tiny_prepared, tiny_calibration):
+    with pytest.raises(UsageError, match=r"choose must be one of best, base, .*, not 'worst'"):
+        ScalePredictor(choose="worst").fit(tiny_prepared, tiny_calibration, BITS)
+
+
+def test_the_verdict_is_by_held_out_logits(tiny_prepared, contrasts):
+    found = ScalePredictor(base="minmax").fit(tiny_prepared, contrasts, BITS).findings
+    sqnr = found["held_out_logit_sqnr_db"]
+    assert set(sqnr) == {"base", "static", "dynamic", "dynamic and static"}
+    assert sqnr[found["chosen"]] == max(sqnr.values())
+
+
 def test_noise_is_not_fitted_but_counted(tiny_prepared):
     noise = Calibration.noise((3, 32, 32), 4, seed=0)
     fitted = ScalePredictor(base="minmax").fit(tiny_prepared, noise, BITS)
@@ -89,7 +101,7 @@ def test_a_scale_behind_a_closed_gate_takes_the_best_static_value(tiny_prepared,
 
 
 def test_open_gates_make_their_quantizers_dynamic(tiny_prepared, contrasts, lower):
-    fitted = ScalePredictor(base="minmax").fit(tiny_prepared, contrasts, BITS)
+    fitted = ScalePredictor(base="minmax", choose="dynamic").fit(tiny_prepared, contrasts, BITS)
     opened = [row["name"] for row in fitted.findings["per_scale"] if row["open"]]
     assert opened, fitted.findings
     dynamic = {
@@ -99,7 +111,7 @@ def test_open_gates_make_their_quantizers_dynamic(tiny_prepared, contrasts, lowe
     }
     assert dynamic == {name: index for index, name in enumerate(opened)}
     assert f"{len(opened)} of 5 gates open" in fitted.notes[-1]
-    assert "dynamic" in fitted.findings["chosen"]
+    assert fitted.findings["chosen"] == "dynamic"
     assert "reconstruction" in " ".join(fitted.notes)
     lower(fitted.graph)
 
@@ -108,7 +120,7 @@ def test_open_gates_lower_the_error_of_what_they_quantise(tiny_prepared, contras
     """On images that the fit did not see."""
     fresh = Calibration(contrasts.pixels[::-1][:32].copy())
     seen = Calibration(contrasts.pixels[:96])
-    fitted = ScalePredictor(base="minmax").fit(tiny_prepared, seen, BITS)
+    fitted = ScalePredictor(base="minmax", choose="dynamic").fit(tiny_prepared, seen, BITS)
     plain = METHODS["minmax"]().fit(tiny_prepared, seen, BITS).graph
     opened = [row["name"] for row in fitted.findings["per_scale"] if row["open"]]
     assert opened
