@@ -111,9 +111,9 @@ from hwq import api
 from hwq.cli.main import main
 
 torch.set_num_threads(1)
-given = ["calibrate", "--model", "tiny_for_cli:build", "--method", "psaq_vit", "--bits", "w4a4"]
-for option in ("count=6", "batch=1", "iterations=12"):
-    given += ["--option", option]
+seed, counts, *method = sys.argv[1:]
+given = ["calibrate", "--model", "tiny_for_cli:build", "--calib", "images", "--bits", "w4a4"]
+given += ["--method", *method]
 kept = lambda: len(list(Path("killed.safetensors.work").glob("fit/*.safetensors")))
 
 def child(*more):
@@ -123,8 +123,8 @@ def child(*more):
     return pid
 
 assert os.waitpid(child("--out", "calm.safetensors"), 0)[1] == 0
-chance = random.Random(int(sys.argv[1]))
-for count in (1, 3, 5):
+chance = random.Random(int(seed))
+for count in map(int, counts.split(",")):
     pid = child("--out", "killed.safetensors", "--resume")
     while kept() < count:
         time.sleep(0.002)
@@ -138,10 +138,18 @@ assert os.waitpid(child("--out", "killed.safetensors", "--resume"), 0)[1] == 0
 
 
 @pytest.mark.slow
-def test_a_fit_that_was_killed_ends_with_the_same_bytes(workplace):
+@pytest.mark.parametrize(
+    ("counts", "method", "options"),
+    [
+        ("1,3,5", "psaq_vit", ("count=6", "batch=1", "iterations=12")),
+        ("1,2,3", "is_vit", ("batch=4", "iterations=10")),
+    ],
+)
+def test_a_fit_that_was_killed_ends_with_the_same_bytes(workplace, counts, method, options):
+    given = [method, *(part for option in options for part in ("--option", option))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(os.getpid())],
+        [sys.executable, "-c", DRIVER, str(os.getpid()), counts, *given],
         cwd=workplace,
         env=environment,
         capture_output=True,

@@ -3,10 +3,13 @@ import os
 
 import pytest
 
+from hwq.api.calibration import Job, fit_images
 from hwq.api.evaluation import make_entries
 from hwq.api.kept_fits import KeptFits
 from hwq.errors import DataError, UsageError
+from hwq.methods.checkpoint import to_bytes
 from hwq.methods.workspace import no_track
+from hwq.models.weights import sha256
 from hwq.report.evaluation import EvaluationRow
 
 
@@ -73,3 +76,17 @@ def test_spoilt_files_are_named(fits, tmp_path):
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(DataError, match=r"minmax-w4a4\.safetensors cannot be read"):
         fits().row(MINMAX, "images", Judge())
+
+
+def test_a_base_is_fitted_once_and_extending_it_gives_what_a_fit_of_both_gives(fits, tmp_path):
+    (dynamic,) = make_entries(["scalepredictor@minmax"], ["w4a4"], {})
+    row = fits().row(dynamic, "images", Judge())
+    made = sorted(path.name for path in (tmp_path / "work").glob("*.safetensors"))
+    assert made == ["minmax-w4a4.safetensors", "scalepredictor@minmax-w4a4.safetensors"]
+    base = fits().row(MINMAX, "images", Judge())
+    assert row.calibration_seconds > base.calibration_seconds
+    job = Job(fits().network, dynamic.method, dynamic.bits, 0, "cpu")
+    images = fits()._images_of(dynamic.method)
+    whole = tmp_path / "whole.safetensors"
+    whole.write_bytes(to_bytes(fit_images(job, images, None, no_track).calibrated))
+    assert sha256(whole) == row.checkpoint_sha256

@@ -121,3 +121,27 @@ def test_a_mistake_is_one_clear_line(workplace, capsys, arguments, code, words):
     assert len(lines) == 1 and all(word in lines[0] for word in words), lines
     after = {path for path in workplace.rglob("*") if "__pycache__" not in path.parts}
     assert after == before, "nothing half-written may be left"
+
+
+def test_synthesised_images_serve_every_method_and_every_verb(workplace, monkeypatch):
+    from hwq.methods.psaq import PsaqSettings
+
+    few = PsaqSettings(count=4, iterations=2, batch=2)
+    monkeypatch.setattr("hwq.api.images._SETTINGS", few)
+    images = ("--calib", "psaq", "--data", "images")
+    given = ("--methods", "minmax,repq_vit", *images, "--work", "w", "--json", "a.json")
+    assert evaluate(*given) == 0
+    kept = sorted(os.listdir("w/psaq/images"))
+    assert kept == ["psaq.0.safetensors", "psaq.1.safetensors"]
+    table = json.loads((workplace / "a.json").read_text())
+    jsonschema.validate(table, load_evaluation_schema())
+    assert table["run"]["calibration"] == "psaq" and len(table["rows"]) == 2
+    simulate = ("simulate", "--model", "tiny_for_cli:build", "--method", "minmax", *images)
+    assert main([*simulate, "--work", "v", "--json", "b.json"]) == 0
+    assert sorted(os.listdir("v/images")) == kept
+    result = json.loads((workplace / "b.json").read_text())
+    assert any("synthesised" in note for note in result["run"]["notes"])
+    assert result["fidelity"]["logit_sqnr_db"] == table["rows"][0]["logit_sqnr_db"]
+    assert main([*simulate, "--work", "v"]) == 2
+    assert main([*simulate, "--work", "v", "--resume", "--json", "c.json"]) == 0
+    assert (workplace / "b.json").read_bytes() == (workplace / "c.json").read_bytes()
