@@ -26,6 +26,7 @@ from hwq.errors import UsageError
 from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
+from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track, no_track
 from hwq.report.write_text import write_bytes
 
@@ -151,11 +152,17 @@ def fit(
         return fit_images(job, images, folder, track)
 
 
-def fit_images(job: Job, images: Images, folder: Path | None, track: Track) -> Fitted:
-    """Fit a method to images, in a work folder that is open."""
+def fit_images(
+    job: Job, images: Images, folder: Path | None, track: Track, base: Calibrated | None = None
+) -> Fitted:
+    """Fit a method to images, in a work folder that is open, on a base that is fitted already."""
     kept = workspace(folder, FIT, job.seed, track)
     earlier, start = earlier_seconds(folder), time.monotonic()
-    quantized = job.method.fit(job.network.graph, images.calibration, job.bits, kept)
+    graph, method = job.network.graph, job.method
+    if base is not None and isinstance(method, ScalePredictor):
+        quantized = method.extend(base.quantized, graph, images.calibration)
+    else:
+        quantized = method.fit(graph, images.calibration, job.bits, kept)
     # the compiler reads scales as arrays
     quantized = replace(quantized, graph=place(quantized.graph, "cpu"))
     seconds = earlier + time.monotonic() - start

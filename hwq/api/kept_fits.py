@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwq.api.calibration import Job, fit_images
 from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
-from hwq.api.network import FloatNetwork
+from hwq.api.network import FloatNetwork, make_method
 from hwq.api.work import (
     IMAGES,
     first_difference,
@@ -21,6 +21,7 @@ from hwq.api.work import (
 from hwq.errors import UsageError
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, load_calibrated, to_bytes
+from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
 from hwq.report.evaluation import EVALUATION_SCHEMA, EvaluationRow
@@ -42,6 +43,14 @@ class Entry:
     def stem(self) -> str:
         """What its files are called."""
         return f"{self.label}-{self.bits}"
+
+    @property
+    def base(self) -> "Entry | None":
+        """The fit that this one extends."""
+        if not isinstance(self.method, ScalePredictor):
+            return None
+        name, options = self.method.base, dict(self.method.base_options)
+        return Entry(name, make_method(name, None, options), self.bits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +110,12 @@ class KeptFits:
         notes = self.folder / f"{entry.stem}.json"
         work = self.folder / f"{entry.stem}.work"
         if not (path.exists() and notes.exists()):
+            base, seconds = self._base_of(entry)
             open_work(work, origin, resume=True)
             with tidy(work):
-                fitted = fit_images(job, images, work, self.track)
-            write_text(notes, json.dumps({"calibration_seconds": fitted.seconds}) + "\n")
+                fitted = fit_images(job, images, work, self.track, base)
+            kept = {"calibration_seconds": seconds + fitted.seconds}
+            write_text(notes, json.dumps(kept) + "\n")
             write_bytes(path, to_bytes(fitted.calibrated))
         remove(work)
         calibrated = load_calibrated(path)
@@ -115,6 +126,13 @@ class KeptFits:
                 "choose another work folder, or remove the file"
             )
         return calibrated, path
+
+    def _base_of(self, entry: Entry) -> tuple[Calibrated | None, float]:
+        """Return the base of a fit, fitted once for all that extend it, and its seconds."""
+        if entry.base is None:
+            return None, 0.0
+        calibrated, path = self._fit(entry.base)
+        return calibrated, read_json(path.with_suffix(".json"))["calibration_seconds"]
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""
