@@ -12,7 +12,7 @@ from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
 from hwq.methods.minmax import pixel_quantizer
-from hwq.methods.reconstruct import Reconstruction, reconstruct
+from hwq.methods.reconstruct import Reconstruction, reconstruct, steps_for
 from hwq.methods.search import (
     asymmetric,
     least_error,
@@ -55,7 +55,8 @@ class AdfqViT(Method):
     images : int
         Calibration images; the code takes 1024.
     iterations, batch : int
-        Steps per module, attention and MLP each, and images per step; the code takes 3000 and 32.
+        Steps per module, attention and MLP each, a fifth of them at 6 bits and more, and images
+        per step; the code takes 3000 and 32.
     rate, rounding_rate, scale_rate : float
         Adam's learning rates: of weights and biases, relative to their root mean square; of
         AdaRound's alpha; of the exponents of scales.
@@ -98,7 +99,7 @@ class AdfqViT(Method):
         values = few.collect(graph, tuple(sources))
         quantizers = {site.name: self._quantizer(graph, site, values, bits) for site in sites}
         settings = Reconstruction(
-            iterations=self.iterations,
+            iterations=steps_for(self.iterations, bits),
             batch=self.batch,
             weights="rounding" if self.rounding == "learned" else "straight_through",
             weight_rate=self.rate,
@@ -111,8 +112,8 @@ class AdfqViT(Method):
         quantised = insert_quantizers(graph, quantizers)
         quantised = reconstruct(quantised, graph, calibration, settings, workspace, "tuning")
         note = (
-            f"adfq_vit: {len(calibration)} images, {self.iterations} iterations of {self.batch} "
-            "images per module (published code: 1024, 3000, 32)"
+            f"adfq_vit: {len(calibration)} images, {settings.iterations} iterations of "
+            f"{self.batch} images per module (published code: 1024, 3000, 32)"
         )
         findings = self._findings(quantizers, values, {site.name: site for site in sites})
         return Quantized(with_formats(quantised, few), (note,), findings)

@@ -10,7 +10,7 @@ from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
 from hwq.methods.minmax import pixel_quantizer
-from hwq.methods.reconstruct import Reconstruction, reconstruct
+from hwq.methods.reconstruct import Reconstruction, reconstruct, steps_for
 from hwq.methods.reparameterize import fold_scales, foldable_layer_norms
 from hwq.methods.search import (
     asymmetric,
@@ -54,7 +54,8 @@ class IsViT(Method):
     images : int
         Calibration images; the published number is 1024.
     iterations, batch : int
-        Steps per block in each of stages 1 and 3, and images per step; published 1000 and 64.
+        Steps per block in each of stages 1 and 3, a fifth of them at 6 bits and more, and images
+        per step; published 1000, 200 at 6 bits, and 64.
     first_rate, last_rate : float
         Adam's learning rates of weights and biases in stages 1 and 3, relative to their root mean
         square, about 0.05 in DeiT; published 4e-5, not relative, for 1000 steps.
@@ -90,7 +91,7 @@ class IsViT(Method):
         }
         first = insert_quantizers(graph, _quantizers(graph, few, per_channel, bits))
         settings = Reconstruction(
-            iterations=self.iterations,
+            iterations=steps_for(self.iterations, bits),
             batch=self.batch,
             weights="float",
             weight_rate=self.first_rate,
@@ -109,7 +110,7 @@ class IsViT(Method):
         )
         last = reconstruct(last, graph, calibration, settings, workspace, "stage 3")
         note = (
-            f"is_vit: {len(calibration)} images, 2 x {self.iterations} iterations of "
+            f"is_vit: {len(calibration)} images, 2 x {settings.iterations} iterations of "
             f"{self.batch} images per block (published: 1024, 2 x 1000, 64)"
         )
         return Quantized(with_formats(last, few), (note,))

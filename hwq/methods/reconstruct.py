@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hwq.errors import require
 from hwq.graph.ir import Graph, Node
+from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.rounding import LearnedRounding
 from hwq.methods.sites import apply_tuned, without_weight_codes
@@ -76,6 +77,11 @@ class Reconstruction:
         for name in (*rates, "rounding_weight", "attention_weight"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, not {value}")
+
+
+def steps_for(iterations: int, bits: Bits) -> int:
+    """Return a fifth of `iterations` at 6 bits and more, as I&S-ViT does."""
+    return max(iterations // 5, 1) if min(bits.weight, bits.activation) >= 6 else iterations
 
 
 def reconstruct(
