@@ -16,7 +16,8 @@ import sys, time
 import torch
 from hwq.api.network import float_graph
 from hwq.cli.memory import keep_freed_memory
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
+from hwq.methods.catalog import METHODS
 from hwq.methods.calibration import Calibration
 from hwq.models.catalog import create_network
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor

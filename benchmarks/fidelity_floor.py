@@ -14,8 +14,9 @@ import torch
 
 from hwq import api
 from hwq.graph.ir import Graph
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
+from hwq.methods.catalog import METHODS
 from hwq.methods.evaluate import sqnr_db
 from hwq.models.catalog import create_network
 from hwq.models.images import open_images

@@ -210,7 +210,7 @@ QUICK = {
 @pytest.fixture(scope="session")
 def quick_method():
     """Return a function: name -> the method, with options that make it quick."""
-    from hwq.methods.base import METHODS
+    from hwq.methods.catalog import METHODS
 
     return lambda name: METHODS[name](**QUICK.get(name, {}))
 
@@ -222,7 +222,8 @@ def quantise(tiny_prepared, tiny_calibration, open_gates) -> Callable[[str, str]
     "minmax/log2" is minmax with logarithmic probabilities; "scalepredictor/minmax" and
     "scalepredictor/repq_vit" have a random predictor for every scale.
     """
-    from hwq.methods.base import METHODS, Bits
+    from hwq.methods.base import Bits
+    from hwq.methods.catalog import METHODS
 
     made = {}
 

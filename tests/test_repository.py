@@ -241,7 +241,7 @@ def test_every_gateware_unit_has_its_twins():
 
 
 def test_every_name_of_a_registry_is_documented():
-    from hwq.methods.base import METHODS
+    from hwq.methods.catalog import METHODS
     from hwq.quantizers.catalog import QUANTIZERS
 
     text = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/**/*.md"))

@@ -17,7 +17,8 @@ from hwq.compiler.pipelines import prepare
 from hwq.errors import UsageError
 from hwq.graph.import_torch import import_torch
 from hwq.graph.ir import Graph
-from hwq.methods.base import METHODS, Method
+from hwq.methods.base import Method
+from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Origin
 from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
 from hwq.models.weights import load_weights

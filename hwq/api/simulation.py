@@ -105,7 +105,7 @@ def simulate(
     model : str, optional
         See `hwq.models.catalog.create_network`.
     method : str, optional
-        A key of `hwq.methods.base.METHODS`.
+        A key of `hwq.methods.catalog.METHODS`.
     checkpoint : Path, optional
         File that `hwq.api.calibrate` wrote, instead of a method.
     base : str, optional

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hwq.errors import DataError, UsageError
+from hwq.methods.catalog import METHODS
 
+METHOD_HELP = f"PTQ method: {', '.join(METHODS)}"
 CALIB_HELP = "images to calibrate on: a folder, a .safetensors of pixels, or the word psaq"
 
 

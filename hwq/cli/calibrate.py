@@ -6,6 +6,7 @@ from typing import Any
 
 from hwq.cli.arguments import (
     CALIB_HELP,
+    METHOD_HELP,
     add_device,
     add_network,
     calibration_source,
@@ -26,7 +27,7 @@ def add_parser(verbs: Any) -> None:
     )
     add = parser.add_argument
     add_network(add)
-    add("--method", required=True, help="PTQ method; see `hwq list methods`")
+    add("--method", required=True, help=METHOD_HELP)
     add("--base", help="the method that scalepredictor makes dynamic (default repq_vit)")
     add("--bits", default="w8a8", help="code widths, w2a2 to w8a8 (default %(default)s)")
     add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)

@@ -6,6 +6,7 @@ from typing import Any
 
 from hwq.cli.arguments import (
     CALIB_HELP,
+    METHOD_HELP,
     add_device,
     add_network,
     calibration_source,
@@ -27,7 +28,13 @@ def add_parser(verbs: Any) -> None:
     )
     add = parser.add_argument
     add_network(add)
-    add("--methods", type=names, default=[], metavar="A,B", help="scalepredictor@BASE for a base")
+    add(
+        "--methods",
+        type=names,
+        default=[],
+        metavar="A,B",
+        help=f"{METHOD_HELP}; scalepredictor@BASE for a base",
+    )
     add("--bits", type=names, default=["w8a8"], metavar="W8A8,...", help="widths (default w8a8)")
     add("--checkpoint", type=Path, nargs="+", default=[], metavar="FILE", help="calibrated files")
     add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)

@@ -23,7 +23,7 @@ def _names(what: str) -> list[str]:
 
         return list_models()
     if what == "methods":
-        from hwq.methods.base import METHODS
+        from hwq.methods.catalog import METHODS
 
         return list(METHODS)
     if what == "quantizers":

@@ -7,6 +7,7 @@ from typing import Any
 from hwq.arch.kinds import DATAFLOWS, TIMINGS
 from hwq.cli.arguments import (
     CALIB_HELP,
+    METHOD_HELP,
     add_device,
     add_network,
     calibration_source,
@@ -27,7 +28,7 @@ def add_parser(verbs: Any) -> None:
     )
     add = parser.add_argument
     add_network(add, needed=False)
-    add("--method", help="PTQ method; see `hwq list methods`")
+    add("--method", help=METHOD_HELP)
     add("--checkpoint", type=Path, metavar="FILE", help="calibrated file, instead of a method")
     add("--base", help="the method that scalepredictor makes dynamic (default repq_vit)")
     add("--bits", help="code widths, w2a2 to w8a8 (default w8a8)")

@@ -11,7 +11,6 @@ from hwq.graph.ir import Graph
 from hwq.methods.calibration import Calibration
 from hwq.methods.formats import assign_formats, float_tensors
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
-from hwq.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Method(ABC):
     Attributes
     ----------
     name : str
-        Key in `METHODS`.
+        Key in `hwq.methods.catalog`.
     images : int
         How many calibration images it looks at.
     """
@@ -109,18 +108,3 @@ class Method(ABC):
 def with_formats(graph: Graph, calibration: Calibration) -> Graph:
     """Give the rest of a quantised graph its fixed-point formats, from what it computes itself."""
     return assign_formats(graph, calibration.max_abs(graph, float_tensors(graph)))
-
-
-METHODS: Registry[type[Method]] = Registry(
-    "PTQ method",
-    {
-        "adfq_vit": "hwq.methods.adfq_vit:AdfqViT",
-        "is_vit": "hwq.methods.is_vit:IsViT",
-        "minmax": "hwq.methods.minmax:MinMax",
-        "psaq_vit": "hwq.methods.psaq_vit:PsaqViT",
-        "ptq4vit": "hwq.methods.ptq4vit:Ptq4ViT",
-        "repq_vit": "hwq.methods.repq_vit:RepqViT",
-        "scalepredictor": "hwq.methods.scalepredictor:ScalePredictor",
-    },
-    group="hwq.methods",
-)

@@ -10,8 +10,9 @@ import torch
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ir import Tensor as GraphTensor
-from hwq.methods.base import METHODS, Bits, Method, Quantized, with_formats
+from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
+from hwq.methods.catalog import METHODS
 from hwq.methods.error_table import OFFSETS, RANGES, tabulate
 from hwq.methods.evaluate import sqnr_db
 from hwq.methods.predictor import Predictor, fit_predictor, oracle_report

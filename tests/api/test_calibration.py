@@ -12,7 +12,8 @@ import torch
 from hwq.api.calibration import Job, fit
 from hwq.api.work import FIT, IMAGES
 from hwq.errors import GraphError, UsageError
-from hwq.methods.base import METHODS, Bits, Method
+from hwq.methods.base import Bits, Method
+from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import to_bytes
 from hwq.methods.minmax import MinMax
 from hwq.methods.psaq_vit import PsaqViT

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from hwq.cli.main import main
+from hwq.methods.catalog import METHODS
+
 
 @pytest.mark.parametrize("verb", ["simulate", "calibrate", "evaluate"])
 def test_a_verb_is_a_module(tmp_path, verb):
@@ -18,3 +21,11 @@ def test_version():
     command = [sys.executable, "-m", "hwq", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("hwq ")
+
+
+@pytest.mark.parametrize("verb", ["simulate", "calibrate", "evaluate"])
+def test_help_lists_every_method(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    text = capsys.readouterr().out
+    assert [name for name in METHODS if name not in text] == []

@@ -8,7 +8,8 @@ from hwq.compiler.program import MatmulLayer, VectorLayer
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node, Tensor
 from hwq.graph.ops import OPS, multiply_accumulates
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
+from hwq.methods.catalog import METHODS
 from hwq.numerics.fixed_point import FixedPoint
 
 

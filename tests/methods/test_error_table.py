@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
+from hwq.methods.catalog import METHODS
 from hwq.methods.error_table import OFFSETS, tabulate
 from hwq.methods.scalepredictor import _with_ranges, find_taps
 from hwq.methods.sites import apply_tuned

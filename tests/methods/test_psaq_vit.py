@@ -3,8 +3,9 @@ import torch
 
 from hwq.errors import UsageError
 from hwq.graph.text import to_text
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
+from hwq.methods.catalog import METHODS
 from hwq.methods.minmax import MinMax
 from hwq.methods.psaq import PsaqSettings, synthesize
 from hwq.methods.psaq_vit import PsaqViT

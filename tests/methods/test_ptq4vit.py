@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from hwq.errors import SpecError, UsageError
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
+from hwq.methods.catalog import METHODS
 from hwq.methods.ptq4vit import Ptq4ViT, largest_m, output_parts
 from hwq.methods.sites import find_sites
 from hwq.quantizers.twin_uniform import GELU_MIN, TwinUniform

@@ -13,8 +13,9 @@ import hwq.numerics
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER, prepare
 from hwq.graph.ops import OPS
-from hwq.methods.base import METHODS, Bits
+from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
+from hwq.methods.catalog import METHODS
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
