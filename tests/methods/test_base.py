@@ -23,8 +23,9 @@ from hwq.runtime.integer_executor import IntegerExecutor
 BITS = Bits(4, 6)
 # methods that were published with unquantised attention probabilities
 EIGHT_BIT_PROBABILITIES = {"psaq_vit"}
-# with log-sqrt(2) codes of GELU outputs: more bits reach further down, in the same steps
-STEPS_STAY = {"adfq_vit"}
+# with logarithmic codes of GELU outputs or of probabilities: more bits reach further down, in the
+# same steps
+STEPS_STAY = {"adfq_vit", "is_vit"}
 
 
 @pytest.fixture(scope="module", params=list(METHODS))
