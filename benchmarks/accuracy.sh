@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# The accuracy table of the README: DeiT-Tiny, every method and width, one JSON each.
+# The accuracy tables of the README: DeiT-Tiny, every method and width. What is in OUT already is not
+# done again, so it may be stopped at any time.
 #   benchmarks/accuracy.sh WEIGHTS CALIB DATA OUT
 set -euo pipefail
 weights=$1 calib=$2 data=$3 out=$4
+table() {
+    python -m hwq.evaluate --model deit_t --weights "$weights" --calib "$calib" --data "$data" \
+        --work "$out" --methods "$2" --bits "$3" --json "$out/$1.json" --csv "$out/$1.csv"
+}
 mkdir -p "$out"
-for method in minmax repq_vit scalepredictor; do
-    for bits in w8a8 w6a6 w4a4; do
-        python -m hwq.simulate --model deit_t --method "$method" --bits "$bits" \
-            --weights "$weights" --calib "$calib" --data "$data" --json "$out/${method}_$bits.json"
-    done
-done
+table methods minmax,psaq_vit,repq_vit,ptq4vit,is_vit,adfq_vit,scalepredictor@repq_vit \
+    w8a8,w6a6,w4a4,w3a3
+table bases scalepredictor@minmax,scalepredictor@repq_vit,scalepredictor@ptq4vit,scalepredictor@is_vit,scalepredictor@adfq_vit w3a3
+table w4a3 minmax,repq_vit,ptq4vit,scalepredictor@minmax,scalepredictor@repq_vit,scalepredictor@ptq4vit w4a3
