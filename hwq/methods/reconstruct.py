@@ -77,10 +77,12 @@ class Reconstruction:
         for name in (*rates, "rounding_weight", "attention_weight"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, not {value}")
+        require(self.temperature > 0, f"temperature must be positive, not {self.temperature}")
 
 
 def steps_for(iterations: int, bits: Bits) -> int:
-    """Return a fifth of `iterations` at 6 bits and more, as I&S-ViT does."""
+    """Return a fifth of `iterations` at 6 bits and more, as I&S-ViT does; at least 1 of 1."""
+    require(iterations >= 1, f"iterations must be at least 1, not {iterations}")
     return max(iterations // 5, 1) if min(bits.weight, bits.activation) >= 6 else iterations
 
 
@@ -255,7 +257,7 @@ class _Tuning:
         return loss
 
     def _divergence(self, got: Tensor, wanted: Tensor) -> Tensor:
-        """KL of softened attention over the keys, summed over heads, averaged over queries."""
+        """KL of softened attention over the keys, averaged over images, heads and queries."""
         sharpness = log(2.0) / self.settings.temperature  # scores are base-2 logarithms
         ours, theirs = (torch.log_softmax(x * sharpness, -1) for x in (got, wanted))
         return (theirs.exp() * (theirs - ours)).sum(-1).mean()
