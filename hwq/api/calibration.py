@@ -8,6 +8,7 @@ from typing import Any
 
 from hwq.api.images import (
     Images,
+    is_psaq,
     makes_its_own,
     psaq_request,
     read_images,
@@ -122,6 +123,8 @@ def calibrate(
     algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits)
     if calib is None and not makes_its_own(algorithm):
         raise UsageError(f"method {method!r} needs calib: images to calibrate on")
+    if images is not None and makes_its_own(algorithm) and (calib is None or is_psaq(calib)):
+        raise UsageError(f"images: method {method!r} makes its own and keeps none to write")
     job = Job(open_network(model, weights, pretrained, seed), algorithm, widths, seed, device)
     folder = work
     if folder is None and out is not None:

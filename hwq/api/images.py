@@ -50,7 +50,7 @@ class Images:
 
 def is_psaq(calib: Path | str | None) -> bool:
     """Whether images are to be synthesised."""
-    return calib is not None and str(calib) == PSAQ
+    return calib == PSAQ  # no path equals it: a folder of that name is ./psaq
 
 
 def psaq_request() -> Mapping[str, Any]:

@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import timm
@@ -22,6 +22,9 @@ from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Origin
 from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
 from hwq.models.weights import load_weights
+
+# what the type of an option is called; None is never given
+_KINDS = {int: "a whole number", float: "a number", str: "a word", type(None): ""}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,8 @@ def open_network(
     """
     if seed < 0:
         raise UsageError(f"seed must not be negative, not {seed}")
+    if seed >= 1 << 32:
+        raise UsageError(f"seed must be below 2**32, not {seed}")
     if weights is not None and pretrained:
         raise UsageError("weights and pretrained exclude each other")
     network = create_network(model, pretrained=pretrained, seed=seed)
@@ -111,15 +116,27 @@ def make_method(name: str, base: str | None, options: Mapping[str, Any]) -> Meth
 
 def _instance(name: str, options: Mapping[str, Any]) -> Method:
     kind = METHODS[name]
-    known = [key for key in getattr(kind, "__dataclass_fields__", {}) if key != "base_options"]
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
     for key in options:
-        if key not in [*known, "base_options"]:
-            listed = ", ".join(known) or "none"
+        if key not in known:
+            listed = ", ".join(name for name in known if name != "base_options") or "none"
             raise UsageError(f"method {name!r}: unknown option {key!r}; known: {listed}")
+    _check_kinds(name, get_type_hints(kind), options)
     try:
         return kind(**options)
     except TypeError as error:
         raise UsageError(f"method {name!r}: {error}") from error
+
+
+def _check_kinds(name: str, hints: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a word where a number belongs, and the like."""
+    for key, value in options.items():
+        kinds = get_args(hints[key]) or (hints[key],)
+        if not set(kinds) <= set(_KINDS):
+            continue
+        if not isinstance(value, (*kinds, int) if float in kinds else kinds):
+            wanted = " or ".join(_KINDS[kind] for kind in kinds if kind is not type(None))
+            raise UsageError(f"method {name!r}: {key} must be {wanted}, not {value!r}")
 
 
 def make_origin(

@@ -163,11 +163,11 @@ def _joins(layer: Layer, tensors: set[str]) -> bool:
 
 
 def _constant_bits(program: Program, accelerator: Accelerator) -> int:
-    constants = {
-        operand.tensor: operand.total_bits
-        for layer in program.layers
-        for operand in layer.inputs
-        if operand.constant
-    }
+    constants: dict[str, int] = {}
+    for layer in program.layers:
+        for operand in layer.inputs:
+            if operand.constant:  # of which another layer may read a part
+                known = constants.get(operand.tensor, 0)
+                constants[operand.tensor] = max(known, operand.total_bits)
     total = sum(constants.values())
     return total if total <= accelerator.sram.weight.size_bits else 0

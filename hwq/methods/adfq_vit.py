@@ -83,6 +83,8 @@ class AdfqViT(Method):
         require(0 <= self.outliers <= 0.1, f"outliers must be in 0..0.1, not {self.outliers}")
         known = ("learned", "straight_through")
         require(self.rounding in known, f"rounding must be one of {known}, not {self.rounding!r}")
+        require(self.images >= 1, f"images must be at least 1, not {self.images}")
+        self._settings(self.iterations)
 
     def fit(
         self,
@@ -98,8 +100,20 @@ class AdfqViT(Method):
         sources = {site.source: None for site in sites if site.producer not in _GIVEN}
         values = few.collect(graph, tuple(sources))
         quantizers = {site.name: self._quantizer(graph, site, values, bits) for site in sites}
-        settings = Reconstruction(
-            iterations=steps_for(self.iterations, bits),
+        settings = self._settings(steps_for(self.iterations, bits))
+        quantised = insert_quantizers(graph, quantizers)
+        quantised = reconstruct(quantised, graph, calibration, settings, workspace, "tuning")
+        note = (
+            f"adfq_vit: {len(calibration)} images, {settings.iterations} iterations of "
+            f"{self.batch} images per module (published code: 1024, 3000, 32)"
+        )
+        findings = self._findings(quantizers, values, {site.name: site for site in sites})
+        return Quantized(with_formats(quantised, few), (note,), findings)
+
+    def _settings(self, iterations: int) -> Reconstruction:
+        """How modules are tuned."""
+        return Reconstruction(
+            iterations=iterations,
             batch=self.batch,
             weights="rounding" if self.rounding == "learned" else "straight_through",
             weight_rate=self.rate,
@@ -109,14 +123,6 @@ class AdfqViT(Method):
             temperature=self.temperature,
             blocks=False,
         )
-        quantised = insert_quantizers(graph, quantizers)
-        quantised = reconstruct(quantised, graph, calibration, settings, workspace, "tuning")
-        note = (
-            f"adfq_vit: {len(calibration)} images, {settings.iterations} iterations of "
-            f"{self.batch} images per module (published code: 1024, 3000, 32)"
-        )
-        findings = self._findings(quantizers, values, {site.name: site for site in sites})
-        return Quantized(with_formats(quantised, few), (note,), findings)
 
     def _quantizer(
         self, graph: Graph, site: Site, values: dict[str, Tensor], bits: Bits

@@ -16,6 +16,7 @@ from hwq.methods.workspace import Track, no_track
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
@@ -169,7 +170,9 @@ def layer_sqnr_db(
 ) -> dict[str, float]:
     """Signal-to-quantization-noise ratio of every integer tensor against the float network.
 
-    Codes with a per-image scale are left out: they have no decoding of their own.
+    Codes with a per-image scale are left out, and those whose outliers are elsewhere: they have no
+    decoding of their own. Where a method has tuned the weights, the float network is that with the
+    tuned weights.
 
     Parameters
     ----------
@@ -186,7 +189,7 @@ def layer_sqnr_db(
         node.name
         for node in integer.nodes
         if isinstance(node.output.quant, FixedPoint | Quantizer)
-        and not isinstance(node.output.quant, Dynamic)
+        and not isinstance(node.output.quant, Dynamic | PerPatchOutlier)
         and node.name in quantised.by_name
         and len(node.output.shape) > 1
     ]

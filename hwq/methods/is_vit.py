@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from hwq.errors import require
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
@@ -74,6 +75,10 @@ class IsViT(Method):
     scale_rate: float = 1e-3
     drop: float = 0.5
 
+    def __post_init__(self) -> None:
+        require(self.images >= 1, f"images must be at least 1, not {self.images}")
+        self._stages(self.iterations)
+
     def fit(
         self,
         graph: Graph,
@@ -90,30 +95,35 @@ class IsViT(Method):
             name: asymmetric_per_channel(values[name], bits.activation) for name in norms
         }
         first = insert_quantizers(graph, _quantizers(graph, few, per_channel, bits))
-        settings = Reconstruction(
-            iterations=steps_for(self.iterations, bits),
+        stage_1, stage_3 = self._stages(steps_for(self.iterations, bits))
+        first = reconstruct(first, graph, calibration, stage_1, workspace, "stage 1")
+        smooth = graph.rebuild(graph.nodes, {**graph.constants, **first.constants})
+        folded, per_tensor = fold_scales(smooth, per_channel)
+        last = insert_quantizers(folded, _quantizers(folded, few, per_tensor, bits))
+        last = reconstruct(last, graph, calibration, stage_3, workspace, "stage 3")
+        note = (
+            f"is_vit: {len(calibration)} images, 2 x {stage_3.iterations} iterations of "
+            f"{self.batch} images per block (published: 1024, 2 x 1000, 64)"
+        )
+        return Quantized(with_formats(last, few), (note,))
+
+    def _stages(self, iterations: int) -> tuple[Reconstruction, Reconstruction]:
+        """How blocks are tuned in stages 1 and 3."""
+        first = Reconstruction(
+            iterations=iterations,
             batch=self.batch,
             weights="float",
             weight_rate=self.first_rate,
             scale_rate=0.0,
             drop=self.drop,
         )
-        first = reconstruct(first, graph, calibration, settings, workspace, "stage 1")
-        smooth = graph.rebuild(graph.nodes, {**graph.constants, **first.constants})
-        folded, per_tensor = fold_scales(smooth, per_channel)
-        last = insert_quantizers(folded, _quantizers(folded, few, per_tensor, bits))
-        settings = replace(
-            settings,
+        last = replace(
+            first,
             weights="straight_through",
             weight_rate=self.last_rate,
             scale_rate=self.scale_rate,
         )
-        last = reconstruct(last, graph, calibration, settings, workspace, "stage 3")
-        note = (
-            f"is_vit: {len(calibration)} images, 2 x {settings.iterations} iterations of "
-            f"{self.batch} images per block (published: 1024, 2 x 1000, 64)"
-        )
-        return Quantized(with_formats(last, few), (note,))
+        return first, last
 
 
 def _quantizers(

@@ -59,8 +59,8 @@ def fold_scales(
     changed: dict[str, Node] = {}
     for name, quantizer in per_channel.items():
         norm = graph.by_name[name]
-        scale = quantizer.scale.double().numpy()
-        zero_point = quantizer.zero_point.double().numpy()
+        scale = quantizer.scale.cpu().double().numpy()
+        zero_point = quantizer.zero_point.cpu().double().numpy()
         mean_scale, mean_zero = scale.mean(), np.floor(zero_point.mean() + 0.5)
         ratio, move = scale / mean_scale, scale * (zero_point - mean_zero)
         gamma, beta = (constants[parameter] for parameter in norm.inputs[1:])

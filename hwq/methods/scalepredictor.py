@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import networkx as nx
 import torch
 
-from hwq.errors import UsageError
+from hwq.errors import UsageError, require
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ir import Tensor as GraphTensor
 from hwq.methods.base import Bits, Method, Quantized, with_formats
@@ -82,6 +82,18 @@ class ScalePredictor(Method):
     choose: str = "best"
     base_options: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.base == self.name:
+            raise UsageError("scalepredictor cannot be its own base")
+        if self.choose not in _CHOICES:
+            known = ", ".join(_CHOICES)
+            raise UsageError(f"choose must be one of {known}, not {self.choose!r}")
+        for name, least, most in (("taps", 1, 64), ("features", 1, 8), ("degree", 1, 3)):
+            value = getattr(self, name)
+            require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")
+        require(self.images >= 2, f"images must be at least 2, not {self.images}")
+        require(0 <= self.held_out < 1, f"held_out must be in 0..1, below 1, not {self.held_out}")
+
     def fit(
         self,
         graph: Graph,
@@ -90,11 +102,6 @@ class ScalePredictor(Method):
         workspace: Workspace = NO_WORKSPACE,
     ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
-        if self.base == self.name:
-            raise UsageError("scalepredictor cannot be its own base")
-        if self.choose not in _CHOICES:
-            known = ", ".join(_CHOICES)
-            raise UsageError(f"choose must be one of {known}, not {self.choose!r}")
         base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
         return self.extend(base, graph, calibration)
 

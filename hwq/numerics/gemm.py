@@ -41,6 +41,20 @@ def check_accumulator(k: int, a_max_abs: int, b_max_abs: int) -> None:
     )
 
 
+def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> None:
+    """Raise `SpecError` unless every sum over int[K, N] fits, whatever a is within a_max_abs.
+
+    Tighter than `check_accumulator`: no column of b is all extremes.
+    """
+    largest = int(np.abs(b.astype(np.int64)).sum(0).max()) if b.size else 0
+    bound = accumulator_bound(1, a_max_abs, largest)
+    require(
+        bound <= MAX_ACCUMULATOR,
+        f"an accumulator must stay below 2**31, not reach {bound} "
+        f"(|a| <= {a_max_abs}, sum of |b| over a column <= {largest})",
+    )
+
+
 def gemm_reference(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:
     """int[M, K] . int[K, N] -> int64[M, N], by numpy in int64."""
     product: NDArray[np.int64] = np.matmul(a.astype(np.int64), b.astype(np.int64))

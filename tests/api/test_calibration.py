@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hwq.api.calibration import Job, fit
+from hwq.api.calibration import Job, calibrate, fit
 from hwq.api.work import FIT, IMAGES
 from hwq.errors import GraphError, UsageError
 from hwq.methods.base import Bits, Method
@@ -52,6 +52,11 @@ def test_the_same_request_gives_the_same_bytes(job, folder, tmp_path):
         plain.calibrated
     )
     assert plain.seconds > 0 and plain.calibrated.origin.calibration["images"] == 6
+
+
+def test_images_that_a_method_keeps_to_itself_cannot_be_written(tmp_path):
+    with pytest.raises(UsageError, match="'psaq_vit' makes its own and keeps none"):
+        calibrate("deit_t", "psaq_vit", images=tmp_path / "pixels.safetensors")
 
 
 def test_a_fit_that_failed_early_leaves_nothing(job, folder, tmp_path):

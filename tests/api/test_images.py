@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from hwq.api.images import Images, psaq_request, read_images, save_images, synthesise
+from hwq.api.images import (
+    Images,
+    is_psaq,
+    psaq_request,
+    read_images,
+    save_images,
+    synthesise,
+)
+from hwq.cli.arguments import calibration_source
 from hwq.errors import DataError
 from hwq.methods.calibration import Calibration
 from hwq.methods.minmax import MinMax
@@ -78,6 +86,13 @@ def test_the_word_psaq_means_that_images_are_still_to_be_made(float_network, few
     }
     images = synthesise(float_network, "cpu", NO_WORKSPACE)
     assert images.source == "psaq" and images.describe()["images"] == 4
+
+
+def test_a_folder_called_psaq_is_a_folder(float_network, folder, monkeypatch):
+    folder.rename(folder.parent / "psaq")
+    monkeypatch.chdir(folder.parent)
+    assert read(float_network, calibration_source("./psaq")).source == "images"
+    assert is_psaq(calibration_source("psaq")) and not is_psaq(None)
 
 
 def test_a_method_that_makes_its_own_images_is_given_none(float_network, folder):

@@ -45,6 +45,26 @@ def test_options_reach_the_method_and_its_base():
             "method 'minmax': unknown option 'taps'",
         ),
         (("scalepredictor", "minmax", {"base_options": 1}), UsageError, "base.NAME=VALUE"),
+        (("scalepredictor", "scalepredictor", {}), UsageError, "cannot be its own base"),
+        (("minmax", None, {"name": "x"}), UsageError, "unknown option 'name'; known: softmax"),
+        (("minmax", None, {"softmax": 3}), UsageError, "softmax must be a word, not 3"),
+        (
+            ("minmax", None, {"softmax_bits": 2.5}),
+            UsageError,
+            r"'minmax': softmax_bits must be a whole number, not 2\.5",
+        ),
+        (
+            ("is_vit", None, {"iterations": "many"}),
+            UsageError,
+            "'is_vit': iterations must be a whole number, not 'many'",
+        ),
+        (("is_vit", None, {"drop": "no"}), UsageError, "drop must be a number, not 'no'"),
+        (("is_vit", None, {"drop": 2}), SpecError, "drop must be in 0..1, not 2"),
+        (("is_vit", None, {"iterations": 0}), SpecError, "iterations must be at least 1, not 0"),
+        (("is_vit", None, {"images": 0}), SpecError, "images must be at least 1, not 0"),
+        (("adfq_vit", None, {"batch": 0}), SpecError, "batch must be at least 1, not 0"),
+        (("adfq_vit", None, {"images": 0}), SpecError, "images must be at least 1, not 0"),
+        (("adfq_vit", None, {"temperature": 0}), SpecError, "temperature must be positive, not 0"),
     ],
 )
 def test_a_method_that_cannot_be_is_named(arguments, error, words):
@@ -99,3 +119,5 @@ def test_weights_come_from_one_place():
         open_network("deit_t", Path("x"), pretrained=True)
     with pytest.raises(UsageError, match="seed must not be negative, not -1"):
         open_network("deit_t", seed=-1)
+    with pytest.raises(UsageError, match=r"seed must be below 2\*\*32, not 4294967296"):
+        open_network("deit_t", seed=1 << 32)

@@ -146,3 +146,11 @@ def test_weights_stay_only_if_all_fit(weight_kib, stay):
     plan = plan_residency(program, machine(weight_kib=weight_kib))
     assert plan.weight_bits == (2 * 4096 * 8 if stay else 0)
     assert plan.on_chip(program.layers[0].b) is stay
+
+
+def test_a_weight_that_is_read_again_in_part_counts_whole():
+    """Outliers read some columns of a weight behind the product that reads all of it."""
+    some = Operand("fc1.weight", 64, 8, constant=True)
+    join = VectorLayer("join", "outlier_join", 1, 64, (some,), Operand("side", 64, 8))
+    plan = plan_residency(Program("p", (matmul("fc1", "image", "x"), join)), machine())
+    assert plan.weight_bits == 4096 * 8

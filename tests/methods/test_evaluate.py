@@ -7,6 +7,7 @@ from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.methods.evaluate import evaluate, layer_sqnr_db, sqnr_db, to_real
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
@@ -49,6 +50,15 @@ def test_layers_are_compared_with_the_float_network(networks, tiny_calibration):
     assert {"blocks.0.attn.softmax", "blocks.1.add_1", "head"} <= set(figures)
     assert figures["patch_embed.proj.linear"] > figures["head"] > 15
     assert all(value > 10 for value in figures.values()), min(figures.items(), key=lambda i: i[1])
+
+
+def test_codes_without_their_outliers_are_left_out(quantise, tiny_calibration):
+    hoisted = run_passes(quantise("adfq_vit", "w8a8"), HOIST)
+    integer = run_passes(hoisted, LOWER)
+    figures = layer_sqnr_db(hoisted, integer, tiny_calibration.pixels[:1])
+    kinds = {node.name: type(node.output.quant) for node in integer.nodes}
+    assert PerPatchOutlier in kinds.values() and "head" in figures
+    assert not any(kinds[name] is PerPatchOutlier for name in figures)
 
 
 def test_sqnr():

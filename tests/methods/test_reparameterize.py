@@ -13,6 +13,16 @@ def per_channel(values, bits):
     return Uniform.from_range(rows.amin(0), rows.amax(0), bits)
 
 
+class Elsewhere(torch.Tensor):
+    """A tensor on a device: an array only after `cpu`."""
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+    def numpy(self):
+        raise TypeError("can't convert a device tensor to numpy")
+
+
 @pytest.fixture(scope="module", params=[4, 8])
 def folded(request, tiny_prepared, tiny_calibration):
     names = [node.name for node in foldable_layer_norms(tiny_prepared)]
@@ -72,3 +82,17 @@ def test_linear_without_bias_gets_one(build_graph, grid):
     images = torch.randn((2, 5, 4), generator=torch.Generator().manual_seed(0))
     wanted, got = (TorchExecutor(one)(images)["y"] for one in (graph, changed))
     torch.testing.assert_close(got, wanted, rtol=0, atol=1e-5)
+
+
+def test_scales_may_be_on_a_device(folded, tiny_prepared):
+    graph, per_tensor, quantizers = folded
+    there = {
+        name: one.with_parameters(
+            one.scale.as_subclass(Elsewhere), one.zero_point.as_subclass(Elsewhere)
+        )
+        for name, one in quantizers.items()
+    }
+    again, same = fold_scales(tiny_prepared, there)
+    for name, value in graph.constants.items():
+        np.testing.assert_array_equal(again.constants[name], value)
+    assert all(torch.equal(same[name].scale, per_tensor[name].scale) for name in per_tensor)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwq.errors import UsageError
+from hwq.errors import SpecError, UsageError
 from hwq.graph.text import to_text
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
@@ -60,6 +60,15 @@ def test_it_cannot_be_its_own_base(tiny_prepared, tiny_calibration):
 def test_the_choice_is_checked(tiny_prepared, tiny_calibration):
     with pytest.raises(UsageError, match=r"choose must be one of best, base, .*, not 'worst'"):
         ScalePredictor(choose="worst").fit(tiny_prepared, tiny_calibration, BITS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("taps", 0), ("features", 9), ("degree", 4), ("held_out", 1.0), ("images", 1)],
+)
+def test_options_are_checked_before_anything_is_fitted(field, value):
+    with pytest.raises(SpecError, match=f"^{field} must be "):
+        ScalePredictor(**{field: value})
 
 
 def test_the_verdict_is_by_held_out_logits(tiny_prepared, contrasts):

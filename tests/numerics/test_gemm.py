@@ -16,6 +16,7 @@ from hwq.numerics.gemm import (
     available_rungs,
     best_rung,
     check_accumulator,
+    check_constant_operand,
     gemm,
     gemm_reference,
     pack,
@@ -210,3 +211,11 @@ def test_rejects_unknown_rungs():
 def test_rejects_bad_activations(a, message):
     with pytest.raises(SpecError, match=f"^{message}$"):
         gemm(a, pack(np.ones((3, 1), np.int8)))
+
+
+def test_a_constant_operand_is_bounded_by_its_own_columns():
+    b = np.full((4, 3), 64, np.int8)
+    b[:, 1] = -128
+    check_constant_operand(b, (2**31 - 1) // 512)
+    with pytest.raises(SpecError, match=r"2147483648 \(\|a\| <= 4194304, .* <= 512\)"):
+        check_constant_operand(b, 2**31 // 512)

@@ -23,18 +23,19 @@ from hwq.compiler.accumulator import (
 from hwq.compiler.lowering import PIXELS, Lowering
 from hwq.compiler.passes.base import Pass
 from hwq.errors import GraphError
-from hwq.graph.ir import Graph, Node, Tensor, constant_like
+from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
 from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gelu import GeluSpec
-from hwq.numerics.gemm import check_accumulator
+from hwq.numerics.gemm import check_accumulator, check_constant_operand
 from hwq.numerics.layernorm import LayerNormSpec
 from hwq.numerics.mean import MeanSpec
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
@@ -145,17 +146,12 @@ def _product(lowering: Lowering, node: Node) -> None:
     if not isinstance(right, Uniform) or to_array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
-    largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
-    depth = lowering.graph.shape(node.inputs[0])[-1]
-    # a linear layer's offset is corrected in the epilogue, beyond 32 bits
-    offset = form.offset if node.op == "matmul" else 0
-    for table in form.plane_tables():
-        check_accumulator(depth, int(np.abs(table - offset).max()), largest)
+    weight = lowering.constants.get(node.inputs[1])
+    _check_accumulators(node, form, right, weight, lowering.graph.shape(node.inputs[0])[-1])
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = _named(node, f"{node.name}.acc")
     extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
     bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
-    weight = lowering.constants.get(node.inputs[1])
     if isinstance(a, PerPatchOutlier):
         dense = _named(node, f"{node.name}.dense")
         lowering.emit(dense, names, None, dtype, form=form, **extra)
@@ -171,6 +167,18 @@ def _product(lowering: Lowering, node: Node) -> None:
         epilogue = replace(node, op="requantize")
         inputs = (acc.name, *scales)
         lowering.emit(epilogue, inputs, _form(node), _form(node).dtype, unit=unit)
+
+
+def _check_accumulators(
+    node: Node, form: MacForm, right: Uniform, weight: Constant | None, depth: int
+) -> None:
+    for table in form.plane_tables():
+        if weight is not None and node.op == "linear":
+            # the offset is corrected in the epilogue, beyond 32 bits
+            check_constant_operand(weight.T, int(np.abs(table).max()))
+        else:
+            largest = abs(FixedPoint(right.bits, 0, right.signed).min)
+            check_accumulator(depth, int(np.abs(table - form.offset).max()), max(largest, 1))
 
 
 def _needs_fixed(graph: Graph, node: Node) -> bool:

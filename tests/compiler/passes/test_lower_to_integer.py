@@ -201,7 +201,7 @@ def test_an_accumulator_that_could_overflow_is_refused(build_graph):
     depth = 70_000  # 255 * 128 * 70,000 > 2**31
     graph = build_graph(
         (1, depth),
-        {"w": np.zeros((1, depth))},
+        {"w": np.full((1, depth), -32.0)},
         ("fc.a", "quantize", ["image"], {"quantizer": pixel_quantizer()}),
         ("fc.b", "quantize", ["w"], {"quantizer": uniform(0.25, bits=8)}),
         ("fc", "linear", ["fc.a", "fc.b"]),
