@@ -119,7 +119,7 @@ def _instance(name: str, options: Mapping[str, Any]) -> Method:
     known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
     for key in options:
         if key not in known:
-            listed = ", ".join(name for name in known if name != "base_options") or "none"
+            listed = ", ".join(one for one in known if one != "base_options") or "none"
             raise UsageError(f"method {name!r}: unknown option {key!r}; known: {listed}")
     _check_kinds(name, get_type_hints(kind), options)
     try:
