@@ -116,7 +116,7 @@ def make_method(name: str, base: str | None, options: Mapping[str, Any]) -> Meth
 
 def _instance(name: str, options: Mapping[str, Any]) -> Method:
     kind = METHODS[name]
-    known = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+    known: list[str] = [field.name for field in fields(kind)] if is_dataclass(kind) else []
     for key in options:
         if key not in known:
             listed = ", ".join(one for one in known if one != "base_options") or "none"
