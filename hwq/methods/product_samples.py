@@ -106,7 +106,7 @@ def sample_products(
             pieces[node.name].append(
                 _draw(node, values, grads.get(node.name), min(rows, node.output.shape[-2]), start)
             )
-    return {name: _join(parts) for name, parts in pieces.items()}
+    return {name: _join(pieces.pop(name)) for name in list(pieces)}
 
 
 def _gradients(

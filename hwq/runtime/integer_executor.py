@@ -17,12 +17,12 @@ class IntegerExecutor(ImageExecutor):
     """The fast executor: equal to `ReferenceExecutor` on every tensor."""
 
     def __init__(self, graph: Graph) -> None:
+        super().__init__(graph, {**INTEGER_OPS, "linear": self._linear})
         self._packed = {
             node.name: pack(np.ascontiguousarray(graph.constants[node.inputs[1]].T))
             for node in graph.nodes
             if node.op == "linear"
         }
-        super().__init__(graph, {**INTEGER_OPS, "linear": self._linear})
 
     def _linear(self, node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         return _product(node, x[0].reshape(-1, x[0].shape[-1]), self._packed[node.name]), 0

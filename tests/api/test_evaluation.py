@@ -36,7 +36,7 @@ def test_options_reach_the_method_and_where_it_is_a_base():
         ((["minmax"], ["w8a8"], {"softmax": 1}), UsageError, r"method\.name=value, not 'softmax'"),
         ((["minmax"], ["w8a8"], {"x.softmax": 1}), UsageError, "no such method among minmax"),
         ((["minmax"], ["w8a8"], {"minmax.x": 1}), UsageError, "unknown option 'x'"),
-        ((["minmax"], ["w8a8"], {"minmax.softmax": 1}), SpecError, "softmax must be one of"),
+        ((["minmax"], ["w8a8"], {"minmax.softmax": "log"}), SpecError, "softmax must be one of"),
     ],
 )
 def test_what_cannot_be_fitted_is_named(arguments, error, words):
