@@ -107,6 +107,8 @@ class AdfqViT(Method):
             f"adfq_vit: {len(calibration)} images, {settings.iterations} iterations of "
             f"{self.batch} images per module (published code: 1024, 3000, 32)"
         )
+        if calibration.synthetic:
+            note = "adfq_vit: not tuned (no calibration images)"
         findings = self._findings(quantizers, values, {site.name: site for site in sites})
         return Quantized(with_formats(quantised, few), (note,), findings)
 

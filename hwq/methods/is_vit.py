@@ -105,6 +105,8 @@ class IsViT(Method):
             f"is_vit: {len(calibration)} images, 2 x {stage_3.iterations} iterations of "
             f"{self.batch} images per block (published: 1024, 2 x 1000, 64)"
         )
+        if calibration.synthetic:
+            note = "is_vit: not tuned (no calibration images)"
         return Quantized(with_formats(last, few), (note,))
 
     def _stages(self, iterations: int) -> tuple[Reconstruction, Reconstruction]:

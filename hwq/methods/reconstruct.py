@@ -103,7 +103,7 @@ def reconstruct(
     reference : Graph
         The float graph with the same names.
     calibration : Calibration
-        Images; all are used.
+        Images; all are used. Without real ones nothing is tuned.
     settings : Reconstruction
         How.
     workspace : Workspace
@@ -116,6 +116,8 @@ def reconstruct(
     Graph
         With new constants under the old names and activation scales as tuned.
     """
+    if calibration.synthetic:
+        return graph  # there is nothing to learn from noise
     units = split_units(graph, settings.blocks)
     device = calibration.device
     exact = quantised = torch.cat(list(calibration.batches()))
