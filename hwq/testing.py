@@ -33,6 +33,43 @@ def exhaustive_or_corners(
     return np.concatenate([np.array(corners, np.int64), random])
 
 
+def stimulus(unit: "StreamUnit", vectors: int = 100_000, seed: int = 0) -> NDArray[np.int64]:
+    """Return the inputs that `unit` is verified with: int64[n], or int64[n, fields].
+
+    The unit's own, of at least `vectors` transfers, if it has some. Otherwise every payload if it
+    has at most 16 bits; if not, `vectors` payloads whose every field is one of its corners in half
+    of them, each corner at least once, and random in magnitude and value in the rest.
+    """
+    from hwq.rtl.payload import fields
+
+    rng = np.random.default_rng(seed)
+    own = unit.stimulus(rng, -(-vectors // unit.inputs_per_result))
+    if own is not None:
+        return own
+    shapes = fields(unit.i.payload.shape())
+    if sum(shape.width for shape in shapes) <= 16:
+        grids = [exhaustive_or_corners(shape.width, shape.signed) for shape in shapes]
+        every = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(shapes))
+        return every[:, 0] if len(shapes) == 1 else every
+    columns = [_field_stimulus(rng, shape.width, shape.signed, vectors) for shape in shapes]
+    return columns[0] if len(shapes) == 1 else np.stack(columns, axis=-1)
+
+
+def _field_stimulus(
+    rng: np.random.Generator, bits: int, signed: bool, vectors: int
+) -> NDArray[np.int64]:
+    """int64[vectors]: corners and random values of every magnitude, in random order."""
+    corners = np.unique(exhaustive_or_corners(bits, signed, limit=6 * bits + 16))
+    low = -(1 << (bits - 1)) if signed else 0
+    magnitude = rng.integers(1, bits + 1 - signed, vectors, endpoint=True)
+    values = rng.integers(0, (1 << magnitude) - 1, endpoint=True)
+    values = np.where(rng.random(vectors) < 0.5 if signed else False, ~values, values)
+    take = rng.random(vectors) < 0.5
+    values = np.where(take, rng.choice(corners, vectors), np.maximum(values, low))
+    values[rng.permutation(vectors)[: corners.size]] = corners[:vectors]
+    return values
+
+
 @dataclass(frozen=True)
 class Stall:
     """One side of a stream that refuses now and then: iterate for True (go) or False (stall)."""
@@ -85,7 +122,7 @@ def random_stall(seed: int, p: float) -> Stall:
 class StreamRun:
     """What happened on both streams.
 
-    outputs : int64[m]; payloads in order
+    outputs : int64[m] or int64[m, fields]; payloads in order
     input_cycles, output_cycles : int64[n], int64[m]; when each one was transferred
     """
 
@@ -119,7 +156,7 @@ def run_stream(
     ----------
     unit : StreamUnit
         The gateware; elaborated here.
-    inputs : int[n]
+    inputs : int64[n] or int64[n, fields]
         Payloads, a multiple of `unit.inputs_per_result`.
     source, sink : Stall, optional
         When the sender pauses, and when the receiver is not ready. Default: never.
@@ -132,12 +169,15 @@ def run_stream(
     from amaranth.hdl import Value
     from amaranth.sim import Simulator
 
+    from hwq.rtl.payload import pack, unpack
+
     results, rest = divmod(len(inputs), unit.inputs_per_result)
     require(
         rest == 0,
         f"inputs must come in multiples of {unit.inputs_per_result}, not {len(inputs)}",
     )
-    values = [int(v) for v in inputs]
+    values = pack(unit.i.payload.shape(), np.asarray(inputs, np.int64))
+    source_payload = Value.cast(unit.i.payload)
     wanted = results * unit.outputs_per_result
     idle_limit = 200 + 20 * (unit.latency_cycles + unit.interval_cycles)
     payload = Value.cast(unit.o.payload)
@@ -151,7 +191,7 @@ def run_stream(
         cycle = idle = 0
         while len(outputs) < wanted and idle < idle_limit:
             if not offered and len(input_cycles) < len(values) and next(go):
-                ctx.set(unit.i.payload, values[len(input_cycles)])
+                ctx.set(source_payload, values[len(input_cycles)])
                 offered = True
             ctx.set(unit.i.valid, offered)
             ready = next(accept)
@@ -179,4 +219,5 @@ def run_stream(
     simulator.add_testbench(bench)
     simulator.run()
     require(len(outputs) == wanted, f"the unit must give {wanted} outputs, not {len(outputs)}")
-    return StreamRun(np.array(outputs, np.int64), np.array(input_cycles), np.array(output_cycles))
+    values_out = unpack(unit.o.payload.shape(), outputs)
+    return StreamRun(values_out, np.array(input_cycles), np.array(output_cycles))

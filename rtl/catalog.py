@@ -1,10 +1,11 @@
 """The units: stem -> class, default parameters, and the parameters that are verified."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwq.errors import UsageError
 from hwq.numerics.exp2 import Exp2Spec
@@ -32,11 +33,14 @@ class Unit:
         What is emitted when nothing else is asked for.
     verified : mapping of str to spec
         Label -> what the benches run.
+    stimuli : mapping of str to callable
+        Label -> its inputs, where those of `hwq.testing.stimulus` will not do.
     """
 
     component: Callable[[Any], StreamUnit]
     default: Any
     verified: Mapping[str, Any]
+    stimuli: Mapping[str, Callable[[], NDArray[np.int64]]] = field(default_factory=dict)
 
     def build(self) -> StreamUnit:
         """Return the gateware with the default parameters."""
@@ -79,6 +83,19 @@ def feature_sweep(degree: int) -> ScalePredictorSpec:
         coefficients=((coefficients,), (other,)),
         biases=(17, -300),
     )
+
+
+def every_feature() -> NDArray[np.int64]:
+    """int64[65536*4]: the token streams that give `feature_sweep` every feature, shuffled."""
+    tokens = np.full((65536, 2, 2), -32768, np.int64)
+    tokens[:, 1, 0] += np.random.default_rng(0).permutation(65536)
+    return tokens.reshape(-1)
+
+
+def many_streams() -> NDArray[np.int64]:
+    """int64[100000*4]: token streams of every spread, of 2 tokens and 2 channels."""
+    extract = RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=2, chunks=1))
+    return extract.stimulus(np.random.default_rng(0), 100_000)
 
 
 UNITS: Mapping[str, Unit] = {
@@ -125,6 +142,10 @@ UNITS: Mapping[str, Unit] = {
             "many_scales": example_predictor(2, 2, 1, features=8, scales=4, degree=2),
             "two_taps": example_predictor(3, 3, 2, features=3, scales=7, degree=3, taps=2),
             "one_scale": example_predictor(2, 2, 1, features=1, scales=1, degree=1),
+        },
+        {
+            **{f"degree{d}": many_streams for d in (1, 2, 3)},
+            **{f"feature_degree{d}": every_feature for d in (1, 2, 3)},
         },
     ),
 }

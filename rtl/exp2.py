@@ -43,14 +43,8 @@ class Exp2(StreamUnit):
         return 2 * (len(COEFFICIENTS) - 1) + 1
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64[n] of in_bits bits -> int64[n]: mantissa, exponent above it."""
-        return self.pack(*self.spec.compute(inputs))
-
-    def pack(self, mantissa: NDArray[np.uint16], exponent: NDArray[np.int8]) -> NDArray[np.int64]:
-        """uint16[n], int8[n] -> int64[n] payloads of `o`."""
-        mask = (1 << (self.spec.in_bits - self.spec.frac)) - 1
-        high = (exponent.astype(np.int64) & mask) << self.spec.mantissa_bits
-        return mantissa.astype(np.int64) | high
+        """int64[n] of in_bits bits -> int64[n, 2]: mantissa, exponent."""
+        return np.stack(self.spec.compute(inputs), axis=-1, dtype=np.int64)
 
     def elaborate(self, platform: object) -> Module:
         """Return the chain of steps and the rounding."""

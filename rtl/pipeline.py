@@ -40,9 +40,16 @@ class StreamUnit(wiring.Component):
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n] -> int64[m]: payloads that leave `o`, by the numerics twin.
 
-        A payload of several fields is one unsigned integer, first field lowest.
+        Payloads of several fields are int64[n, fields], in the order of `hwq.rtl.payload.fields`.
         """
         raise NotImplementedError
+
+    def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64] | None:
+        """Return the inputs of `results` results that a bench should try: corners, then random.
+
+        None where independent fields, each with its own corners, will do.
+        """
+        return None
 
 
 class Pipeline:

@@ -54,6 +54,11 @@ class RangeExtract(StreamUnit):
         streams = inputs.astype(np.int16).reshape(-1, self.spec.tokens, self.spec.channels)
         return np.concatenate([self.spec.compute(s) for s in streams]).astype(np.int64)
 
+    def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
+        """Token streams of every spread, so that the ranges reach from end to end."""
+        spread = rng.integers(1, 32769, (results, 1))
+        return rng.integers(-spread, spread, (results, self.inputs_per_result)).reshape(-1)
+
     def elaborate(self, platform: object) -> Module:
         """Return the counters, the three stages and the two memories."""
         m = Module()

@@ -264,15 +264,20 @@ class ScalePredictor(StreamUnit):
         return max(self.inputs_per_result, self.spec.scales * max(self.spec.features, 2))
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64[n*T*C] -> int64[n*2*L]: scale, reciprocal, scale, reciprocal..."""
+        """int64[n*T*C] -> int64[n*2*L, 2]: mantissa, exponent of scale, reciprocal, scale..."""
         ranges = self.extract.compute(inputs).astype(np.int32).reshape(-1, self.spec.columns)
         results = []
         for row in ranges:
             p = self.spec.predict(self.spec.project(row))
-            scale = self.exp2.pack(p.mantissa, p.exponent)
-            reciprocal = self.exp2.pack(p.reciprocal_mantissa, p.reciprocal_exponent)
-            results.append(np.stack([scale, reciprocal], axis=1).reshape(-1))
+            scale = (p.mantissa, p.exponent)
+            reciprocal = (p.reciprocal_mantissa, p.reciprocal_exponent)
+            pairs = np.array([scale, reciprocal], np.int64)  # [scale or reciprocal, field, L]
+            results.append(pairs.transpose(2, 0, 1).reshape(-1, 2))
         return np.concatenate(results)
+
+    def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
+        """Token streams of every spread."""
+        return self.extract.stimulus(rng, results)
 
     def elaborate(self, platform: object) -> Module:
         """Return the chain; each scale is held for two cycles, the second one negated."""

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import Value
 from numpy.typing import NDArray
 
 from hwq.rtl.emit import emit
+from hwq.rtl.payload import pack, width
 from hwq.rtl.pipeline import StreamUnit
 
-BUILD_ROOT = Path(__file__).resolve().parents[1] / "sim_build"
+BUILD_ROOT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hwq" / "sim"
+"""Where builds are kept, by the hash of what they were made from."""
 TOP = "bank"
 PUBLIC = "/*verilator public_flat_rw*/"
 VERILATOR_TOOLS = ("g++", "make", "perl")
@@ -93,11 +94,6 @@ def tool_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def payload_bits(unit: StreamUnit, side: str) -> int:
-    """Return the width of the payload of stream "i" or "o"."""
-    return len(Value.cast(getattr(unit, side).payload))
-
-
 def bank(units: Mapping[str, StreamUnit]) -> str:
     """Return a Verilog module that holds every unit, its ports named after it.
 
@@ -110,9 +106,9 @@ def bank(units: Mapping[str, StreamUnit]) -> str:
         ports += [f"input {name}_clk {PUBLIC}", f"input {name}_rst {PUBLIC}"]
         connections = [f".clk({name}_clk)", f".rst({name}_rst)"]
         for side, into in (("i", True), ("o", False)):
-            width = payload_bits(unit, side)
+            bits_of_payload = width(getattr(unit, side).payload.shape())
             for signal, forward, bits in (
-                ("payload", True, width),
+                ("payload", True, bits_of_payload),
                 ("valid", True, 1),
                 ("ready", False, 1),
             ):
@@ -146,7 +142,7 @@ class Build:
             The unit's name in the bank.
         unit : StreamUnit
             Says what must come out (`unit.compute`) and when.
-        inputs : int64[n]
+        inputs : int64[n] or int64[n, fields]
             Payloads to send.
         work : Path
             Folder for the run's files.
@@ -160,16 +156,16 @@ class Build:
         """
         from cocotb_tools.runner import get_runner
 
-        vectors, measured = work / "vectors.npz", work / "measured.json"
-        np.savez(
-            vectors,
-            inputs=inputs & ((1 << payload_bits(unit, "i")) - 1),
-            wanted=unit.compute(inputs) & ((1 << payload_bits(unit, "o")) - 1),
-            inputs_per_result=unit.inputs_per_result,
-            outputs_per_result=unit.outputs_per_result,
-            latency_cycles=unit.latency_cycles,
-            interval_cycles=unit.interval_cycles,
-        )
+        vectors, measured = work / "vectors.json", work / "measured.json"
+        content = {
+            "inputs": pack(unit.i.payload.shape(), inputs),
+            "wanted": pack(unit.o.payload.shape(), unit.compute(inputs)),
+            "inputs_per_result": unit.inputs_per_result,
+            "outputs_per_result": unit.outputs_per_result,
+            "latency_cycles": unit.latency_cycles,
+            "interval_cycles": unit.interval_cycles,
+        }
+        vectors.write_text(json.dumps(content))
         environment = {
             "HWQ_SIM_UNIT": name,
             "HWQ_SIM_VECTORS": str(vectors),
@@ -181,7 +177,7 @@ class Build:
             get_runner(self.simulator).test(
                 hdl_toplevel=TOP,
                 hdl_toplevel_lang="verilog",
-                test_module="tb_stream",
+                test_module="hwq.sim.tb_stream",
                 build_dir=self.folder,
                 test_dir=work,
                 results_xml=str(results),

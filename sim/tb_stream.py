@@ -17,12 +17,13 @@ from cocotb.triggers import RisingEdge
 from numpy.typing import NDArray
 
 UNIT = os.environ["HWQ_SIM_UNIT"]
-VECTORS = np.load(os.environ["HWQ_SIM_VECTORS"])
+VECTORS = json.loads(Path(os.environ["HWQ_SIM_VECTORS"]).read_text())
+INPUTS, WANTED = VECTORS["inputs"], VECTORS["wanted"]
 MEASURED = Path(os.environ["HWQ_SIM_MEASURED"])
-RESULTS = VECTORS["wanted"].size // int(VECTORS["outputs_per_result"])
-STALLED_RESULTS = 65536 if int(VECTORS["inputs_per_result"]) == 1 else 20000
+RESULTS = len(WANTED) // VECTORS["outputs_per_result"]
+STALLED_RESULTS = 65536 if VECTORS["inputs_per_result"] == 1 else 20000
 STALL_PATTERN = 100003
-IDLE_LIMIT = 1000 + 20 * int(VECTORS["latency_cycles"] + VECTORS["interval_cycles"])
+IDLE_LIMIT = 1000 + 20 * (VECTORS["latency_cycles"] + VECTORS["interval_cycles"])
 
 
 class Streams:
@@ -41,7 +42,6 @@ class Streams:
             for side in "io"
             for signal in ("payload", "valid", "ready")
         )
-        self.outputs: list[int] = []
         self.input_cycles: list[int] = []
         self.output_cycles: list[int] = []
 
@@ -63,11 +63,11 @@ class Streams:
         goes, accepts = go.tolist(), accept.tolist()
         offered = accepting = False
         cycle = idle_since = 0
-        while len(self.outputs) < count:
+        while len(self.output_cycles) < count:
             await edge
             # signals still have the values that the registers see at this edge
             if accepting and self.o_valid.value:
-                self.outputs.append(int(self.o_payload.value))
+                self.check(int(self.o_payload.value))
                 self.output_cycles.append(cycle)
                 idle_since = cycle
             if offered and self.i_ready.value:
@@ -81,42 +81,37 @@ class Streams:
             self.o_ready.value = accepting
             cycle += 1
             assert cycle - idle_since < IDLE_LIMIT, (
-                f"no progress after {len(self.input_cycles)} inputs, {len(self.outputs)} outputs"
+                f"no progress after {len(self.input_cycles)} inputs, "
+                f"{len(self.output_cycles)} outputs"
             )
 
-    def check(self) -> None:
-        """Compare all outputs with what was wanted."""
-        got = np.array(self.outputs)
-        want = VECTORS["wanted"][: got.size]
-        bad = np.flatnonzero(got != want)
-        if bad.size:
-            first = int(bad[0])
-            result = first // int(VECTORS["outputs_per_result"])
-            n = int(VECTORS["inputs_per_result"])
-            inputs = VECTORS["inputs"][result * n : (result + 1) * n].tolist()
+    def check(self, got: int) -> None:
+        """Compare the next output with what was wanted; the first that differs ends the run."""
+        output = len(self.output_cycles)
+        if got != WANTED[output]:
+            result, n = output // VECTORS["outputs_per_result"], VECTORS["inputs_per_result"]
+            inputs = INPUTS[result * n : (result + 1) * n]
             raise AssertionError(
-                f"{bad.size} of {want.size} outputs differ; first: output {first}, "
-                f"input {inputs if n > 1 else inputs[0]}, got {got[first]}, want {want[first]}"
+                f"output {output} of {len(WANTED)} differs: input "
+                f"{inputs if n > 1 else inputs[0]}, got {got}, want {WANTED[output]}"
             )
 
     def cycles(self) -> tuple[int, int, int]:
         """Return the latency, and the least and greatest interval over the later half."""
-        outputs = int(VECTORS["outputs_per_result"])
+        outputs = VECTORS["outputs_per_result"]
         latency = self.output_cycles[outputs - 1]
-        latency -= self.input_cycles[int(VECTORS["inputs_per_result"]) - 1]
+        latency -= self.input_cycles[VECTORS["inputs_per_result"] - 1]
         ends = np.array(self.output_cycles[outputs - 1 :: outputs])
         intervals = np.diff(ends[ends.size // 2 :])
         return latency, int(intervals.min()), int(intervals.max())
 
 
 async def run(dut: Any, results: int, go: NDArray[np.bool_], accept: NDArray[np.bool_]) -> Streams:
-    """Reset, run the vectors of the first `results` results, compare."""
+    """Reset, run the vectors of the first `results` results, and compare."""
     streams = Streams(dut)
     await streams.reset()
-    inputs = VECTORS["inputs"][: results * int(VECTORS["inputs_per_result"])]
-    outputs = results * int(VECTORS["outputs_per_result"])
-    await streams.transfer(inputs.tolist(), outputs, go, accept)
-    streams.check()
+    inputs = INPUTS[: results * VECTORS["inputs_per_result"]]
+    await streams.transfer(inputs, results * VECTORS["outputs_per_result"], go, accept)
     return streams
 
 
@@ -132,11 +127,11 @@ async def full_rate(dut: Any) -> None:
     always = np.ones(1, np.bool_)
     streams = await run(dut, RESULTS, always, always)
     latency, least, most = streams.cycles()
-    record(outputs=len(streams.outputs), latency_cycles=latency, interval_cycles=least)
+    record(outputs=len(streams.output_cycles), latency_cycles=latency, interval_cycles=least)
     record(full_rate_cycles=streams.output_cycles[-1] + 1)
-    want = int(VECTORS["latency_cycles"])
+    want = VECTORS["latency_cycles"]
     assert latency == want, f"latency is {latency} cycles, want {want}"
-    want = int(VECTORS["interval_cycles"])
+    want = VECTORS["interval_cycles"]
     assert least == most == want, f"interval is {least}..{most} cycles, want {want}"
 
 

@@ -23,10 +23,17 @@ TINY_MEAN = TINY_STD = (0.5, 0.5, 0.5)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --update-golden."""
+    """Add --update-golden, --simulator and --stall-seed."""
     parser.addoption(
         "--update-golden", action="store_true", help="write the files in tests/golden anew"
     )
+    parser.addoption(
+        "--simulator",
+        choices=("auto", "verilator", "icarus"),
+        default="auto",
+        help="what runs the emitted Verilog (default: Verilator if it can, else Icarus)",
+    )
+    parser.addoption("--stall-seed", type=int, default=1, help="seed of the random stalls")
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Co-simulation of the gateware in `hwq.rtl`: cocotb benches, and what runs them."""
