@@ -33,12 +33,15 @@ def exhaustive_or_corners(
     return np.concatenate([np.array(corners, np.int64), random])
 
 
-def stimulus(unit: "StreamUnit", vectors: int = 100_000, seed: int = 0) -> NDArray[np.int64]:
+def stimulus(
+    unit: "StreamUnit", vectors: int = 100_000, seed: int = 0, exhaustive_bits: int = 16
+) -> NDArray[np.int64]:
     """Return the inputs that `unit` is verified with: int64[n], or int64[n, fields].
 
     The unit's own, of at least `vectors` transfers, if it has some. Otherwise every payload if it
-    has at most 16 bits; if not, `vectors` payloads whose every field is one of its corners in half
-    of them, each corner at least once, and random in magnitude and value in the rest.
+    has at most `exhaustive_bits` bits; if not, `vectors` payloads whose every field is one of its
+    corners in half of them, each corner at least once, and random in magnitude and value in the
+    rest.
     """
     from hwq.rtl.payload import fields
 
@@ -47,7 +50,7 @@ def stimulus(unit: "StreamUnit", vectors: int = 100_000, seed: int = 0) -> NDArr
     if own is not None:
         return own
     shapes = fields(unit.i.payload.shape())
-    if sum(shape.width for shape in shapes) <= 16:
+    if sum(shape.width for shape in shapes) <= exhaustive_bits:
         grids = [exhaustive_or_corners(shape.width, shape.signed) for shape in shapes]
         every = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, len(shapes))
         return every[:, 0] if len(shapes) == 1 else every
@@ -61,7 +64,7 @@ def _field_stimulus(
     """int64[vectors]: corners and random values of every magnitude, in random order."""
     corners = np.unique(exhaustive_or_corners(bits, signed, limit=6 * bits + 16))
     low = -(1 << (bits - 1)) if signed else 0
-    magnitude = rng.integers(1, bits + 1 - signed, vectors, endpoint=True)
+    magnitude = rng.integers(0, bits - signed, vectors, endpoint=True)
     values = rng.integers(0, (1 << magnitude) - 1, endpoint=True)
     values = np.where(rng.random(vectors) < 0.5 if signed else False, ~values, values)
     take = rng.random(vectors) < 0.5

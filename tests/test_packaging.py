@@ -11,15 +11,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-MAPPED = {"rtl": "hwq.rtl", "models": "hwq.models"}
+MAPPED = {"rtl": "hwq.rtl", "models": "hwq.models", "sim": "hwq.sim"}
 
 
 def folders():
     """Every folder with Python files that belongs to the library, as a package name."""
     found = set()
-    for file in ROOT.glob("hwq/**/*.py"):
-        found.add(".".join(file.parent.relative_to(ROOT).parts))
-    return found | set(MAPPED.values())
+    for top, package in {"hwq": "hwq", **MAPPED}.items():
+        for file in ROOT.glob(f"{top}/**/*.py"):
+            inner = file.parent.relative_to(ROOT / top).parts
+            found.add(".".join((package, *inner)))
+    return found
 
 
 def test_package_list_equals_the_folders():
@@ -28,8 +30,9 @@ def test_package_list_equals_the_folders():
 
 def test_every_package_says_what_it_is():
     for name in folders():
-        place = {package: folder for folder, package in MAPPED.items()}.get(name)
-        folder = ROOT / (place or name.replace(".", "/"))
+        parts = name.split(".")
+        top = {package: folder for folder, package in MAPPED.items()}.get(".".join(parts[:2]))
+        folder = ROOT.joinpath(*((top, *parts[2:]) if top else parts))
         assert (folder / "__init__.py").read_text(encoding="utf-8").startswith('"""'), name
 
 
@@ -61,7 +64,7 @@ def wheel(tmp_path_factory):
     if int(setuptools.__version__.split(".")[0]) < 77:
         pytest.skip(f"building a wheel needs setuptools 77, not {setuptools.__version__}")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in ("hwq", "rtl", "models"):
+    for name in ("hwq", *MAPPED):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)

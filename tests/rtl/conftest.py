@@ -11,7 +11,7 @@ pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hw
 
 from hwq.arch.unit_timing import UnitTiming
 from hwq.rtl.pipeline import StreamUnit
-from hwq.testing import every, never, random_stall, run_stream
+from hwq.testing import every, never, random_stall, run_stream, stimulus
 
 STALLS = [
     (never(), never()),
@@ -39,13 +39,6 @@ def check(request: pytest.FixtureRequest) -> Check:
 
 
 @pytest.fixture
-def random_payloads() -> Callable[[StreamUnit, int], NDArray[np.int64]]:
-    """Return a maker of seeded payloads for `results` results of a unit."""
-
-    def make(unit: StreamUnit, results: int) -> NDArray[np.int64]:
-        shape = unit.i.payload.shape()
-        low = -(1 << (shape.width - 1)) if shape.signed else 0
-        count = results * unit.inputs_per_result
-        return np.random.default_rng(0).integers(low, low + (1 << shape.width), count)
-
-    return make
+def payloads() -> Callable[[StreamUnit, int], NDArray[np.int64]]:
+    """Return a maker of seeded inputs for at least `results` results of a unit."""
+    return lambda unit, results: stimulus(unit, results * unit.inputs_per_result, exhaustive_bits=8)

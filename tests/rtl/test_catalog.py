@@ -11,11 +11,11 @@ from hwq.rtl.pipeline import StreamUnit
 def test_stem_names_gateware_numerics_and_class(stem: str) -> None:
     name = "".join(part.capitalize() for part in stem.split("_"))
     gateware = importlib.import_module(f"hwq.rtl.{stem}")
-    assert UNITS[stem].component is getattr(gateware, name)
     numerics = importlib.import_module(f"hwq.numerics.{stem}")
-    for spec in (UNITS[stem].default, *UNITS[stem].verified.values()):
-        assert isinstance(spec, getattr(numerics, f"{name}Spec"))
-        assert isinstance(UNITS[stem].component(spec), StreamUnit)
+    for made in (UNITS[stem].default, *UNITS[stem].verified.values()):
+        assert isinstance(made, StreamUnit)
+        assert type(made) is getattr(gateware, name)
+        assert isinstance(made.spec, getattr(numerics, f"{name}Spec"))
 
 
 def test_unit_is_found_by_stem() -> None:

@@ -8,17 +8,17 @@ from hwq.rtl.emit import emit
 
 @pytest.mark.parametrize("stem", UNITS)
 def test_text_is_deterministic_and_names_its_parameters(stem: str) -> None:
-    text = emit(UNITS[stem].build(), stem)
-    assert emit(UNITS[stem].build(), stem) == text
+    text = emit(UNITS[stem].default, stem)
+    assert emit(UNITS[stem].default, stem) == text
     header = text.splitlines()[:3]
-    assert header[0] == f"// hwq.rtl.{stem}.{type(UNITS[stem].build()).__name__}"
-    assert header[1] == f"// {UNITS[stem].default!r}"
+    assert header[0] == f"// hwq.rtl.{stem}.{type(UNITS[stem].default).__name__}"
+    assert header[1] == f"// {UNITS[stem].default.spec!r}"
     assert re.fullmatch(r"// latency \d+ cycles, a result every \d+ cycles", header[2])
 
 
 @pytest.mark.parametrize("stem", UNITS)
 def test_module_has_the_stream_ports(stem: str) -> None:
-    text = emit(UNITS[stem].build(), stem)
+    text = emit(UNITS[stem].default, stem)
     ports = re.search(rf"^module {stem}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
     assert ports is not None
     streams = {f"{side}__{signal}" for side in "io" for signal in ("payload", "valid", "ready")}
@@ -29,4 +29,4 @@ def test_module_has_the_stream_ports(stem: str) -> None:
     ("stem", "label"), [("range_extract", "smallest"), ("scale_predictor", "one_scale")]
 )
 def test_no_vector_of_no_bits_is_written(stem: str, label: str) -> None:
-    assert "[-1:0]" not in emit(UNITS[stem].component(UNITS[stem].verified[label]), stem)
+    assert "[-1:0]" not in emit(UNITS[stem].verified[label], stem)

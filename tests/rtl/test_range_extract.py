@@ -7,14 +7,14 @@ from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.rtl.catalog import UNITS
 from hwq.rtl.range_extract import RangeExtract
 
-SPECS = UNITS["range_extract"].verified.values()
+CASES = UNITS["range_extract"].verified
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
-def test_rtl_equals_numerics(spec: RangeExtractSpec, check, random_payloads) -> None:
-    unit = RangeExtract(spec)
-    timing = UNIT_TIMING["range_extract"](spec.tokens * spec.channels)
-    check(unit, random_payloads(unit, 6), timing)
+@pytest.mark.parametrize("label", CASES)
+def test_rtl_equals_numerics(label: str, check, payloads) -> None:
+    unit = CASES[label]
+    timing = UNIT_TIMING["range_extract"](unit.spec.tokens * unit.spec.channels)
+    check(unit, payloads(unit, 6), timing)
 
 
 def test_widest_range_fits(check) -> None:

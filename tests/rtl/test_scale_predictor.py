@@ -4,11 +4,12 @@ from numpy.testing import assert_array_equal
 
 from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming
 from hwq.numerics.scale_predictor import ScalePredictorSpec
-from hwq.rtl.catalog import UNITS, example_predictor
+from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog.prediction import example_predictor
 from hwq.rtl.scale_predictor import ScalePredictor
 from hwq.testing import run_stream
 
-SPECS = UNITS["scale_predictor"].verified
+CASES = UNITS["scale_predictor"].verified
 
 
 def timing(spec: ScalePredictorSpec) -> UnitTiming:
@@ -16,31 +17,28 @@ def timing(spec: ScalePredictorSpec) -> UnitTiming:
     return UNIT_TIMING["scale_predictor"](values, spec.features, spec.scales, spec.degree)
 
 
-@pytest.mark.parametrize("label", SPECS)
-def test_rtl_equals_numerics(label: str, check, random_payloads) -> None:
-    unit = ScalePredictor(SPECS[label])
-    check(unit, random_payloads(unit, 12), timing(SPECS[label]))
+@pytest.mark.parametrize("label", CASES)
+def test_rtl_equals_numerics(label: str, check, payloads) -> None:
+    unit = CASES[label]
+    check(unit, payloads(unit, 12), timing(unit.spec))
 
 
 @pytest.mark.parametrize(
     ("features", "scales", "degree"), [(1, 1, 3), (1, 4, 1), (2, 3, 2), (5, 1, 1), (8, 3, 3)]
 )
-def test_cycles_follow_the_formula(
-    features: int, scales: int, degree: int, random_payloads
-) -> None:
+def test_cycles_follow_the_formula(features: int, scales: int, degree: int, payloads) -> None:
     spec = example_predictor(2, 2, 2, features, scales, degree)
     unit = ScalePredictor(spec)
-    run = run_stream(unit, random_payloads(unit, 10))
+    run = run_stream(unit, payloads(unit, 10))
     want = timing(spec)
     assert run.latency_cycles(unit) == unit.latency_cycles == want.latency_cycles
     assert run.interval_cycles(unit) == unit.interval_cycles == want.interval_cycles
 
 
 def test_beats_are_scale_then_reciprocal() -> None:
-    spec = SPECS["degree2"]
-    unit = ScalePredictor(spec)
+    unit = CASES["degree2"]
     tokens = np.array([[5, -7], [3000, 900]], np.int16)
-    prediction = spec.compute(tokens)
+    prediction = unit.spec.compute(tokens)
     beats = unit.compute(tokens.reshape(-1).astype(np.int64))
     assert_array_equal(beats[0::2, 0], prediction.mantissa)
     assert_array_equal(beats[1::2, 0], prediction.reciprocal_mantissa)

@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
 
 from hwq.rtl.catalog import UNITS
-from hwq.rtl.pipeline import StreamUnit
 from hwq.sim.runner import Build, build
 from hwq.testing import stimulus
 
@@ -16,23 +15,18 @@ CASES = [(stem, label) for stem, unit in UNITS.items() for label in unit.verifie
 LARGE = "scale_predictor"
 
 
-def make(stem: str, label: str) -> StreamUnit:
-    """Return the gateware of a case."""
-    return UNITS[stem].component(UNITS[stem].verified[label])
-
-
 @cache
 def bank_build(simulator: str, large: bool) -> Build:
     """Compile the cases of LARGE, or all others, as a bank: each unit slows its bank down."""
     cases = [(stem, label) for stem, label in CASES if (stem == LARGE) == large]
-    return build(simulator, {f"{stem}_{label}": make(stem, label) for stem, label in cases})
+    return build(simulator, {f"{s}_{label}": UNITS[s].verified[label] for s, label in cases})
 
 
 @pytest.mark.parametrize(("stem", "label"), CASES, ids=[f"{s}-{c}" for s, c in CASES])
 def test_unit_equals_numerics(
     stem: str, label: str, simulator: str, tmp_path: Path, seed: int
 ) -> None:
-    unit = make(stem, label)
+    unit = UNITS[stem].verified[label]
     own = UNITS[stem].stimuli.get(label)
     inputs = own() if own else stimulus(unit)
     built = bank_build(simulator, stem == LARGE)

@@ -1,0 +1,18 @@
+"""Every unit, by stem: what it is emitted and verified with."""
+
+from collections.abc import Mapping
+
+from hwq.errors import UsageError
+from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.elementwise import ELEMENTWISE
+from hwq.rtl.catalog.prediction import PREDICTION
+
+UNITS: Mapping[str, Unit] = {**ELEMENTWISE, **PREDICTION}
+"""Every unit, by stem."""
+
+
+def unit(stem: str) -> Unit:
+    """Return the row of `stem`; an unknown one raises UsageError with the known ones."""
+    if stem not in UNITS:
+        raise UsageError(f"unknown unit {stem!r}; known: {', '.join(UNITS)}")
+    return UNITS[stem]
