@@ -55,9 +55,7 @@ def is_psaq(calib: Path | str | None) -> bool:
 
 def psaq_request() -> Mapping[str, Any]:
     """Return what is known of synthesised images before they are made."""
-    settings = asdict(_SETTINGS)
-    del settings["batch"]  # memory, not result
-    return {"source": PSAQ, **settings}
+    return {"source": PSAQ, **asdict(_SETTINGS)}
 
 
 def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Images:

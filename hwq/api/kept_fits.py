@@ -91,7 +91,7 @@ class KeptFits:
         """
         calibrated, path = self._fit(entry)
         notes = path.with_suffix(".json")
-        kept = read_json(notes)
+        kept = read_json(notes) if notes.exists() else {}
         digest, seconds = sha256(path), kept.get("calibration_seconds")
         key = {"row": EVALUATION_SCHEMA, "checkpoint_sha256": digest, "images_sha256": images}
         if kept.get("key") == key:
@@ -107,16 +107,16 @@ class KeptFits:
         images = self._images_of(entry.method)
         origin = job.origin(images.describe()).to_dict()
         path = self.folder / f"{entry.stem}.safetensors"
-        notes = self.folder / f"{entry.stem}.json"
         work = self.folder / f"{entry.stem}.work"
-        if not (path.exists() and notes.exists()):
+        if not path.exists():
             base, seconds = self._base_of(entry)
             open_work(work, origin, resume=True)
             with tidy(work):
                 fitted = fit_images(job, images, work, self.track, base)
-            kept = {"calibration_seconds": seconds + fitted.seconds}
-            write_text(notes, json.dumps(kept) + "\n")
-            write_bytes(path, to_bytes(fitted.calibrated))
+                total = None if seconds is None else seconds + fitted.seconds
+                kept = {"calibration_seconds": total}
+                write_text(path.with_suffix(".json"), json.dumps(kept) + "\n")
+                write_bytes(path, to_bytes(fitted.calibrated))
         remove(work)
         calibrated = load_calibrated(path)
         difference = first_difference(calibrated.origin.to_dict(), origin)
@@ -127,12 +127,16 @@ class KeptFits:
             )
         return calibrated, path
 
-    def _base_of(self, entry: Entry) -> tuple[Calibrated | None, float]:
-        """Return the base of a fit, fitted once for all that extend it, and its seconds."""
+    def _base_of(self, entry: Entry) -> tuple[Calibrated | None, float | None]:
+        """Return the base of a fit, fitted once for all that extend it, and its seconds if known.
+
+        A file that was put into the folder has no time beside it.
+        """
         if entry.base is None:
             return None, 0.0
         calibrated, path = self._fit(entry.base)
-        return calibrated, read_json(path.with_suffix(".json"))["calibration_seconds"]
+        notes = path.with_suffix(".json")
+        return calibrated, read_json(notes)["calibration_seconds"] if notes.exists() else None
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""

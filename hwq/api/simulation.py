@@ -157,6 +157,8 @@ def simulate(
         subject = _from_file(checkpoint, model, weights, pretrained)
         test = _test_images(data, subject.preprocessing, limit)
     else:
+        if resume and work is None:
+            raise UsageError("resume needs work: the folder to go on in")
         if model is None or method is None:
             raise UsageError("model and method are needed where no checkpoint is given")
         algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits or "w8a8")

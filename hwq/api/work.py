@@ -1,5 +1,6 @@
 """Work folders: what a long job keeps, and the request that it was begun with."""
 
+import importlib.util
 import json
 import shutil
 import time
@@ -14,7 +15,9 @@ from hwq.report.write_text import write_text
 
 FIT, IMAGES = PARTS = ("fit", "images")
 """Folders in a work folder: of the method, and of synthesised images."""
-_REQUEST, _CLOCK = "request.json", "clock.json"
+# Windows has none: there, two processes in one folder are not kept apart
+_FCNTL = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+_REQUEST, _CLOCK, _LOCK = "request.json", "clock.json", ".lock"
 
 
 def open_work(folder: Path, request: Mapping[str, Any], resume: bool) -> None:
@@ -73,20 +76,44 @@ def workspace(folder: Path | None, part: str, seed: int, track: Track) -> Worksp
 
 @contextmanager
 def tidy(folder: Path | None) -> Iterator[None]:
-    """Remove an open work folder when what happens within fails before anything is kept."""
-    try:
+    """Own an open work folder; remove it when what happens within fails before anything is kept.
+
+    Raises
+    ------
+    UsageError
+        When another process works in it.
+    """
+    if folder is None:
         yield
-    except BaseException:
-        if folder is not None and not any(folder.glob("*/*.safetensors")):
-            remove(folder)
-        raise
+        return
+    with _locked(folder):
+        try:
+            yield
+        except BaseException:
+            if not any(folder.glob("*/*.safetensors")):
+                remove(folder)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, however that ends."""
+    if _FCNTL is None:
+        yield
+        return
+    with (folder / _LOCK).open("w") as file:
+        try:
+            _FCNTL.flock(file, _FCNTL.LOCK_EX | _FCNTL.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"work folder {folder} is in use by another process") from error
+        yield
 
 
 def remove(folder: Path) -> None:
     """Remove a work folder, or what of it is ours where others have put something there."""
     for part in PARTS:
         shutil.rmtree(folder / part, ignore_errors=True)
-    for name in (_REQUEST, _CLOCK):
+    for name in (_REQUEST, _CLOCK, _LOCK):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()

@@ -1,6 +1,7 @@
 """How this process returns memory."""
 
 import ctypes
+import os
 
 # <malloc.h> of glibc
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -13,6 +14,8 @@ def keep_freed_memory() -> None:
     a fake-quant network, which is element-wise operations on large tensors, that is most of the
     time. Where the C library has no such setting, nothing happens.
     """
+    if os.name != "posix":
+        return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 1 << 30)

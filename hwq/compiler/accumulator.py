@@ -19,6 +19,8 @@ from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
 NOTHING = np.zeros((), np.int64)
+MAX_BIAS = 1 << 45
+"""With a joined accumulator, below 2**45 too, a bias fits the 46 bits of `requantize`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,14 @@ def accumulate(
     if form.offset != 0 and weight is not None and not joined:
         correction = -form.offset * weight.astype(np.int64).sum(1)
     if bias is not None:
-        integers = np.floor(bias.astype(np.float64) / lsb + 0.5).astype(np.int64)
+        wide = np.floor(bias.astype(np.float64) / lsb + 0.5)
+        largest = float(np.abs(wide).max())
+        if not largest < MAX_BIAS:
+            raise GraphError(
+                f"{node.name}: bias must stay below 2**45 in units of the accumulator, "
+                f"not reach {largest:.4g}"
+            )
+        integers = wide.astype(np.int64)
     factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
     return Accumulator(lsb, integers, correction, factor)
 

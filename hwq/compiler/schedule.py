@@ -191,7 +191,8 @@ class _Nest:
         moved = before is None or before[0] != index[0]
         bits = 0
         if not p.a_on_chip and (moved or (m, k) != (old[0], old[2])):
-            bits += tile_m * tile_k * p.a_bits
+            rows = min(tile_m, max(p.fetched_rows - m * self.tiling.tile_m, 0))
+            bits += rows * tile_k * p.a_bits
         if not p.b_on_chip and (moved or (n, k) != (old[1], old[2])):
             bits += tile_k * tile_n * p.b_bits
         return bits

@@ -62,6 +62,8 @@ class TileProblem:
         what fused layers fetch.
     capacities : Capacities
         Buffer space.
+    made_rows : int
+        Rows of a, the last ones, that are made at the array's edge and never fetched.
     """
 
     m: int
@@ -78,6 +80,12 @@ class TileProblem:
     acc_bits: int
     epilogue_bits: int
     capacities: Capacities
+    made_rows: int = 0
+
+    @property
+    def fetched_rows(self) -> int:
+        """Rows of a that come from memory."""
+        return self.m - self.made_rows
 
 
 def granularity(array: Array, dataflow: Dataflow) -> tuple[int, int, int]:
@@ -161,7 +169,7 @@ def fitting_tilings(problem: TileProblem) -> TileGrid:
     if not fits.any():
         _refuse(p, used)
     dram_bits = p.count * (
-        (not p.a_on_chip) * p.m * p.k * p.a_bits * a_loads
+        (not p.a_on_chip) * p.fetched_rows * p.k * p.a_bits * a_loads
         + (not p.b_on_chip) * p.k * p.n * p.b_bits * b_loads
     )
     traffic = dram_bits + p.epilogue_bits

@@ -153,6 +153,7 @@ class _Estimator:
                 0 if on_chip[1] else room.weight - residency.weight_bits,
                 room.output,
             ),
+            made_rows=int(layer.column_sums),
         )
         try:
             schedule = _schedule(problem, array, dataflow, self._timing, self._rate)

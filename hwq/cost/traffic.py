@@ -130,25 +130,31 @@ def matmul_traffic(
 def vector_traffic(layer: VectorLayer, residency: Residency) -> Traffic:
     """Traffic of a vector layer; what streams past it from a matmul costs no access."""
     traffic = _result(layer.out, residency)
+    if layer.op == "outlier_join":
+        # an outlier adds to sums that wait in the output buffer
+        sums = layer.elements * layer.out.bits
+        traffic += Traffic(output=BufferBits(read=sums, write=sums))
     for operand in layer.inputs:
         if operand.tensor in residency.streamed:
             continue
-        read = _reads(layer, operand) * operand.total_bits
+        read = _read_bits(layer, operand)
         staged = "weight" if operand.constant else "activation"
         traffic += _operand(operand, read, 1, staged, residency)
     return traffic
 
 
-def _reads(layer: VectorLayer, operand: Operand) -> int:
-    """How often a vector layer reads an operand from its buffer.
+def _read_bits(layer: VectorLayer, operand: Operand) -> int:
+    """Bits of an operand that a vector layer reads from its buffer.
 
-    LayerNorm reads gamma and beta once for every row. The multipliers of an epilogue are read
-    once: they stay at the array's columns while a fold drains, and reloading them with the next
-    fold is not counted.
+    LayerNorm reads gamma and beta once for every row, every outlier that is joined a whole column
+    of the weight. The multipliers of an epilogue are read once: they stay at the array's columns
+    while a fold drains, and reloading them with the next fold is not counted.
     """
-    if operand.constant:
-        return layer.rows if layer.op == "layernorm" else 1
-    return _PASSES.get(layer.op, 1)
+    if not operand.constant:
+        return _PASSES.get(layer.op, 1) * operand.total_bits
+    if layer.op == "outlier_join":
+        return layer.elements * operand.bits
+    return (layer.rows if layer.op == "layernorm" else 1) * operand.total_bits
 
 
 def _operand(operand: Operand, read: int, loads: int, staged: str, residency: Residency) -> Traffic:

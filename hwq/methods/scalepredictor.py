@@ -213,7 +213,9 @@ def find_taps(graph: Graph, count: int) -> tuple[str, ...]:
     sums = [node.name for node in graph.nodes if node.op == "add"]
     taps = tuple(sums[0 : 2 * count : 2])
     if len(taps) < count:
-        raise UsageError(f"model {graph.name!r} has {len(sums)} residual sums, too few for taps")
+        raise UsageError(
+            f"model {graph.name!r} has {len(sums)} residual sums, too few for {count} taps"
+        )
     return taps
 
 

@@ -27,7 +27,8 @@ class Workspace:
     """Where a fit draws its random numbers from, keeps what it has done, and says how far it is.
 
     A fit that is killed and run again in the same folder with the same request ends with the same
-    bits: every step draws from a generator of its own and is either saved whole or done again.
+    bits, on the same machine with as many threads: every step draws from a generator of its own
+    and is either saved whole or done again.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def test_the_word_psaq_means_that_images_are_still_to_be_made(float_network, few
     assert read(float_network, "psaq") is None
     assert psaq_request() == {
         **{"source": "psaq", "count": 4, "iterations": 2},
-        "learning_rate": 0.2,
+        **{"learning_rate": 0.2, "batch": psaq_request()["batch"]},
     }
     images = synthesise(float_network, "cpu", NO_WORKSPACE)
     assert images.source == "psaq" and images.describe()["images"] == 4

@@ -57,11 +57,17 @@ def test_a_file_of_another_request_is_named(fits):
         fits(seed=1).row(MINMAX, "images", Judge())
 
 
-def test_a_fit_whose_time_is_lost_is_done_again(fits, tmp_path):
+def test_a_file_that_was_put_there_is_taken_and_has_no_time(fits, tmp_path):
+    (dynamic,) = make_entries(["scalepredictor@minmax"], ["w4a4"], {})
     first = fits().row(MINMAX, "images", Judge())
-    (tmp_path / "work" / "minmax-w4a4.json").unlink()
+    file = tmp_path / "work" / "minmax-w4a4.safetensors"
+    time = os.stat(file).st_mtime_ns
+    file.with_suffix(".json").unlink()
     again = fits().row(MINMAX, "images", Judge())
     assert again.checkpoint_sha256 == first.checkpoint_sha256
+    assert again.calibration_seconds is None and os.stat(file).st_mtime_ns == time
+    file.with_suffix(".json").unlink()
+    assert fits().row(dynamic, "images", Judge()).calibration_seconds is None
 
 
 def test_spoilt_files_are_named(fits, tmp_path):

@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -102,6 +104,21 @@ def test_a_failure_leaves_nothing_unless_something_is_kept(tmp_path):
                 place.save("step", {"x": torch.ones(2)})
             raise RuntimeError
         assert (tmp_path / "work").exists() == kept
+
+
+def test_one_process_works_in_a_folder_at_a_time(tmp_path):
+    open_work(tmp_path, REQUEST, resume=False)
+    other = f"""
+from pathlib import Path
+from hwq.api.work import tidy
+with tidy(Path({str(tmp_path)!r})):
+    pass
+"""
+    command = [sys.executable, "-c", other]
+    with tidy(tmp_path):
+        found = subprocess.run(command, capture_output=True, text=True)
+        assert f"UsageError: work folder {tmp_path} is in use by another process" in found.stderr
+    assert subprocess.run(command).returncode == 0
 
 
 def test_what_others_put_there_stays(tmp_path):

@@ -78,6 +78,18 @@ def test_column_sums_cost_one_more_row_that_is_not_read(dataflow):
     assert sums.energy_pj.mac == taller.energy_pj.mac > plain.energy_pj.mac
     assert plain.macs == sums.macs < taller.macs
     assert sums.sram_read_bytes < taller.sram_read_bytes
+    assert sums.dram_read_bytes == plain.dram_read_bytes < taller.dram_read_bytes
+
+
+def test_a_row_that_is_made_waits_for_no_dram():
+    """Where the bus is all that counts, the row of ones costs nothing."""
+    slow = changed(EDGE, dram={"bandwidth_gib_s": 0.01})
+    plain, sums = (
+        estimate(program, slow).layers[0]
+        for program in (single(m=64), single(m=64, column_sums=True))
+    )
+    assert sums.cycles - sums.compute_cycles <= plain.cycles - plain.compute_cycles
+    assert sums.cycles - plain.cycles <= sums.compute_cycles - plain.compute_cycles
 
 
 @pytest.mark.parametrize("name", list_accelerators())

@@ -34,6 +34,17 @@ def schedule(m=20, n=24, k=16, loads=(1, 1)):
     return Schedule(1, 1, Tiling(m, n, k, True), loads, 0, 0)
 
 
+def test_an_outlier_reads_a_column_of_the_weight_and_adds_to_sums():
+    weight, found = Operand("w", 4 * 64, 8, constant=True), Operand("found", 10, 40)
+    out = Operand("joined", 20 * 64, 46)
+    acc = Operand("acc", 20 * 64, 32)
+    join = VectorLayer("join", "outlier_join", 10, 64, (acc, found, weight), out, fused=True)
+    streamed = Residency(frozenset(), frozenset({"acc", "joined"}), (0,), 0)
+    moved = vector_traffic(join, streamed)
+    assert moved.weight == BufferBits(read=10 * 64 * 8, write=4 * 64 * 8)
+    assert moved.output == BufferBits(read=10 * 64 * 46, write=10 * 64 * 46)
+
+
 def test_accesses_of_every_gemm_equal_scalesim(gemm_rows):
     for (m, n, k), (rows, columns), dataflow, row in gemm_rows:
         accesses = array_accesses(m, n, k, rows, columns, dataflow)

@@ -31,7 +31,7 @@ def contrasts():
 def test_taps_are_the_residual_stream_of_the_first_blocks(tiny_prepared):
     assert find_taps(tiny_prepared, 1) == ("add",)
     assert find_taps(tiny_prepared, 2) == ("add", "blocks.0.add_1")
-    with pytest.raises(UsageError, match=r"^model 'tiny' has 5 residual sums, too few for taps$"):
+    with pytest.raises(UsageError, match=r"^model 'tiny' has 5 residual sums, too few for 4 taps$"):
         find_taps(tiny_prepared, 4)
 
 

@@ -174,8 +174,13 @@ def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lowe
             GraphError,
             "p: the softmax unit takes scores of one matmul, in base 2",
         ),
+        (
+            lambda b: linear(b, constants={"b": [0.5, -(2.0**44)]}, fc=FixedPoint(16, 4)),
+            GraphError,
+            "fc: bias must stay below 2**45 in units of the accumulator, not reach 7.037e+13",
+        ),
     ],
-    ids=["op", "zero point", "kind", "format", "scales", "base"],
+    ids=["op", "zero point", "kind", "format", "scales", "base", "bias"],
 )
 def test_says_what_cannot_be_lowered(build_graph, build, error, message):
     with pytest.raises(error) as caught:
