@@ -1,10 +1,11 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of `log2`,
-`horner`, `exp2`, `range_extract` and `scale_predictor` is tested equal to these formulas. The units
-below them in the table (`softmax`, `layernorm`, `gelu`, `requantize`, `rescale`, `encode`, `add`,
-`move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes over the
-data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by measurement.
+`horner`, `exp2`, `range_extract`, `scale_predictor` and `isqrt` is tested equal to these formulas.
+The units below them in the table (`softmax`, `layernorm`, `gelu`, `requantize`, `rescale`,
+`encode`, `add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count
+passes over the data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced
+by measurement.
 """
 
 from collections.abc import Callable
@@ -70,6 +71,11 @@ def scale_predictor(values: int, features: int, scales: int, degree: int) -> Uni
         latency_cycles=range_extract(values).latency_cycles + stages + terms,
         interval_cycles=max(values, scales * per_scale),
     )
+
+
+def isqrt(in_bits: int) -> UnitTiming:
+    """Item: one value. One stage per bit of the root."""
+    return UnitTiming(latency_cycles=ceil_div(in_bits, 2), interval_cycles=1)
 
 
 def softmax(length: int, lanes: int) -> UnitTiming:
@@ -140,6 +146,7 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "exp2": exp2,
     "range_extract": range_extract,
     "scale_predictor": scale_predictor,
+    "isqrt": isqrt,
     "softmax": softmax,
     "layernorm": layernorm,
     "gelu": gelu,
