@@ -1,11 +1,10 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
-`UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of `log2`,
-`horner`, `exp2`, `range_extract`, `scale_predictor` and `isqrt` is tested equal to these formulas.
-The units below them in the table (`softmax`, `layernorm`, `gelu`, `requantize`, `rescale`,
-`encode`, `add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count
-passes over the data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced
-by measurement.
+`UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
+`hwq.rtl.catalog` is tested equal to its formula. The others (`softmax`, `layernorm`, `requantize`,
+`rescale`, `encode`, `add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their
+formulas count passes over the data and pipeline stages of the algorithms in `hwq.numerics`, and are
+to be replaced by measurement.
 """
 
 from collections.abc import Callable
