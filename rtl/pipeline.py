@@ -75,8 +75,21 @@ class Pipeline:
         self.ready = self.load[0]
 
 
+def clamped(value: Value, low: int, high: int) -> Value:
+    """Return `value`, or the nearest of `low` and `high`; `value` is used thrice, so a signal."""
+    return Mux(value > high, high, Mux(value < low, low, value))
+
+
 def saturated(value: Value, shape: Shape) -> Value:
     """Return `value`, or the nearest end of `shape`; `value` is used thrice, so a signal."""
     high = (1 << (shape.width - shape.signed)) - 1
-    low = -high - 1 if shape.signed else 0
-    return Mux(value > high, high, Mux(value < low, low, value))
+    return clamped(value, -high - 1 if shape.signed else 0, high)
+
+
+def half_up_shift(value: Value, shift: Value | int) -> Value:
+    """Return value * 2**-shift to nearest, ties up, as `hwq.numerics.rounding` does.
+
+    One bit more than the quotient is shifted out; adding one to it rounds. A shift of 0 is the
+    identity.
+    """
+    return (((value << 1) >> shift) + 1) >> 1

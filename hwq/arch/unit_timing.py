@@ -1,10 +1,10 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
-`hwq.rtl.catalog` is tested equal to its formula. The others (`softmax`, `layernorm`, `requantize`,
-`rescale`, `encode`, `add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their
-formulas count passes over the data and pipeline stages of the algorithms in `hwq.numerics`, and are
-to be replaced by measurement.
+`hwq.rtl.catalog` is tested equal to its formula. The others (`softmax`, `layernorm`, `rescale`,
+`add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes
+over the data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by
+measurement. `encode` is whichever of the quantizers the network asks for.
 """
 
 from collections.abc import Callable
@@ -109,13 +109,36 @@ def requantize() -> UnitTiming:
     return UnitTiming(latency_cycles=3, interval_cycles=1)
 
 
+def uniform() -> UnitTiming:
+    """Item: one value. `requantize`."""
+    return requantize()
+
+
+def twin_uniform() -> UnitTiming:
+    """Item: one value. Multiply; round and shift for both ranges; select and saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+def shift_log2() -> UnitTiming:
+    """Item: one value. An adder, `requantize`, `log2`."""
+    return UnitTiming(1 + requantize().latency_cycles + log2().latency_cycles, interval_cycles=1)
+
+
+def shift_uniform_log2() -> UnitTiming:
+    """Item: one value. `requantize`, an adder, `log2`."""
+    return shift_log2()
+
+
 def rescale() -> UnitTiming:
     """Item: `lanes` values. One pass: a second multiplier and a wide shift."""
     return UnitTiming(latency_cycles=3, interval_cycles=1)
 
 
 def encode() -> UnitTiming:
-    """Item: `lanes` values. One pass: the `log2` pipeline, or `requantize`, equally long."""
+    """Item: `lanes` values. One pass: `log2`, `uniform` or `twin_uniform`, equally long.
+
+    The last value of `shift_log2` and `shift_uniform_log2` comes four cycles later.
+    """
     return log2()
 
 
@@ -150,6 +173,10 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "layernorm": layernorm,
     "gelu": gelu,
     "requantize": requantize,
+    "uniform": uniform,
+    "twin_uniform": twin_uniform,
+    "shift_log2": shift_log2,
+    "shift_uniform_log2": shift_uniform_log2,
     "rescale": rescale,
     "encode": encode,
     "add": add,
