@@ -9,8 +9,8 @@ _BY_ROW = ("softmax", "layernorm")
 def busy_cycles(layer: VectorLayer, lanes: int) -> int:
     """Cycles from the first element in to the last result out.
 
-    Row units take whole rows, and all but the two below take `lanes` elements at a time, regardless
-    of rows. `range_extract` takes one value per cycle whatever the lanes. `scale_predictor` starts
+    Row units take whole rows, and all but the two below a word of `lanes` elements at a time; a
+    row ends with its last word, full or not. `range_extract` takes one value per cycle whatever the lanes. `scale_predictor` starts
     when the ranges are there, so of its gateware's latency the part of `range_extract` is not
     counted again.
     """
@@ -23,4 +23,4 @@ def busy_cycles(layer: VectorLayer, lanes: int) -> int:
         features = layer.length // layer.degree
         timing = unit(values=1, features=features, scales=layer.rows, degree=layer.degree)
         return timing.latency_cycles - UNIT_TIMING["range_extract"](values=1).latency_cycles
-    return unit().busy_cycles(ceil_div(layer.elements, lanes))
+    return unit().busy_cycles(layer.rows * ceil_div(layer.length, lanes))

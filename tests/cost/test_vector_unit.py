@@ -18,8 +18,8 @@ def test_row_units_count_rows():
 
 
 @pytest.mark.parametrize("op", ["gelu", "requantize", "rescale", "encode", "add", "move"])
-def test_element_units_take_lanes_elements_at_a_time_across_rows(op):
-    assert busy_cycles(layer(op), 7) == 35 + UNIT_TIMING[op]().latency_cycles
+def test_element_units_take_a_word_at_a_time_and_end_it_with_the_row(op):
+    assert busy_cycles(layer(op), 7) == 6 * 6 + UNIT_TIMING[op]().latency_cycles
 
 
 @pytest.mark.parametrize(("features", "degree"), [(1, 1), (4, 2), (8, 3)])
