@@ -77,7 +77,11 @@ class Pipeline:
 
 def clamped(value: Value, low: int, high: int) -> Value:
     """Return `value`, or the nearest of `low` and `high`; `value` is used thrice, so a signal."""
-    return Mux(value > high, high, Mux(value < low, low, value))
+    shape = value.shape()
+    # no comparison that the width decides
+    least = -(1 << (shape.width - 1)) if shape.signed else 0
+    held = Mux(value < low, low, value) if least < low else value
+    return Mux(value > high, high, held) if least + (1 << shape.width) - 1 > high else held
 
 
 def saturated(value: Value, shape: Shape) -> Value:
