@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
 DataflowChoice = Literal["output_stationary", "weight_stationary", "input_stationary", "auto"]
-Timing = Literal["stall_free", "scalesim"]
+Timing = Literal["rtl", "stall_free", "scalesim"]
 PeKind = Literal["multiply", "shift", "shift_parity", "multiply_shift"]
 SramCell = Literal["hp", "lstp"]
 DramKind = Literal["ddr3", "ddr4", "lpddr4", "lpddr5", "hbm2", "hbm3"]
@@ -16,8 +16,9 @@ DATAFLOWS: Final[tuple[Dataflow, ...]] = (
 )
 """What stays in the array while the third dimension streams through it."""
 
-TIMINGS: Final[tuple[Timing, ...]] = ("stall_free", "scalesim")
-"""`stall_free` counts every cycle; `scalesim` reports one less per matmul, as SCALE-Sim does."""
+TIMINGS: Final[tuple[Timing, ...]] = ("rtl", "stall_free", "scalesim")
+"""`rtl` is what the gateware's own counter says; `stall_free` an array whose folds do not overlap;
+`scalesim` reports one less than that per matmul, as SCALE-Sim does."""
 
 PE_KINDS: Final[tuple[PeKind, ...]] = ("multiply", "shift", "shift_parity", "multiply_shift")
 """Processing elements: significand product; barrel shift by a log2 code; the same into two

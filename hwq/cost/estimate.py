@@ -79,7 +79,7 @@ class _Estimator:
     ) -> None:
         self._program, self._accelerator = program, accelerator
         self._dataflows = tuple(d for d in DATAFLOWS if dataflow in (d, "auto"))
-        self._timing: Timing = "scalesim" if timing == "scalesim" else "stall_free"
+        self._timing = next(t for t in TIMINGS if t == timing)
         self._residency: Residency = plan_residency(program, accelerator)
         self._energy = EnergyModel(accelerator)
         self._rate = accelerator.dram_bits_per_cycle
@@ -214,9 +214,16 @@ def _schedule(
 ) -> Schedule:
     """Search once for layers that are alike.
 
-    SCALE-Sim never cuts the streamed dimension, so neither does its timing if the buffers allow.
+    The gateware runs every tile as a program of its own. SCALE-Sim never cuts the streamed
+    dimension, so neither does its timing if the buffers allow.
     """
-    cycles = partial(matmul_cycles, rows=array.rows, columns=array.cols, dataflow=dataflow)
+    cycles = partial(
+        matmul_cycles,
+        rows=array.rows,
+        columns=array.cols,
+        dataflow=dataflow,
+        timing="rtl" if timing == "rtl" else "stall_free",
+    )
     if timing == "scalesim":
         whole_stream = {
             "output_stationary": replace(problem, step_k=problem.k),

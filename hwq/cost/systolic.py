@@ -1,19 +1,26 @@
 """Cycles of a matrix product on an R x C systolic array: closed forms, no simulation state.
 
 out[M, N] = a[M, K] b[K, N]. A *fold* holds one operand block in the array while the third
-dimension streams through it; partial blocks at the edges cost as much as whole ones, and folds do
-not overlap.
+dimension streams through it; partial blocks at the edges cost as much as whole ones.
 
-==================  ========  ========  ========  ==================
-dataflow            rows of   columns   stream    cycles of a fold
-==================  ========  ========  ========  ==================
+==================  ========  ========  ========  ======================
+dataflow            rows of   columns   stream S  cycles of a fold alone
+==================  ========  ========  ========  ======================
 output_stationary   M         N         K         K + R + C - 2
 weight_stationary   K         N         M         M + 2 R + C - 2
 input_stationary    K         M         N         N + 2 R + C - 2
-==================  ========  ========  ========  ==================
+==================  ========  ========  ========  ======================
 
-These are SCALE-Sim's stall-free counts, except that it reports the index of the last cycle instead
-of the number of cycles: one less per product (`timing="scalesim"`).
+`timing="rtl"` is what the gateware (`hwq.rtl.array`) counts from its start to the last result, for
+F folds, any dataflow. While a fold streams, the next block is loaded or the last one drained, which
+takes R cycles, so a fold takes the longer of the two; only the first load or the last drain, the
+skew, and four cycles of memories and edge registers come on top:
+
+    (F - 1) max(S, R) + S + 2 R + C + 2
+
+`timing="stall_free"` does not overlap folds: F times the cycles of a fold alone. This is
+SCALE-Sim's count, except that it reports the index of the last cycle instead of the number of
+cycles: one less per product (`timing="scalesim"`).
 """
 
 from dataclasses import dataclass
@@ -64,6 +71,13 @@ class Mapping:
         return self.preload + self.stream_extent + self.rows + self.columns - 2
 
     @property
+    def rtl_cycles(self) -> int:
+        """Cycles of the gateware, from its start to the last result, both counted."""
+        slot = max(self.stream_extent, self.rows)
+        alone = self.stream_extent + 2 * self.rows + self.columns + 2
+        return (self.folds - 1) * slot + alone
+
+    @property
     def efficiency(self) -> float:
         """Share of processing elements that hold work, averaged over the folds."""
         mapped = self.row_extent * self.column_extent
@@ -88,8 +102,10 @@ def matmul_cycles(
     dataflow: Dataflow,
     timing: Timing = "stall_free",
 ) -> int:
-    """Stall-free cycles of one product."""
+    """Cycles of one product."""
     mapping = map_matmul(m, n, k, rows, columns, dataflow)
+    if timing == "rtl":
+        return mapping.rtl_cycles
     return mapping.folds * mapping.fold_cycles - timing_correction(timing)
 
 

@@ -275,7 +275,7 @@ def test_result_rows_have_the_fields_of_the_contract_in_its_order():
         ),
         (
             lambda: estimate(single(), EDGE, timing="exact"),
-            "timing must be one of stall_free, scalesim, not 'exact'",
+            "timing must be one of rtl, stall_free, scalesim, not 'exact'",
         ),
         (
             lambda: estimate(single(pe="shift"), changed(EDGE, array={"pe": ("multiply",)})),
