@@ -49,6 +49,15 @@ def last_word(m: Module, words: int, transfer: ValueLike) -> Value:
     return last
 
 
+def connect(m: Module, source: stream.Interface, sink: stream.Interface) -> None:
+    """Let `source` send to `sink`; their payloads have the same bits."""
+    m.d.comb += [
+        Value.cast(sink.payload).eq(Value.cast(source.payload)),
+        sink.valid.eq(source.valid),
+        source.ready.eq(sink.ready),
+    ]
+
+
 def fork(m: Module, valid: ValueLike, ready: Signal, sinks: Sequence[stream.Interface]) -> None:
     """Let every payload go to all `sinks` once all are ready; the caller connects the payloads.
 

@@ -1,7 +1,7 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
-`hwq.rtl.catalog` is tested equal to its formula. The others (`softmax`, `layernorm`, `rescale`,
+`hwq.rtl.catalog` is tested equal to its formula. The others (`layernorm`, `rescale`,
 `add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes
 over the data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by
 measurement. `encode` is whichever of the quantizers the network asks for.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 _HORNER_STAGES = 2  # a register after the multiplier and one after the adder
 _EXP2_DEGREE = 4  # hwq.numerics.exp2.COEFFICIENTS
 _ROOT_STEPS = 18  # hwq.numerics.layernorm.ROOT_BITS, one bit per stage
+_SOFTMAX_QUOTIENT = 18  # bits, one per stage
 _DIVISION_STEPS = 18  # quotients of 17 and 18 bits, one bit per stage
 
 
@@ -80,12 +81,14 @@ def isqrt(in_bits: int) -> UnitTiming:
 def softmax(length: int, lanes: int) -> UnitTiming:
     """Item: one row. Three passes: maximum; exponential and sum; scale by the sum's reciprocal.
 
-    The divider is pipelined, one quotient bit per stage, so it only adds latency.
+    The passes of successive rows overlap, but those of one row follow each other.
     """
-    return UnitTiming(
-        latency_cycles=exp2().latency_cycles + _tree_stages(lanes) + _DIVISION_STEPS,
-        interval_cycles=3 * ceil_div(length, lanes),
-    )
+    words = ceil_div(length, lanes)
+    powers = horner(_EXP2_DEGREE).latency_cycles + 2  # distance to the maximum and shift
+    reciprocal = 2 + _SOFTMAX_QUOTIENT  # leading one and shift
+    scaling = 3
+    parts = 2 * _reduction_stages(lanes) + powers + reciprocal + scaling
+    return UnitTiming(latency_cycles=2 * (words - 1) + parts, interval_cycles=words)
 
 
 def layernorm(length: int, lanes: int) -> UnitTiming:
@@ -107,6 +110,11 @@ def gelu() -> UnitTiming:
 def requantize() -> UnitTiming:
     """Item: `lanes` accumulators. One pass: multiply, round and shift, saturate."""
     return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+def epilogue() -> UnitTiming:
+    """Item: the accumulators of one element. An adder before the three stages of `requantize`."""
+    return UnitTiming(1 + requantize().latency_cycles, interval_cycles=1)
 
 
 def uniform() -> UnitTiming:
@@ -173,6 +181,7 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "layernorm": layernorm,
     "gelu": gelu,
     "requantize": requantize,
+    "epilogue": epilogue,
     "uniform": uniform,
     "twin_uniform": twin_uniform,
     "shift_log2": shift_log2,
@@ -189,6 +198,11 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
 def _tree_stages(lanes: int) -> int:
     """Adder or comparator stages that reduce `lanes` values to one."""
     return (lanes - 1).bit_length()
+
+
+def _reduction_stages(lanes: int) -> int:
+    """Stages from a row's last word to one value: the tree, the row so far, the result."""
+    return _tree_stages(lanes) + 2
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
