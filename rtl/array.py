@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hwq.numerics.array import ArraySpec
-from hwq.rtl.array_controller import ArrayController, controller, program_layout, tag_layout
+from hwq.rtl.array_controller import ArrayController, controller
 from hwq.rtl.array_grid import ArrayGrid, delayed
+from hwq.rtl.array_program import program_layout, tag_layout
 from hwq.rtl.pe import decoded
 
 
@@ -20,7 +21,7 @@ class Array(wiring.Component):
 
     Ports:
 
-    * `program` (`array_controller.program_layout`) and `start`: taken when `busy` is low;
+    * `program` (`array_program.program_layout`) and `start`: taken when `busy` is low;
     * `busy` until the last result is written, `cycles` unsigned(32);
     * `a_write`, `b_write`: `address`, `data` (a word of codes; a word of signed numbers), `enable`;
       may be used at any time;

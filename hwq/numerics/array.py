@@ -111,7 +111,7 @@ class ArraySpec:
         accumulate: bool = False,
         complete: bool = True,
     ) -> dict[str, int]:
-        """Return the registers of one product: fields of `hwq.rtl.array_controller`'s program.
+        """Return the registers of one product: fields of `hwq.rtl.array_program`.
 
         Parameters
         ----------
