@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
-from hwq.numerics.requantize import requantize, requantize_reference
+from hwq.numerics.requantize import ACC_BITS, MULT_BITS, requantize, requantize_reference
 
 Int = NDArray[np.int64]
 # columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
@@ -58,6 +58,85 @@ def rescale_bias(bias: Int, mantissa: int, exponent: int) -> Int:
     """bias * mantissa * 2**(exponent - 15), rounded half up; |bias| < 2**46."""
     right = _MANTISSA_FRAC - exponent
     return (bias * mantissa + (1 << (right - 1))) >> right
+
+
+ZERO_POINT_BITS = 17
+"""With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpilogueSpec:
+    """What happens to the accumulators of one element, with parameters that travel with it.
+
+    acc = sum of plane_weights * planes + addend
+    code = clamp(((acc*mult + 2**(shift-1)) >> shift) + zero_point, lo, hi)
+
+    Parameters
+    ----------
+    lo, hi : int
+        Range of the result, within 32 bits.
+    plane_weights : tuple of int
+        What each accumulator of the element counts; see `hwq.quantizers.mac_form`.
+    acc_bits : int
+        Width of an accumulator; 46 behind `outlier_join`.
+    addend_bits : int
+        Width of the addend, bias + correction. All sums must stay below 2**46.
+    """
+
+    lo: int
+    hi: int
+    plane_weights: tuple[int, ...] = (1,)
+    acc_bits: int = 32
+    addend_bits: int = 46
+
+    def __post_init__(self) -> None:
+        require(
+            -(1 << 31) <= self.lo <= self.hi < 1 << 31,
+            f"lo..hi must be within 32 bits, not {self.lo}..{self.hi}",
+        )
+        require(
+            bool(self.plane_weights) and all(weight > 0 for weight in self.plane_weights),
+            f"plane_weights must be positive, not {self.plane_weights}",
+        )
+        for name in ("acc_bits", "addend_bits"):
+            bits = getattr(self, name)
+            require(2 <= bits <= ACC_BITS, f"{name} must be in 2..{ACC_BITS}, not {bits}")
+        largest = sum(self.plane_weights) << (self.acc_bits - 1)
+        largest += 1 << (self.addend_bits - 1)
+        require(
+            largest < 1 << ACC_BITS,
+            f"the sum must stay below 2**{ACC_BITS}, not reach {largest}",
+        )
+
+    @property
+    def fields(self) -> tuple[tuple[int, int], ...]:
+        """Least and most of every operand: the planes, addend, mult, shift, zero_point."""
+        plane, addend, point = (
+            (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+            for bits in (self.acc_bits, self.addend_bits, ZERO_POINT_BITS)
+        )
+        mult = (0, (1 << MULT_BITS) - 1)
+        return (*(plane for _ in self.plane_weights), addend, mult, (1, 62), point)
+
+    def compute(self, operands: Int) -> tuple[NDArray[np.integer], int]:
+        """int64[n, fields] -> codes int[n], number of saturated elements."""
+        codes, saturated = requantize(*self._operands(operands), self.lo, self.hi)
+        return codes[:, 0], saturated
+
+    def reference(self, operands: Int) -> tuple[NDArray[np.integer], int]:
+        """int64[n, fields] -> codes int[n], number of saturated elements, slowly."""
+        codes, saturated = requantize_reference(*self._operands(operands), self.lo, self.hi)
+        return codes[:, 0], saturated
+
+    def _operands(self, operands: Int) -> tuple[Int, Int, Int, Int]:
+        require(
+            operands.ndim == 2 and operands.shape[1] == len(self.fields),
+            f"operands must be [n, {len(self.fields)}], not {list(operands.shape)}",
+        )
+        *planes, addend, mult, shift, zero_point = np.split(operands, len(self.fields), axis=1)
+        # below 2**46, as the constructor holds
+        acc = sum((p * w for p, w in zip(planes, self.plane_weights, strict=True)), start=addend)
+        return acc, mult, shift, zero_point
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,10 +6,11 @@ from hwq.errors import UsageError
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.catalog.elementwise import ELEMENTWISE
 from hwq.rtl.catalog.prediction import PREDICTION
+from hwq.rtl.catalog.products import PRODUCTS
 from hwq.rtl.catalog.quantizers import QUANTIZERS
 from hwq.rtl.catalog.rows import ROWS
 
-UNITS: Mapping[str, Unit] = {**ELEMENTWISE, **QUANTIZERS, **PREDICTION, **ROWS}
+UNITS: Mapping[str, Unit] = {**ELEMENTWISE, **QUANTIZERS, **PRODUCTS, **PREDICTION, **ROWS}
 """Every unit, by stem."""
 
 

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from hwq.errors import SpecError
-from hwq.numerics.epilogue import Epilogue, Factor, rescale_bias, rescale_mult
+from hwq.numerics.epilogue import Epilogue, EpilogueSpec, Factor, rescale_bias, rescale_mult
 from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.fixed_point import dyadic_array
 from hwq.testing import exhaustive_or_corners
@@ -178,3 +178,39 @@ def test_factor_picks_its_row_and_kind():
 def test_rejects_an_empty_range():
     with pytest.raises(SpecError, match=r"^lo must not exceed hi, not 8\.\.7$"):
         epilogue(lo=8)
+
+
+@pytest.mark.parametrize("weights", [(1,), (128, 181)])
+def test_one_element_with_its_parameters_equals_the_whole_product(weights):
+    unit = epilogue(lo=-128, hi=127)
+    planes = [accumulators(20, 6, seed=s).astype(np.int64) for s in range(len(weights))]
+    acc = sum(plane * weight for plane, weight in zip(planes, weights, strict=True))
+    parameters = (unit.bias + unit.correction, unit.mult, unit.shift, unit.zero_point)
+    columns = [*planes, *(np.broadcast_to(values, acc.shape) for values in parameters)]
+    operands = np.stack([np.asarray(column).ravel() for column in columns], axis=-1)
+    spec = EpilogueSpec(-128, 127, plane_weights=weights)
+    codes, saturated = spec.compute(operands)
+    wanted, clamped = unit.compute(acc)
+    assert_array_equal(codes, wanted.ravel())
+    assert saturated == clamped
+    assert_array_equal(spec.reference(operands)[0], codes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lo": 3, "hi": 2}, r"lo\.\.hi must be within 32 bits, not 3\.\.2"),
+        ({"plane_weights": ()}, r"plane_weights must be positive, not \(\)"),
+        ({"acc_bits": 47}, r"acc_bits must be in 2\.\.46, not 47"),
+        ({"addend_bits": 1}, r"addend_bits must be in 2\.\.46, not 1"),
+        ({"acc_bits": 46}, r"the sum must stay below 2\*\*46, not reach 70368744177664"),
+    ],
+)
+def test_element_spec_says_what_is_wrong(changes, message):
+    with pytest.raises(SpecError, match=message):
+        EpilogueSpec(**{"lo": -8, "hi": 7} | changes)
+
+
+def test_element_needs_all_its_operands():
+    with pytest.raises(SpecError, match=r"operands must be \[n, 5\], not \[3, 4\]"):
+        EpilogueSpec(-8, 7).compute(np.ones((3, 4), np.int64))

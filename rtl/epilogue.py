@@ -1,0 +1,108 @@
+"""Gateware twin of hwq.numerics.epilogue."""
+
+from itertools import product as combinations
+
+import numpy as np
+from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.lib import data
+from numpy.typing import NDArray
+
+from hwq.numerics.epilogue import ZERO_POINT_BITS, EpilogueSpec
+from hwq.numerics.requantize import ACC_BITS, MULT_BITS
+from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift
+from hwq.rtl.stimulus import values
+
+
+class Epilogue(StreamUnit):
+    """From the accumulators of one element to its code; all parameters travel with it.
+
+    acc = sum of plane_weights * planes + addend,
+    code = clamp(((acc*mult + 2**(shift-1)) >> shift) + zero_point, lo, hi).
+
+    Latency 4 cycles; one code per cycle.
+
+    Ports: `i` a structure of `acc_0`, `acc_1` and so on, signed(acc_bits), one a plane; `addend`,
+    signed(addend_bits), bias and correction; `mult`, unsigned(16); `shift`, unsigned(6), 1..62;
+    `zero_point`, signed(17). `o` the code, in lo..hi.
+
+    One adder for the addend, and for two planes one more and a multiplier by a constant; one
+    multiplier of 47 x 16 bits, a barrel shifter of 64 bits, an adder, two comparators.
+
+    Parameters
+    ----------
+    spec : EpilogueSpec
+        Widths, planes, and the range of the code.
+    """
+
+    def __init__(self, spec: EpilogueSpec) -> None:
+        self.spec = spec
+        planes = {f"acc_{k}": signed(spec.acc_bits) for k in range(len(spec.plane_weights))}
+        others = {
+            "addend": signed(spec.addend_bits),
+            "mult": unsigned(MULT_BITS),
+            "shift": unsigned(6),
+            "zero_point": signed(ZERO_POINT_BITS),
+        }
+        super().__init__(
+            data.StructLayout(planes | others), Shape.cast(range(spec.lo, spec.hi + 1))
+        )
+
+    @property
+    def latency_cycles(self) -> int:
+        """Four registers."""
+        return 4
+
+    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n, fields] -> int64[n] codes."""
+        return self.spec.compute(inputs)[0].astype(np.int64)
+
+    def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
+        """int64[results, fields]: shifts of 1..62, in half of the rows one that suits the range."""
+        operands = np.stack([values(rng, *ends, results) for ends in self.spec.fields], axis=-1)
+        weights = np.array(self.spec.plane_weights)
+        planes = operands[:, : weights.size]
+        total = planes @ weights + operands[:, weights.size]
+        # |acc * mult| / 2**shift within a factor of four of the range
+        magnitude = np.abs(total).astype(np.float64) * operands[:, -3]
+        span = max(abs(self.spec.lo), abs(self.spec.hi), 1)
+        suits = np.log2(np.maximum(magnitude / span, 1.0)) + rng.uniform(-2, 2, results)
+        chosen = np.clip(np.rint(suits).astype(np.int64), 1, 62)
+        operands[:, -2] = np.where(rng.random(results) < 0.5, chosen, operands[:, -2])
+        small = rng.integers(-span, span, results, endpoint=True)
+        operands[:, -1] = np.where(rng.random(results) < 0.5, small, operands[:, -1])
+        # the largest products there are
+        extremes = np.array(list(combinations(*self.spec.fields)), np.int64)[:results]
+        operands[: len(extremes)] = extremes
+        return operands
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the four stages."""
+        m = Module()
+        spec = self.spec
+        p = Pipeline(m, self.i.valid, self.o.ready, depth=4)
+        m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
+        i = self.i.p
+
+        # stage 1: weight the planes, add; the spec holds the sum below 2**46
+        weighted = (i[f"acc_{k}"] * weight for k, weight in enumerate(spec.plane_weights))
+        total = Signal(signed(ACC_BITS + 1))
+        mult, shift_1, point_1 = (Signal.like(field) for field in (i.mult, i.shift, i.zero_point))
+        with m.If(p.load[0]):
+            m.d.sync += total.eq(sum(weighted, start=i.addend))
+            m.d.sync += [mult.eq(i.mult), shift_1.eq(i.shift), point_1.eq(i.zero_point)]
+
+        # stage 2: multiply; below 2**(46 + 16)
+        product = Signal(signed(ACC_BITS + MULT_BITS + 1))
+        shift_2, point_2 = Signal.like(shift_1), Signal.like(point_1)
+        with m.If(p.load[1]):
+            m.d.sync += [product.eq(total * mult), shift_2.eq(shift_1), point_2.eq(point_1)]
+
+        # stage 3: round half up, shift by 1 or more, zero point; below 2**61 + 2**16
+        wide = Signal.like(product)
+        with m.If(p.load[2]):
+            m.d.sync += wide.eq(half_up_shift(product, shift_2) + point_2)
+
+        # stage 4: saturate
+        with m.If(p.load[3]):
+            m.d.sync += self.o.payload.eq(clamped(wide, spec.lo, spec.hi))
+        return m
