@@ -92,7 +92,7 @@ def test_wheel_holds_every_file_of_the_library(wheel):
     wanted = {"hwq/py.typed"}
     for folder, package in {"hwq": "hwq", **MAPPED}.items():
         for file in (ROOT / folder).rglob("*"):
-            if file.suffix in {".py", ".toml", ".csv", ".json", ".txt", ".v"}:
+            if file.suffix in {".py", ".toml", ".csv", ".json", ".txt", ".v", ".vlt"}:
                 inside = file.relative_to(ROOT / folder).as_posix()
                 wanted.add(f"{package.replace('.', '/')}/{inside}")
     assert wanted <= names, sorted(wanted - names)

@@ -6,8 +6,9 @@ from typing import Any
 
 def add_parser(verbs: Any) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser("list", help="names of models, methods and accelerators")
-    parser.add_argument("what", choices=("models", "methods", "accelerators", "quantizers"))
+    parser = verbs.add_parser("list", help="names of models, methods, accelerators and units")
+    kinds = ("models", "methods", "accelerators", "quantizers", "units")
+    parser.add_argument("what", choices=kinds)
     parser.set_defaults(run=run)
 
 
@@ -30,6 +31,10 @@ def _names(what: str) -> list[str]:
         from hwq.quantizers.catalog import QUANTIZERS
 
         return list(QUANTIZERS)
+    if what == "units":
+        from hwq.rtl.catalog import UNITS
+
+        return list(UNITS)
     from hwq.arch.load import list_accelerators
 
     return list(list_accelerators())

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from hwq import __version__
 from hwq.cli import calibrate as calibrate_verb
+from hwq.cli import cosim as cosim_verb
+from hwq.cli import emit as emit_verb
 from hwq.cli import evaluate as evaluate_verb
 from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
@@ -42,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hwq {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb in (simulate_verb, calibrate_verb, evaluate_verb, list_verb):
+    for verb in (
+        simulate_verb,
+        calibrate_verb,
+        evaluate_verb,
+        list_verb,
+        emit_verb,
+        cosim_verb,
+    ):
         verb.add_parser(verbs)
     arguments = parser.parse_args(argv)
     keep_freed_memory()

@@ -1,0 +1,120 @@
+"""`hwq cosim`: the gateware's Verilog in a simulator, against the integer arithmetic."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hwq.cli.arguments import check_outputs
+from hwq.errors import HwqError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SIMULATORS = ("auto", "verilator", "icarus")
+
+
+class CosimFailed(HwqError):
+    """At least one unit differs from its integer twin."""
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "cosim",
+        help="run the gateware's Verilog against the integer arithmetic",
+        description="Emits, builds and runs every unit with all its verified parameters: at full "
+        "rate, after a reset, with random and with adversarial stalls. Builds are kept in the "
+        "user's cache folder.",
+    )
+    add = parser.add_argument
+    add("--unit", help="one unit, as `hwq list units` names it (default: all)")
+    add("--simulator", choices=SIMULATORS, default="auto", help="(default %(default)s)")
+    add("--seed", type=int, default=1, help="of the random stalls (default %(default)s)")
+    add("--vectors", type=int, metavar="N", help="use the first N inputs (default: all)")
+    add("--mutations", action="store_true", help="plant faults; the benches must see each one")
+    add("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the benches, or the planted faults."""
+    check_outputs(arguments.json)
+    if arguments.vectors is not None and arguments.vectors < 1:
+        raise UsageError(f"vectors must be at least 1, not {arguments.vectors}")
+    from rich.console import Console
+
+    from hwq.rtl.catalog import UNITS, unit
+    from hwq.sim.tools import find_simulator
+
+    stems = [arguments.unit] if arguments.unit else list(UNITS)
+    for stem in stems:
+        unit(stem)
+    simulator = find_simulator(arguments.simulator)
+    console = Console(stderr=True)
+    job = _mutations if arguments.mutations else _verify
+    rows, failures = job(stems, simulator, arguments, console)
+    if arguments.json is not None:
+        content = {"simulator": simulator, "seed": arguments.seed, "rows": rows}
+        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if failures:
+        raise CosimFailed("; ".join(failures))
+
+
+def _verify(
+    stems: list[str], simulator: str, arguments: argparse.Namespace, console: "Console"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    from rich.table import Table
+
+    from hwq.sim.cases import verify_unit
+
+    rows: list[dict[str, Any]] = []
+    for stem in stems:
+        with console.status(f"{stem} in {simulator}"):
+            rows += verify_unit(stem, simulator, arguments.seed, arguments.vectors)
+    table = Table(title=f"{simulator}, seed {arguments.seed}", title_justify="left")
+    for heading in ("unit", "case"):
+        table.add_column(heading)
+    numbers = ("vectors", "cycles", "latency\nstated", "\nmeasured", "interval")
+    for heading in (*numbers, "stalled\ncycles", "distinct\noutputs"):
+        table.add_column(heading, justify="right")
+    table.add_column("ok")
+    keys = ("vectors", "cycles", "latency_stated", "latency_cycles", "interval_cycles")
+    for row in rows:
+        cells = [row.get(key) for key in (*keys, "stalled_cycles", "distinct_outputs")]
+        shown = ["-" if value is None else f"{value:,}" for value in cells]
+        table.add_row(row["unit"], row["case"], *shown, "ok" if row["ok"] else "FAILED")
+    _print(table)
+    return rows, [row["message"] for row in rows if not row["ok"]]
+
+
+def _mutations(
+    stems: list[str], simulator: str, arguments: argparse.Namespace, console: "Console"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    from rich.table import Table
+
+    from hwq.sim.mutation import MUTATIONS, run_mutations
+
+    rows: list[dict[str, Any]] = []
+    table = Table(title=f"planted faults, {simulator}, seed {arguments.seed}", title_justify="left")
+    for heading in ("unit", "faults", "caught", "survived"):
+        table.add_column(heading, justify="left" if heading == "unit" else "right")
+    for stem in stems:
+        if stem not in MUTATIONS:
+            table.add_row(stem, "0", "-", "-")
+            continue
+        with console.status(f"{stem} in {simulator}"):
+            found = run_mutations(stem, simulator, arguments.seed)
+        caught = sum(row["caught"] for row in found)
+        table.add_row(stem, *map(str, (len(found), caught, len(found) - caught)))
+        rows += found
+    _print(table)
+    return rows, [f"{r['unit']}: {r['fault']} is not seen" for r in rows if not r["caught"]]
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    # a table in a file must not be folded to the width that a terminal would have
+    Console(width=None if console.is_terminal else 120).print(table)
