@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS, requantize, requantize_reference
+from hwq.numerics.rescale import rescale_bias, rescale_mult
 
 Int = NDArray[np.int64]
 # columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
 SCALE, RECIPROCAL = slice(0, 2), slice(2, 4)
-_MANTISSA_FRAC = 15
+ZERO_POINT_BITS = 17
+"""With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +44,6 @@ class Factor:
         """int64[L, 4] -> (mantissa, exponent) of one over the factor."""
         kind: Literal["scale", "reciprocal"] = "reciprocal" if self.kind == "scale" else "scale"
         return Factor(self.index, kind).pick(scales)
-
-
-def rescale_mult(mult: Int, shift: Int, mantissa: int, exponent: int) -> tuple[Int, Int]:
-    """(mult, shift) times mantissa * 2**(exponent - 15): a 16-bit mult again, ties up.
-
-    mult' = (mult*mantissa + 2**15) >> 16 and shift' = shift - 1 - exponent; the value loses at
-    most one bit of relative precision.
-    """
-    # mult, mantissa < 2**16: the product is below 2**32
-    return (mult * mantissa + (1 << 15)) >> 16, shift - 1 - exponent
-
-
-def rescale_bias(bias: Int, mantissa: int, exponent: int) -> Int:
-    """bias * mantissa * 2**(exponent - 15), rounded half up; |bias| < 2**46."""
-    right = _MANTISSA_FRAC - exponent
-    return (bias * mantissa + (1 << (right - 1))) >> right
-
-
-ZERO_POINT_BITS = 17
-"""With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
 
 
 @dataclass(frozen=True, slots=True)

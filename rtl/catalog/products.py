@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.rescale import RescaleSpec
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.epilogue import Epilogue
+from hwq.rtl.rescale import Rescale
 
 PRODUCTS: Mapping[str, Unit] = {
     "epilogue": Unit(
@@ -16,6 +18,10 @@ PRODUCTS: Mapping[str, Unit] = {
             "two_planes": Epilogue(EpilogueSpec(-128, 127, plane_weights=(128, 181))),
             "joined": Epilogue(EpilogueSpec(0, 63, acc_bits=46, addend_bits=45)),
         },
+    ),
+    "rescale": Unit(
+        Rescale(RescaleSpec()),
+        {"bias46": Rescale(RescaleSpec()), "bias20": Rescale(RescaleSpec(bias_bits=20))},
     ),
 }
 """Stem -> row."""
