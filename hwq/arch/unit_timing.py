@@ -1,10 +1,10 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
-`hwq.rtl.catalog` is tested equal to its formula. The others (`layernorm`, `rescale`,
-`add`, `move`, `outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes
-over the data and pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by
-measurement. `encode` is whichever of the quantizers the network asks for.
+`hwq.rtl.catalog` is tested equal to its formula. The others (`add`, `move`,
+`outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes over the data and
+pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by measurement. `encode`
+is whichever of the quantizers the network asks for.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _HORNER_STAGES = 2  # a register after the multiplier and one after the adder
 _EXP2_DEGREE = 4  # hwq.numerics.exp2.COEFFICIENTS
 _ROOT_STEPS = 18  # hwq.numerics.layernorm.ROOT_BITS, one bit per stage
 _SOFTMAX_QUOTIENT = 18  # bits, one per stage
-_DIVISION_STEPS = 18  # quotients of 17 and 18 bits, one bit per stage
+_LAYERNORM_QUOTIENT = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,15 @@ def softmax(length: int, lanes: int) -> UnitTiming:
 def layernorm(length: int, lanes: int) -> UnitTiming:
     """Item: one row. Two passes, sums then normalise, around a root and a division.
 
-    Both are pipelined, one bit per stage, so they only add latency.
+    Both are pipelined, one bit per stage. The passes of successive rows overlap.
     """
+    words = ceil_div(length, lanes)
+    sums = 1 + _reduction_stages(lanes)  # the square
+    deviation = 4 + _ROOT_STEPS + _LAYERNORM_QUOTIENT  # variance (2), leading one, shift
+    affine = 7
     return UnitTiming(
-        latency_cycles=_ROOT_STEPS + _DIVISION_STEPS + _tree_stages(lanes) + 3,
-        interval_cycles=2 * ceil_div(length, lanes),
+        latency_cycles=words - 1 + sums + deviation + affine,
+        interval_cycles=words,
     )
 
 

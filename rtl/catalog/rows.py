@@ -6,24 +6,35 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.isqrt import IsqrtSpec
+from hwq.numerics.layernorm import MAX_GAMMA, LayerNorm, LayerNormSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.gelu import Gelu
 from hwq.rtl.isqrt import Isqrt
+from hwq.rtl.layernorm import Layernorm
 from hwq.rtl.softmax import Softmax
 
 ELEMENTS = 100_000
 """What a unit of rows is verified with, at least."""
 
 
-def enough_rows(unit: Softmax) -> NDArray[np.int64]:
+def example_layernorm(dim: int, gamma_shift: int, out: FixedPoint, epsilon: int = 1) -> LayerNorm:
+    """Return a layer norm with seeded gamma of all 16 bits and beta of their size."""
+    rng = np.random.default_rng(0)
+    gamma = rng.integers(-MAX_GAMMA, MAX_GAMMA, dim, np.int32, endpoint=True)
+    beta = np.floor(rng.standard_normal(dim) * 2.0**32).astype(np.int64)
+    return LayerNorm(LayerNormSpec(dim, epsilon, gamma_shift, out), gamma, beta)
+
+
+def enough_rows(unit: Softmax | Layernorm) -> NDArray[np.int64]:
     """Return the words of as many rows as have ELEMENTS elements."""
     return unit.stimulus(np.random.default_rng(0), -(-ELEMENTS // unit.length))
 
 
-def _row_unit(default: Softmax, verified: Mapping[str, Softmax]) -> Unit:
+def _row_unit(default: Softmax | Layernorm, verified: Mapping[str, Softmax | Layernorm]) -> Unit:
     """Return a unit of rows, verified with ELEMENTS elements."""
     stimuli: dict[str, Callable[[], NDArray[np.int64]]] = {
         label: partial(enough_rows, unit) for label, unit in verified.items()
@@ -52,6 +63,20 @@ ROWS: Mapping[str, Unit] = {
             "length5_lanes1": Softmax(SoftmaxSpec(1), 5, 1, in_bits=7),
             "length6_lanes4_wide": Softmax(SoftmaxSpec(12), 6, 4, in_bits=24),
             "length197_lanes16": Softmax(SoftmaxSpec(10), 197, 16),
+        },
+    ),
+    "layernorm": _row_unit(
+        Layernorm(example_layernorm(192, 13, FixedPoint(8, 4)), 16),
+        {
+            "length8_lanes8": Layernorm(example_layernorm(8, 12, FixedPoint(16, 11)), 8),
+            "length13_lanes4": Layernorm(
+                example_layernorm(13, 15, FixedPoint(9, 7, signed=False), 1 << 30), 4
+            ),
+            "length5_lanes1": Layernorm(example_layernorm(5, 31, FixedPoint(12, 26), 3), 1),
+            "length10_lanes4_wide": Layernorm(
+                example_layernorm(10, 3, FixedPoint(32, 18), 1 << 44), 4
+            ),
+            "length192_lanes16": Layernorm(example_layernorm(192, 13, FixedPoint(8, 4)), 16),
         },
     ),
 }

@@ -14,7 +14,7 @@ def layer(op, rows=6, length=40, degree=1):
 
 def test_row_units_count_rows():
     assert busy_cycles(layer("softmax"), 8) == 6 * 5 + UNIT_TIMING["softmax"](40, 8).latency_cycles
-    assert busy_cycles(layer("layernorm", 6, 200), 8) == 6 * 50 + 3 + 18 + 18 + 3
+    assert busy_cycles(layer("layernorm", 6, 200), 8) == 6 * 25 + 25 + 3 + 50
 
 
 @pytest.mark.parametrize("op", ["gelu", "requantize", "rescale", "encode", "add", "move"])
