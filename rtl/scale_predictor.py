@@ -266,14 +266,10 @@ class ScalePredictor(StreamUnit):
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n*T*C] -> int64[n*2*L, 2]: mantissa, exponent of scale, reciprocal, scale..."""
         ranges = self.extract.compute(inputs).astype(np.int32).reshape(-1, self.spec.columns)
-        results = []
-        for row in ranges:
-            p = self.spec.predict(self.spec.project(row))
-            scale = (p.mantissa, p.exponent)
-            reciprocal = (p.reciprocal_mantissa, p.reciprocal_exponent)
-            pairs = np.array([scale, reciprocal], np.int64)  # [scale or reciprocal, field, L]
-            results.append(pairs.transpose(2, 0, 1).reshape(-1, 2))
-        return np.concatenate(results)
+        p = self.spec.predict_rows(ranges)
+        fields = (p.mantissa, p.exponent, p.reciprocal_mantissa, p.reciprocal_exponent)
+        # [n, L, field of scale and reciprocal]
+        return np.stack(fields, axis=-1, dtype=np.int64).reshape(-1, 2)
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
         """Token streams of every spread."""

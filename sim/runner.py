@@ -111,7 +111,13 @@ def run_jobs(
     waves : Path, optional
         File for the waves, if the bank can write them.
     """
-    entries = [job.entry() for job in jobs]
+    # jobs often share unit and inputs, whose outputs take a while
+    made = {(id(job.unit), id(job.inputs)): job for job in jobs}
+    shared = {key: job.entry() for key, job in made.items()}
+    entries = []
+    for job in jobs:
+        own = {"name": job.name, "patterns": list(job.patterns), "budget": job.budget}
+        entries.append({**shared[id(job.unit), id(job.inputs)], **own})
     outcomes: list[Outcome] = []
     while len(outcomes) < len(jobs):
         found = _run_process(bank, entries[len(outcomes) :], work, seed, waves)
@@ -209,9 +215,7 @@ def verify(bank: Bank, job: Job, work: Path, seed: int) -> dict[str, int]:
     if outcome.failure is not None:
         waves = keep_waves(bank.simulator, job, outcome, work, seed)
         raise BenchFailed(f"{job.name}: {outcome.failure}; {waves}")
-    wanted = job.unit.compute(job.inputs)
-    distinct = np.unique(wanted.reshape(len(wanted), -1), axis=0)
-    figures = {**outcome.figures, "distinct_outputs": len(distinct), "vectors": len(job.inputs)}
+    figures = {**outcome.figures, "vectors": len(job.inputs)}
     log.info("%s: seed %d, %s", job.name, seed, figures)
     return figures
 

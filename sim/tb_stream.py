@@ -110,6 +110,7 @@ class Job:
         self.figures[f"{pattern.name}_outputs"] = taken
         if pattern is FULL_RATE:
             self.figures["outputs"] = taken
+            self.figures["distinct_outputs"] = len({value for value, _ in lines})
             self.check_cycles([int(cycle) for _, cycle in lines], first)
         else:
             self.figures["stalled_cycles"] = self.figures.get("stalled_cycles", 0) + stalled

@@ -239,6 +239,27 @@ class ScalePredictorSpec:
         exp2 = Exp2Spec(in_bits=16, frac=FRAC)
         return ScalePrediction(correction, *exp2.compute(correction), *exp2.compute(-correction))
 
+    def predict_rows(self, ranges: NDArray[np.int32]) -> ScalePrediction:
+        """int32[n, C] -> ScalePrediction of [n, L]: `project` and `predict` of every row."""
+        require(
+            ranges.ndim == 2 and ranges.shape[1] == self.columns and ranges.dtype == np.int32,
+            f"ranges must be int32[n, {self.columns}], not {ranges.dtype}{list(ranges.shape)}",
+        )
+        projection = np.array(self.projection, np.int16)
+        offsets = np.array(self.offsets, np.int32)
+        coefficients, biases = (
+            np.array(self.coefficients, np.int16),
+            np.array(self.biases, np.int16),
+        )
+        correction = np.empty((len(ranges), self.scales), np.int16)
+        for row, out in zip(ranges, correction, strict=True):
+            features = _project(row, projection, offsets, self.shift)
+            out[:] = _polynomial(features, coefficients, biases, self.limit)
+        exp2 = Exp2Spec(in_bits=16, frac=FRAC)
+        flat = correction.reshape(-1)
+        parts = [part.reshape(correction.shape) for x in (flat, -flat) for part in exp2.compute(x)]
+        return ScalePrediction(correction, *parts)
+
     def compute(self, tokens: NDArray[np.int16]) -> ScalePrediction:
         """int16[T, C] -> ScalePrediction, for a projection of one tap."""
         return self.predict(self.project(self.range_extract.compute(tokens)))

@@ -161,3 +161,15 @@ def test_errors_name_the_field(fields: dict[str, Any], message: str) -> None:
     ScalePredictorSpec(**good)
     with pytest.raises(SpecError, match=message):
         ScalePredictorSpec(**(good | fields))
+
+
+def test_rows_are_predicted_like_one() -> None:
+    spec = ScalePredictorSpec(EXTRACT, P, (7, -9), (A, A), (5, -3), shift=2)
+    ranges = np.random.default_rng(0).integers(0, 1 << 16, (20, spec.columns), dtype=np.int32)
+    rows = spec.predict_rows(ranges)
+    for number, one in enumerate(ranges):
+        for all_rows, single in zip(rows, spec.predict(spec.project(one)), strict=True):
+            assert all_rows.dtype == single.dtype
+            np.testing.assert_array_equal(all_rows[number], single)
+    with pytest.raises(SpecError, match="ranges must be int32"):
+        spec.predict_rows(ranges[:, :1])
