@@ -1,10 +1,8 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
-`hwq.rtl.catalog` is tested equal to its formula. The others (`add`, `move`,
-`outlier_split`, `outlier_join`) have no gateware yet: their formulas count passes over the data and
-pipeline stages of the algorithms in `hwq.numerics`, and are to be replaced by measurement. `encode`
-is whichever of the quantizers the network asks for.
+`hwq.rtl.catalog` is tested equal to its formula. `add` and `move` have no gateware: their formulas
+count passes over the data, and are to be replaced by measurement.
 """
 
 from collections.abc import Callable
@@ -147,11 +145,11 @@ def rescale() -> UnitTiming:
 
 
 def encode() -> UnitTiming:
-    """Item: `lanes` values. One pass: `log2`, `uniform` or `twin_uniform`, equally long.
+    """Item: `lanes` values. One pass: an `epilogue` that has no addend.
 
-    The last value of `shift_log2` and `shift_uniform_log2` comes four cycles later.
+    The other quantizers take from one cycle less (`log2`) to three more (`shift_log2`).
     """
-    return log2()
+    return epilogue()
 
 
 def add() -> UnitTiming:
@@ -169,9 +167,9 @@ def outlier_split() -> UnitTiming:
     return UnitTiming(requantize().latency_cycles + 1, interval_cycles=1)
 
 
-def outlier_join() -> UnitTiming:
-    """Item: `lanes` products of one outlier. One pass: multiply, add to the accumulator."""
-    return UnitTiming(latency_cycles=2, interval_cycles=1)
+def outlier_join(terms: int = 1) -> UnitTiming:
+    """Item: `lanes` sums of `terms` outliers each. Multiply; add; the token's factor."""
+    return UnitTiming(latency_cycles=3, interval_cycles=terms)
 
 
 UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {

@@ -146,6 +146,31 @@ class OutlierJoinSpec:
         self._check(acc, outliers, weight)
         return outlier_join_reference(acc, outliers, weight, self)
 
+    def stream(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n, 4] acc, side, weight, last -> int64[m]: sums outlier by outlier, as gateware.
+
+        One sum takes the terms up to and with the next one whose `last` is 1. Sums follow each
+        other column by column and token by token; `acc` counts in the first term of a sum, and a
+        sum without outliers is one term with a side value of 0. Terms without a last are left out.
+
+        Parameters
+        ----------
+        terms : int64[n, 4]
+            Accumulator, side value, weight, and whether the sum ends.
+        """
+        acc, side, weight, last = terms.T
+        ends = np.flatnonzero(last)
+        if ends.size == 0:
+            return np.zeros(0, np.int64)
+        begins = np.concatenate([[0], ends[:-1] + 1])
+        sums = np.add.reduceat(side * weight, begins)
+        # what follows the last sum is none
+        sums[-1] = (side * weight)[begins[-1] : ends[-1] + 1].sum()
+        token, column = np.divmod(np.arange(ends.size), self.correction.size)
+        joined = acc[begins] + self.correction[column] + sums
+        result: NDArray[np.int64] = joined * self.row_mult[token % self.row_mult.size]
+        return result
+
     def _check(
         self, acc: NDArray[np.int32], outliers: NDArray[np.int16], weight: NDArray[np.int8]
     ) -> None:

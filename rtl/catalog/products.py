@@ -1,12 +1,28 @@
 """Units of one element behind a matrix product."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from amaranth.hdl import signed
 
 from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.outlier_join import OutlierJoinSpec
+from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
 from hwq.numerics.rescale import RescaleSpec
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.epilogue import Epilogue
+from hwq.rtl.outlier_join import OutlierJoin
+from hwq.rtl.outlier_split import OutlierSplit
 from hwq.rtl.rescale import Rescale
+
+# scales of seven tokens, from many codes a step to many steps a code
+_MULT = np.array([46811, 65535, 0, 32768, 1, 52000, 39322])
+_SHIFT = np.array([23, 24, 20, 1, 9, 22, 17])
+_SPLIT = OutlierSplitSpec(_MULT[:1], _SHIFT[:1], zero_point=117, threshold=11000)
+_SPLITS = OutlierSplitSpec(_MULT, _SHIFT, zero_point=7, threshold=2500, bits=4)
+_JOIN = OutlierJoinSpec(np.array([4095, 1, 2731]), np.array([-(1 << 31), 70001, 0, 1 << 31, -8192]))
+_JOIN_ONE = OutlierJoinSpec(np.array([3001]), np.array([-123456]))
 
 PRODUCTS: Mapping[str, Unit] = {
     "epilogue": Unit(
@@ -22,6 +38,27 @@ PRODUCTS: Mapping[str, Unit] = {
     "rescale": Unit(
         Rescale(RescaleSpec()),
         {"bias46": Rescale(RescaleSpec()), "bias20": Rescale(RescaleSpec(bias_bits=20))},
+    ),
+    "outlier_split": Unit(
+        OutlierSplit(_SPLIT, channels=192),
+        {
+            "one_scale": OutlierSplit(_SPLIT, channels=192),
+            "tokens": OutlierSplit(_SPLITS, channels=5),
+            "one_channel": OutlierSplit(_SPLITS, channels=1),
+            "no_outliers": OutlierSplit(replace(_SPLIT, threshold=NEVER), channels=3),
+            "ends_are_outliers": OutlierSplit(replace(_SPLIT, threshold=(1 << 15) - 1), channels=3),
+            "all_but_zero": OutlierSplit(replace(_SPLITS, threshold=0, bits=8), channels=4),
+            "far_outliers": OutlierSplit(_SPLITS, channels=6, x=signed(20)),
+        },
+    ),
+    "outlier_join": Unit(
+        OutlierJoin(_JOIN),
+        {
+            "table": OutlierJoin(_JOIN),
+            "without_outliers": OutlierJoin(_JOIN, runs=(1,)),
+            "many_outliers": OutlierJoin(_JOIN, runs=(15, 1, 40)),
+            "one_scale": OutlierJoin(_JOIN_ONE, channels=1536, runs=(2, 1)),
+        },
     ),
 }
 """Stem -> row."""

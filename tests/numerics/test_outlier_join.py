@@ -152,3 +152,27 @@ def test_operands_must_fit(at: int, operand: NDArray, message: str) -> None:
     values[at] = operand
     with pytest.raises(SpecError, match=message):
         spec.compute(*values)
+
+
+def test_a_stream_of_terms_gives_the_same_sums():
+    rng = np.random.default_rng(3)
+    tokens, columns, channels = 4, 3, 20
+    side = np.zeros((2, tokens, channels), np.int16)
+    side[..., ::6] = rng.integers(-(1 << 15), 1 << 15, side[..., ::6].shape)
+    side[:, 1] = 0  # a token without outliers
+    weight = rng.integers(-128, 128, (columns, channels), np.int8)
+    acc = rng.integers(-(1 << 31), 1 << 31, (2, tokens, columns)).astype(np.int32)
+    row_mult, correction = np.array([1, 4095, 77, 300]), np.array([-(1 << 31), 5, 1 << 31])
+    spec = OutlierJoinSpec(row_mult, correction)
+    terms = []
+    for image, token, column in np.ndindex(acc.shape):
+        found = np.flatnonzero(side[image, token]).tolist() or [0]
+        for channel in found:
+            last = channel == found[-1]
+            value = side[image, token, channel]
+            terms.append((acc[image, token, column], value, weight[column, channel], last))
+    stream = np.array(terms, np.int64)
+    wanted = spec.compute(acc, side, weight).ravel()
+    assert_array_equal(spec.stream(stream), wanted)
+    assert_array_equal(spec.stream(stream[:-1]), wanted[:-1])
+    assert spec.stream(stream[:0]).size == 0
