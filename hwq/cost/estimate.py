@@ -19,7 +19,7 @@ from hwq.cost.energy import EnergyModel
 from hwq.cost.result import Bits, LayerCost, ProgramCost, Totals, to_bytes
 from hwq.cost.systolic import matmul_cycles, timing_correction, utilization
 from hwq.cost.traffic import Traffic, matmul_traffic, vector_traffic
-from hwq.cost.vector_unit import busy_cycles
+from hwq.cost.vector_unit import READ_CYCLES, busy_cycles, latency_cycles
 from hwq.errors import SpecError, UsageError
 
 
@@ -80,6 +80,7 @@ class _Estimator:
         self._program, self._accelerator = program, accelerator
         self._dataflows = tuple(d for d in DATAFLOWS if dataflow in (d, "auto"))
         self._timing = next(t for t in TIMINGS if t == timing)
+        self._read_cycles = READ_CYCLES if timing == "rtl" else 0
         self._residency: Residency = plan_residency(program, accelerator)
         self._energy = EnergyModel(accelerator)
         self._rate = accelerator.dram_bits_per_cycle
@@ -108,11 +109,13 @@ class _Estimator:
                 layer, choice.traffic, schedule.cycles, schedule.compute_cycles, choice.dataflow
             )
         ]
-        busy, exposed = 0, 0
+        busy, tail, exposed = 0, self._read_cycles, 0
         for follower, traffic in zip(fused, traffics, strict=True):
             own = busy_cycles(follower, self._accelerator.vector_unit.lanes)
             busy += own
-            excess = max(0, busy - schedule.cycles) - exposed
+            if self._timing == "rtl":  # the last sums pass through what streams behind the array
+                tail += latency_cycles(follower, self._accelerator.vector_unit.lanes)
+            excess = max(tail, busy - schedule.cycles) - exposed
             exposed += excess
             costs.append(self._cost(follower, traffic, excess, own))
         return costs
@@ -164,7 +167,7 @@ class _Estimator:
 
     def _vector(self, layer: VectorLayer, resident: int) -> LayerCost:
         traffic = vector_traffic(layer, self._residency)
-        busy = busy_cycles(layer, self._accelerator.vector_unit.lanes)
+        busy = busy_cycles(layer, self._accelerator.vector_unit.lanes) + self._read_cycles
         moved = traffic.dram
         cycles = stream_cycles(layer.rows, busy, moved.read, moved.write, self._rate)
         rows_in_flight = 2 * ceil_div(moved.read + moved.write, layer.rows)
