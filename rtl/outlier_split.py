@@ -66,9 +66,8 @@ class OutlierSplit(StreamUnit):
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n] elements -> int64[n, 2]: code, side value; the last token may be cut short."""
         tokens = self.spec.mult.size
-        x = np.zeros(-(-inputs.size // (tokens * self.channels)) * tokens * self.channels, np.int64)
-        x[: inputs.size] = inputs
-        x = x.reshape(-1, tokens, self.channels)
+        padded = np.pad(inputs, (0, -inputs.size % (tokens * self.channels)))
+        x = padded.reshape(-1, tokens, self.channels)
         parts = self.spec.compute(x)[0], self.spec.outliers(x)
         return np.stack([part.astype(np.int64).ravel() for part in parts], axis=-1)[: inputs.size]
 

@@ -1,8 +1,7 @@
 """Latency and throughput of each unit as formulas: what the cost model reads and the RTL obeys.
 
 `UNIT_TIMING` maps the stem of a unit to a function of its parameters. The gateware of every unit in
-`hwq.rtl.catalog` is tested equal to its formula. `add` and `move` have no gateware: their formulas
-count passes over the data, and are to be replaced by measurement.
+`hwq.rtl.catalog` is tested equal to its formula. `move` is none: it reads and writes.
 """
 
 from collections.abc import Callable
@@ -157,6 +156,11 @@ def add() -> UnitTiming:
     return UnitTiming(latency_cycles=1, interval_cycles=1)
 
 
+def mean(count: int) -> UnitTiming:
+    """Item: one mean of `count` values. An accumulator before `requantize`."""
+    return UnitTiming(1 + requantize().latency_cycles, interval_cycles=count)
+
+
 def move() -> UnitTiming:
     """Item: `lanes` values. One pass: read and write."""
     return UnitTiming(latency_cycles=1, interval_cycles=1)
@@ -191,6 +195,7 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "rescale": rescale,
     "encode": encode,
     "add": add,
+    "mean": mean,
     "move": move,
     "outlier_split": outlier_split,
     "outlier_join": outlier_join,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.movement import MOVEMENT, move
+from hwq.numerics.add import AddSpec
 from hwq.numerics.scale_predictor import scale_predictor_reference
 
 Array = NDArray[Any]
@@ -141,7 +142,7 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
         "gelu": exact_rows,
         "layer_norm": rows,
         "mean": mean,
-        "add": _add,
+        "add": lambda node, x: getattr(AddSpec(node.attrs["unit"]), which)(x[0], x[1]),
         "requantize": whole,
         "encode": whole,
         "outlier_split": outlier_split,
@@ -157,11 +158,3 @@ def _rows(x: Array) -> Array:
 
 def _movement(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
     return move(node, x), 0
-
-
-def _add(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
-    """Sum in the output's fixed-point format; clamps and counts."""
-    form = node.attrs["unit"]
-    wide = x[0].astype(np.int32) + x[1]  # 16-bit operands
-    held = np.clip(wide, form.min, form.max)
-    return held.astype(form.dtype), int(np.count_nonzero(held != wide))

@@ -1,17 +1,22 @@
-"""Units of one element behind a matrix product."""
+"""Units of one element behind a matrix product, and sums of the residual stream."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from amaranth.hdl import signed
+from amaranth.hdl import signed, unsigned
 
+from hwq.numerics.add import AddSpec
 from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.mean import MeanSpec
 from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
 from hwq.numerics.rescale import RescaleSpec
+from hwq.rtl.add import Add
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.epilogue import Epilogue
+from hwq.rtl.mean import Mean
 from hwq.rtl.outlier_join import OutlierJoin
 from hwq.rtl.outlier_split import OutlierSplit
 from hwq.rtl.rescale import Rescale
@@ -23,6 +28,7 @@ _SPLIT = OutlierSplitSpec(_MULT[:1], _SHIFT[:1], zero_point=117, threshold=11000
 _SPLITS = OutlierSplitSpec(_MULT, _SHIFT, zero_point=7, threshold=2500, bits=4)
 _JOIN = OutlierJoinSpec(np.array([4095, 1, 2731]), np.array([-(1 << 31), 70001, 0, 1 << 31, -8192]))
 _JOIN_ONE = OutlierJoinSpec(np.array([3001]), np.array([-123456]))
+_MEAN = MeanSpec.from_float(1 / 49, 49, FixedPoint(16, 12))
 
 PRODUCTS: Mapping[str, Unit] = {
     "epilogue": Unit(
@@ -58,6 +64,23 @@ PRODUCTS: Mapping[str, Unit] = {
             "without_outliers": OutlierJoin(_JOIN, runs=(1,)),
             "many_outliers": OutlierJoin(_JOIN, runs=(15, 1, 40)),
             "one_scale": OutlierJoin(_JOIN_ONE, channels=1536, runs=(2, 1)),
+        },
+    ),
+    "add": Unit(
+        Add(AddSpec(FixedPoint(16, 12))),
+        {
+            "signed16": Add(AddSpec(FixedPoint(16, 12))),
+            "signed8": Add(AddSpec(FixedPoint(8, 4))),
+            "unsigned7": Add(AddSpec(FixedPoint(7, 0, signed=False))),
+        },
+    ),
+    "mean": Unit(
+        Mean(_MEAN),
+        {
+            "tokens49": Mean(_MEAN),
+            "tokens64": Mean(MeanSpec.from_float(1 / 4, 64, FixedPoint(8, 3))),
+            "one": Mean(MeanSpec.from_float(3.7, 1, FixedPoint(12, 2))),
+            "unsigned": Mean(MeanSpec.from_float(1 / 3, 3, FixedPoint(16, 0, False)), unsigned(16)),
         },
     ),
 }
