@@ -32,15 +32,19 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("shift", 32, 32, 2),
         ("int_add", 42, 42, 1),  # sum
         ("int_multiply", 18, 18, 1),  # times the reciprocal of the sum
+        ("register", 16, 16, 2),  # the queues of scores and of powers
+        ("register", 18, 18, 2),
     ),
     "layernorm": (
         ("int_add", 32, 32, 2),  # sum and sum of squares
         ("int_multiply", 16, 16, 1),  # square
-        ("int_add", 28, 28, 1),  # minus mean
+        ("int_multiply", 16, 12, 1),  # times the length
+        ("int_add", 28, 28, 1),  # minus the sum
         ("int_multiply", 28, 18, 1),  # times the reciprocal of the deviation
         ("int_multiply", 23, 16, 1),  # times gamma
         ("int_add", 40, 40, 1),  # plus beta
         ("shift", 40, 40, 2),
+        ("register", 16, 16, 2),  # the queue of the token
     ),
     "gelu": (
         ("int_multiply", 16, 9, 2),  # degree 2 on a segment

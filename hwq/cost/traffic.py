@@ -1,7 +1,6 @@
 """Bits that a layer moves at each memory level; four-bit codes move half of what eight-bit do."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from hwq.arch.accelerator import Array
 from hwq.arch.kinds import Dataflow
@@ -10,9 +9,6 @@ from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.compiler.residency import Residency
 from hwq.compiler.schedule import Schedule
 from hwq.cost.systolic import map_matmul
-
-_PASSES: Final = {"softmax": 3, "layernorm": 2}
-"""How often a unit reads its input; all others once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +142,13 @@ def vector_traffic(layer: VectorLayer, residency: Residency) -> Traffic:
 def _read_bits(layer: VectorLayer, operand: Operand) -> int:
     """Bits of an operand that a vector layer reads from its buffer.
 
+    An activation is read once: units of several passes over a row keep it in queues of their own.
     LayerNorm reads gamma and beta once for every row, every outlier that is joined a whole column
     of the weight. The multipliers of an epilogue are read once: they stay at the array's columns
     while a fold drains, and reloading them with the next fold is not counted.
     """
     if not operand.constant:
-        return _PASSES.get(layer.op, 1) * operand.total_bits
+        return operand.total_bits
     if layer.op == "outlier_join":
         return layer.elements * operand.bits
     return (layer.rows if layer.op == "layernorm" else 1) * operand.total_bits
