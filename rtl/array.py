@@ -21,7 +21,7 @@ class Array(wiring.Component):
 
     Ports:
 
-    * `program` (`array_program.program_layout`) and `start`: taken when `busy` is low;
+    * `product` (`array_program.program_layout`) and `start`: taken when `busy` is low;
     * `busy` until the last result is written, `cycles` unsigned(32);
     * `a_write`, `b_write`: `address`, `data` (a word of codes; a word of signed numbers), `enable`;
       may be used at any time;
@@ -48,7 +48,7 @@ class Array(wiring.Component):
         result_bits = ceil_log2(spec.result_depth)
         super().__init__(
             {
-                "program": In(program_layout(spec)),
+                "product": In(program_layout(spec)),
                 "start": In(1),
                 "busy": Out(1),
                 "cycles": Out(32),
@@ -75,7 +75,7 @@ class Array(wiring.Component):
         m.submodules.controller = control = controller(spec)
         m.submodules.grid = grid = ArrayGrid(spec)
         m.d.comb += [
-            Value.cast(control.program).eq(self.program),
+            Value.cast(control.product).eq(self.product),
             control.start.eq(self.start & ~control.busy),
             self.busy.eq(control.busy),
             self.cycles.eq(control.cycles),

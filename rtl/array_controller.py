@@ -15,7 +15,7 @@ from hwq.rtl.array_program import FoldWalk, address_bits, program_layout, tag_la
 class ArrayController(wiring.Component):
     """Runs one program: this class holds what both kinds of dataflow share.
 
-    Ports: `program` is taken with `start`, which may be high when `busy` is low; `left`, `top`
+    Ports: `product` is taken with `start`, which may be high when `busy` is low; `left`, `top`
     addresses of the words that are read in this cycle, `top_count` how many elements of the top
     word are to be kept; `begin`, and `load` or `take`: what the array gets two cycles later; `tag`
     the word of results that leaves the array rows + columns + 1 cycles later; `busy` until
@@ -31,7 +31,7 @@ class ArrayController(wiring.Component):
         left, top, _ = address_bits(spec)
         super().__init__(
             {
-                "program": In(program_layout(spec)),
+                "product": In(program_layout(spec)),
                 "start": In(1),
                 "finished": In(1),
                 "left": Out(left),
@@ -49,14 +49,14 @@ class ArrayController(wiring.Component):
         m.submodules.walk = walk = FoldWalk(self.spec)
         program = Signal(program_layout(self.spec))
         with m.If(self.start):
-            m.d.sync += [program.eq(self.program), self.busy.eq(1), self.cycles.eq(1)]
+            m.d.sync += [program.eq(self.product), self.busy.eq(1), self.cycles.eq(1)]
         with m.Elif(self.busy):
             m.d.sync += self.cycles.eq(self.cycles + 1)
             with m.If(self.finished):
                 m.d.sync += self.busy.eq(0)
         # the walk starts in the same cycle, before the registers hold the program
         m.d.comb += [
-            Value.cast(walk.program).eq(Mux(self.start, self.program, program)),
+            Value.cast(walk.product).eq(Mux(self.start, self.product, program)),
             walk.start.eq(self.start),
         ]
         return walk, program
@@ -87,7 +87,7 @@ class StationaryController(ArrayController):
         first_row, last_row, last = Signal(), Signal(), Signal()
 
         end = Signal()
-        load_ends, stream_ends = step >= spec.rows - 1, step + 1 >= program.stream
+        load_ends, stream_ends = step + 1 >= spec.rows, step + 1 >= program.stream
         m.d.comb += end.eq((~loading | load_ends) & (~streaming | stream_ends))
         m.d.comb += walk.advance.eq(end & loading)
         m.d.sync += step.eq(step + 1)
@@ -148,7 +148,7 @@ class OutputController(ArrayController):
         streaming = Signal()
 
         stream_ends = step + 1 == program.stream
-        slot_ends = (step + 1 >= program.stream) & (step >= spec.rows - 1)
+        slot_ends = (step + 1 >= program.stream) & (step + 1 >= spec.rows)
         m.d.comb += walk.advance.eq(slot_ends & streaming)
         m.d.sync += step.eq(step + 1)
         with m.If(self.start):

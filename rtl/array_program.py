@@ -54,9 +54,9 @@ def address_bits(spec: ArraySpec) -> tuple[int, int, int]:
 class FoldWalk(wiring.Component):
     """The folds of a program, one after another: row tiles within column tiles.
 
-    Ports: `program`; `start` takes the first fold, `advance` the next; of the fold: `rows`,
-    `columns` what is left of the extents, `left`, `top`, `result` the first addresses of its tiles,
-    `row` the rows before it, `last_row`, `last`.
+    Ports: `product`, the program; `start` takes the first fold, `advance` the next; of the fold:
+    `rows`, `columns` what is left of the extents, `left`, `top`, `result` the first addresses of
+    its tiles, `row` the rows before it, `last_row`, `last`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class FoldWalk(wiring.Component):
         left, top, result = address_bits(spec)
         super().__init__(
             {
-                "program": In(program_layout(spec)),
+                "product": In(program_layout(spec)),
                 "start": In(1),
                 "advance": In(1),
                 "rows": Out(spec.extent_bits),
@@ -85,7 +85,7 @@ class FoldWalk(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Return the registers."""
         m = Module()
-        spec, program = self.spec, self.program
+        spec, program = self.spec, self.product
         m.d.comb += [
             self.last_row.eq(self.rows <= spec.rows),
             self.last.eq(self.last_row & (self.columns <= spec.columns)),

@@ -82,6 +82,9 @@ class StationaryPe(wiring.Component):
         Whether a stays and b streams, or the reverse.
     """
 
+    # where Verilog is written, one of many equal elements is elaborated
+    _MustUse__silence = True
+
     def __init__(self, spec: PeSpec, keeps_a: bool = False) -> None:
         self.spec, self.keeps_a = spec, keeps_a
         a, b = decoded_layout(spec), signed(spec.b_bits)
@@ -124,6 +127,9 @@ class AccumulatingPe(wiring.Component):
     ----------
     spec : PeSpec
     """
+
+    _MustUse__silence = True
+    keeps_a = False
 
     def __init__(self, spec: PeSpec) -> None:
         self.spec = spec

@@ -5,9 +5,18 @@ equal modules, which every later tool has to read.
 """
 
 import os
+from collections.abc import Hashable, Mapping
 
 from amaranth.back import verilog
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
+from amaranth.hdl import (
+    ClockSignal,
+    DomainRenamer,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Value,
+)
 from amaranth.lib import wiring
 
 
@@ -22,44 +31,72 @@ class SharedModules:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self.texts: dict[str, str] = {}
+        self._names: dict[tuple[type, Hashable], str] = {}
+        self.texts: list[str] = []
 
-    def instance(self, component: wiring.Component, name: str) -> Instance:
-        """Return an instance of the module `name`; the first component of a name defines it."""
-        module = f"{self._prefix}_{name}"
-        if module not in self.texts:
-            self.texts[module] = _convert(component, module, None)
+    def instance(self, component: wiring.Component, parameters: Hashable) -> Instance:
+        """Return an instance of the module of this class and parameters."""
+        key = type(component), parameters
+        if key not in self._names:
+            self._names[key] = f"{self._prefix}_{type(component).__name__}_{len(self._names)}"
+            self.texts.append(_convert(component, self._names[key], None, _ports(component)))
         connections: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, port in component.signature.flatten(component):
             side = "i" if member.flow == wiring.In else "o"
             connections[f"{side}_{'__'.join(map(str, path))}"] = Value.cast(port)
-        return Instance(module, **connections)
+        return Instance(self._names[key], **connections)
 
 
-def share(platform: object, component: wiring.Component, name: str) -> Elaboratable:
-    """Return `component`, or where Verilog is written an instance of the module all share."""
+def share(platform: object, component: wiring.Component, *parameters: Hashable) -> Elaboratable:
+    """Return `component`, or where Verilog is written an instance of the module all share.
+
+    Components of one class with equal parameters must be alike, and must have registers.
+    """
     if isinstance(platform, SharedModules):
-        return platform.instance(component, name)
+        return platform.instance(component, parameters)
     return component
 
 
-def emit_shared(component: wiring.Component, name: str) -> str:
-    """Return the Verilog of `component` as module `name`, and of the modules that it shares.
+def emit_shared(components: Mapping[str, wiring.Component], name: str) -> str:
+    """Return the Verilog of a module `name` that holds the components side by side.
 
-    The ports are `clk`, `rst` (synchronous) and those of the component, nested names joined by two
-    underscores.
+    Its ports are those of every component, `<component>__<port>`, nested names joined by two
+    underscores, and `<component>_clk`, `<component>_rst` (synchronous): each has its own clock.
     """
     platform = SharedModules(name)
-    text = _convert(component, name, platform)
-    header = f"// {type(component).__module__}.{type(component).__name__}\n"
-    header += f"// {getattr(component, 'spec', '')!r}\n"
-    return header + "\n".join([*platform.texts.values(), text])
+    m = Module()
+    ports: dict[str, tuple[Value, None]] = {}
+    for label, component in components.items():
+        m.submodules[label] = DomainRenamer(label)(component)
+        ports |= {f"{label}__{port}": value for port, value in _ports(component).items()}
+    text = _convert(m, name, platform, ports)
+    header = "".join(
+        f"// {label}: {type(component).__module__}.{type(component).__name__} "
+        f"{getattr(component, 'spec', '')!r}\n"
+        for label, component in components.items()
+    )
+    return header + "\n".join([*platform.texts, text])
 
 
-def _convert(component: wiring.Component, name: str, platform: object) -> str:
+def _ports(component: wiring.Component) -> dict[str, tuple[Value, None]]:
+    """Return every port's name and value; Amaranth finds the direction."""
+    return {
+        "__".join(map(str, path)): (Value.cast(port), None)
+        for path, _, port in component.signature.flatten(component)
+    }
+
+
+def _convert(
+    design: Elaboratable, name: str, platform: object, ports: dict[str, tuple[Value, None]]
+) -> str:
     # Amaranth takes a `yosys` on the path first, whose version may be too old
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     text: str = verilog.convert(
-        component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True
+        design,
+        name=name,
+        platform=platform,
+        ports=ports,
+        emit_src=False,
+        strip_internal_attrs=True,
     )
     return text

@@ -57,11 +57,11 @@ class ArrayBench:
         """Run a program; return the cycles from its start to its end, and what left `o`."""
         dut = self.dut
         for name, value in program.items():
-            ctx.set(dut.program[name], value)
+            ctx.set(dut.product[name], value)
         ctx.set(dut.start, 1)
         await ctx.tick()
         ctx.set(dut.start, 0)
-        ctx.set(Value.cast(dut.program), -1)  # it has been taken
+        ctx.set(Value.cast(dut.product), -1)  # it has been taken
         cycles, sent = 1, {}
         while ctx.get(dut.busy):
             cycles += 1
@@ -200,7 +200,7 @@ def test_the_next_operand_may_be_written_while_the_array_works():
         await array.write(ctx, "b", spec.b_words(b))
         dut = array.dut
         for name, value in spec.program(8, 4, 4).items():
-            ctx.set(dut.program[name], value)
+            ctx.set(dut.product[name], value)
         ctx.set(dut.start, 1)
         await ctx.tick()
         # start stays high, which a busy array does not see
