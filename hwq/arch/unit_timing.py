@@ -139,7 +139,7 @@ def shift_uniform_log2() -> UnitTiming:
 
 
 def rescale() -> UnitTiming:
-    """Item: `lanes` values. One pass: a second multiplier and a wide shift."""
+    """Item: `lanes` multipliers and biases. One pass: multiply; shift; round."""
     return UnitTiming(latency_cycles=3, interval_cycles=1)
 
 
@@ -167,7 +167,7 @@ def move() -> UnitTiming:
 
 
 def outlier_split() -> UnitTiming:
-    """Item: `lanes` values. One pass: compare, `requantize`, append to the list."""
+    """Item: `lanes` values. One pass: read the token's multiplier, then as `requantize`."""
     return UnitTiming(requantize().latency_cycles + 1, interval_cycles=1)
 
 
