@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -111,7 +112,28 @@ def build(
         If the simulator does not take it; of waves, where a library is missing.
     """
     texts = texts or {name: emit(unit, name) for name, unit in units.items()}
-    text = "\n".join([DRIVER.read_text(), *texts.values(), bank_text(units)])
+    return build_text(
+        simulator, "\n".join([DRIVER.read_text(), *texts.values(), bank_text(units)]), waves
+    )
+
+
+def build_text(simulator: str, text: str, waves: str = "") -> Bank:
+    """Compile the Verilog of a bank, whose top module is TOP, or reuse the build of the same text.
+
+    Parameters
+    ----------
+    simulator : str
+        From `find_simulator`.
+    text : str
+        All modules.
+    waves : str, optional
+        ".fst" or ".vcd": the program can write waves; Icarus writes the former only.
+
+    Raises
+    ------
+    BuildFailed
+        If the simulator does not take it; of waves, where a library is missing.
+    """
     arguments = [*BUILD_ARGS[simulator]]
     if waves == ".fst" and simulator == "verilator":
         arguments.append("--trace-fst")
@@ -135,9 +157,11 @@ def _compile(simulator: str, folder: Path, text: str, arguments: list[str], wave
     log = folder / "build.log"
     runtime = _runtime(arguments) if simulator == "verilator" else None
     if runtime is not None and runtime.is_dir():
-        # copied anew, so that make finds them newer than their sources
+        # make must find them newer than the makefile, which Verilator is yet to write
+        later = time.time() + 3600
         for file in runtime.iterdir():
             shutil.copyfile(file, folder / file.name)
+            os.utime(folder / file.name, (later, later))
     try:
         with tool_environment():
             get_runner(simulator).build(

@@ -85,7 +85,8 @@ class Job:
         numbers.append((SEED * 2654435761 + 1) % 0x7FFFFFFF + 1)
         Path("settings.txt").write_text(" ".join(map(str, numbers)) + "\n")
         self.rst.value = 1
-        await ClockCycles(self.clk, 2)
+        # one cycle, so that every register must be reset at once
+        await ClockCycles(self.clk, 1)
         self.rst.value = 0
 
     async def bench(self, pattern: Pattern) -> None:

@@ -1,0 +1,101 @@
+"""Planted faults: a bench that does not see them is no proof."""
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hwq.rtl.catalog import UNITS
+from hwq.rtl.emit import emit
+from hwq.sim.bank import build
+from hwq.sim.cases import job
+from hwq.sim.fault import Fault
+from hwq.sim.faults_of_rows import OF_ROWS
+from hwq.sim.faults_of_values import OF_VALUES
+from hwq.sim.runner import Job, Outcome, run_jobs
+
+NAME = "hwq_mutant"
+"""What the module is called until each mutant gets its own name."""
+FAULTS = {**OF_VALUES, **OF_ROWS}
+"""Stem and label of the case -> its faults."""
+MUTATIONS: Mapping[str, tuple[tuple[str, Fault], ...]] = {
+    stem: tuple(
+        (label, fault) for (own, label), faults in FAULTS.items() if own == stem for fault in faults
+    )
+    for stem, _ in FAULTS
+}
+"""Stem -> the cases and faults planted in it."""
+
+
+class FaultMisplaced(AssertionError):
+    """The fragment of a fault is not there as often as it says."""
+
+
+def signals(fragment: str) -> str:
+    r"""Return a fragment with its signals as Yosys writes them: "$1 " becomes "\$1 "."""
+    return re.sub(r"(?<![\w$\\])\$(?!signed\()", lambda _: "\\$", fragment)
+
+
+def planted(text: str, fault: Fault) -> str:
+    """Return the Verilog `text` of the module NAME with `fault` in it.
+
+    Raises
+    ------
+    FaultMisplaced
+        If the fragment does not occur exactly as often as the fault says.
+    """
+    module = f"\\{NAME}.{fault.module} " if fault.module else NAME
+    start = text.index(f"module {module}(")
+    end = text.index("endmodule", start)
+    right, wrong = signals(fault.right), signals(fault.wrong)
+    found = text.count(right, start, end)
+    if found != fault.count:
+        raise FaultMisplaced(f"{fault.name}: {right!r} occurs {found} times, not {fault.count}")
+    return text[:start] + text[start:end].replace(right, wrong) + text[end:]
+
+
+def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
+    """Plant every fault of a unit and run all its benches; one row each.
+
+    Parameters
+    ----------
+    stem : str
+        Unit of the catalogue, in MUTATIONS.
+    simulator : str
+        From `find_simulator`.
+    seed : int
+        Of the random stalls.
+
+    Returns
+    -------
+    list of dict
+        unit, case, fault, caught, message: of the bench, or why nothing can see the fault.
+        Such a fault counts as caught if the benches indeed pass.
+    """
+    units, texts, jobs = {}, {}, []
+    cases: dict[str, tuple[Job, str]] = {}
+    for number, (label, fault) in enumerate(MUTATIONS[stem]):
+        if label not in cases:
+            cases[label] = job(stem, label), emit(UNITS[stem].verified[label], NAME)
+        whole, text = cases[label]
+        name = f"mutant_{number}"
+        units[name] = whole.unit
+        texts[name] = planted(text, fault).replace(NAME, name)
+        jobs.append(Job(name, whole.unit, whole.inputs))
+    with tempfile.TemporaryDirectory(prefix=f"hwq_{stem}_") as work:
+        outcomes = run_jobs(build(simulator, units, texts), jobs, Path(work), seed)
+    pairs = zip(MUTATIONS[stem], outcomes, strict=True)
+    return [_row(stem, label, fault, outcome) for (label, fault), outcome in pairs]
+
+
+def _row(stem: str, label: str, fault: Fault, outcome: Outcome) -> dict[str, Any]:
+    seen = outcome.failure is not None
+    return {
+        "unit": stem,
+        "case": label,
+        "fault": fault.name,
+        "equivalent": fault.equivalent,
+        "caught": seen != bool(fault.equivalent),
+        "message": outcome.failure or fault.equivalent,
+    }

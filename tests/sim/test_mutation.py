@@ -1,0 +1,53 @@
+"""The benches must see planted faults; all of a unit's are compiled as one bank."""
+
+import pytest
+
+pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
+
+from hwq.rtl.catalog import UNITS
+from hwq.sim.fault import Fault
+from hwq.sim.mutation import MUTATIONS, NAME, FaultMisplaced, planted, run_mutations, signals
+
+TEXT = f"""module {NAME}(a);
+  assign \\$1  = a + 1'h1;
+endmodule
+module \\{NAME}.step (a);
+  assign \\$1  = a + 1'h1;
+  assign b = a + 1'h1;
+endmodule
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stem", MUTATIONS)
+def test_every_fault_is_seen(stem: str, simulator: str, seed: int) -> None:
+    rows = run_mutations(stem, simulator, seed)
+    missed = [(row["case"], row["fault"], row["message"]) for row in rows if not row["caught"]]
+    assert not missed
+
+
+def test_units_have_faults_of_their_own() -> None:
+    assert set(MUTATIONS) <= set(UNITS)
+    visible = [
+        fault for faults in MUTATIONS.values() for _, fault in faults if not fault.equivalent
+    ]
+    assert len(visible) >= 100
+    for stem, faults in MUTATIONS.items():
+        assert len({(label, f.name, f.module) for label, f in faults}) == len(faults), stem
+        assert sum(not fault.equivalent for _, fault in faults) >= 2, stem
+
+
+def test_a_fault_is_planted_in_its_module_only() -> None:
+    changed = planted(TEXT, Fault("test", "$1  = a + 1'h1;", "$1  = a;", module="step"))
+    assert changed == TEXT[:80] + TEXT[80:].replace("\\$1  = a + 1'h1;", "\\$1  = a;")
+
+
+@pytest.mark.parametrize(("module", "count"), [("", 2), ("step", 1)])
+def test_a_fault_must_be_there_as_often_as_it_says(module: str, count: int) -> None:
+    with pytest.raises(FaultMisplaced, match=rf"occurs {3 - count} times, not {count}"):
+        planted(TEXT, Fault("test", "a + 1'h1;", "a;", module, count))
+
+
+def test_signals_are_written_as_yosys_does() -> None:
+    assert signals("$signed($1 ) - $signal$2 [3:0]") == "$signed(\\$1 ) - \\$signal$2 [3:0]"
+    assert signals("\\port$0$1 ") == "\\port$0$1 "
