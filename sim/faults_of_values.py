@@ -202,8 +202,19 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         READY,
     ),
     ("gelu", "frac8"): (
-        Fault("border of the table off by one", ">= 15'h5000;", "> 15'h5000;"),
-        Fault("last segment off by one", "20'h00028 : $7 ;", "20'h00027 : $7 ;"),
+        Fault(
+            "border of the table off by one",
+            ">= 15'h5000;",
+            "> 15'h5000;",
+            equivalent="at the border the quotient is the last segment's number itself",
+        ),
+        Fault(
+            "last segment off by one",
+            "20'h00028 : $7 ;",
+            "20'h00027 : $7 ;",
+            equivalent=_ALL_SENT + "the segment before it rounds to zero as well",
+        ),
+        Fault("table entered one segment late", ">= 15'h5000;", ">= 15'h0200;"),
         Fault("sign of the argument ignored", "$3  ? $4  :", "1'h0 ? $4  :"),
         Fault("linear part below zero kept", "$10  ? 20'h00000 :", "1'h0 ? 20'h00000 :"),
         Fault("rounding dropped", "$signed(10'h100);", "$signed(10'h000);", module="U$2"),

@@ -16,7 +16,7 @@ from hwq.rtl.payload import fields, pack
 from hwq.rtl.pipeline import StreamUnit
 from hwq.sim.bank import TOP, Bank, BuildFailed, build
 from hwq.sim.patterns import PATTERNS, Cost
-from hwq.sim.tools import tool_environment
+from hwq.sim.tools import tool_environment, wave_suffixes
 
 BUDGET = 40_000
 """Cycles of one adversarial bench, about."""
@@ -232,7 +232,7 @@ def keep_waves(simulator: str, job: Job, outcome: Outcome, work: Path, seed: int
     # after_reset is a pattern of its own, so the benches before the failing one do not matter
     patterns = [name] if name in PATTERNS else list(job.patterns)
     again = Job(job.name, job.unit, inputs, patterns, job.budget)
-    for suffix in (".fst", ".vcd") if simulator == "verilator" else (".fst",):
+    for suffix in wave_suffixes(simulator):
         try:
             bank = build(simulator, {job.name: job.unit}, waves=suffix)
         except BuildFailed:

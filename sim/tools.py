@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -48,6 +49,20 @@ def find_simulator(wanted: str) -> str:
         "icarus": "Icarus needs iverilog",
     }
     raise SimulatorMissing(missing.get(wanted) or "; ".join(missing.values()))
+
+
+def wave_suffixes(simulator: str) -> list[str]:
+    """Return the suffixes of the waves that a simulator may write, the best first."""
+    if simulator == "icarus":
+        return [".fst"]
+    # Verilator's writer of FST includes this header (liblz4-dev) and that of zlib (zlib1g-dev)
+    found = subprocess.run(
+        ["g++", "-E", "-x", "c++", "-"],
+        input=b"#include <lz4.h>\n#include <zlib.h>\n",
+        capture_output=True,
+        check=False,
+    )
+    return [".vcd"] if found.returncode else [".fst", ".vcd"]
 
 
 @contextmanager
