@@ -149,7 +149,7 @@ class Accelerator(_Part):
         Clock of array, buffers and vector unit.
     technology_nm : float
         Node for energy, leakage and area.
-    timing : {"stall_free", "scalesim"}
+    timing : {"rtl", "stall_free", "scalesim"}
         Convention for the cycles of a matmul.
     energy_scaling : {"anchors", "stillmaker"}
         How energy follows the node; see `hwq.arch.node_scaling`.
@@ -163,7 +163,7 @@ class Accelerator(_Part):
     description: str = ""
     clock_mhz: PositiveFloat
     technology_nm: Annotated[float, Field(ge=NODE_MIN_NM, le=NODE_MAX_NM)]
-    timing: Timing = "stall_free"
+    timing: Timing = "rtl"
     energy_scaling: EnergyScaling = "anchors"
     array: Array
     vector_unit: VectorUnit

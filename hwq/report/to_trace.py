@@ -29,6 +29,7 @@ def to_trace(result: SimulationResult) -> str:
     * Vector work of which cycles are hidden lasts the cycles for which the unit works. The first
       behind a matmul starts with it, the next where the one before ends: the cost model, too,
       exposes just what of their sum outlasts the matmul. What lies beside the matmul is hidden.
+      With timing `rtl` it exposes at least their latencies, which are a gap on this track.
     * A layer's stalls are one event at the end of its time. How many there are is known, not where
       between its tiles each of them lies.
 

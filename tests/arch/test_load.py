@@ -54,7 +54,7 @@ def test_preset_loads_under_its_file_name_and_has_every_pe(name):
 def test_a_file_loads_by_path_with_defaults(tmp_path):
     accelerator = load(tmp_path)
     assert load_accelerator(str(tmp_path / "mine.toml")) == accelerator
-    assert (accelerator.timing, accelerator.array.dataflow) == ("stall_free", "auto")
+    assert (accelerator.timing, accelerator.array.dataflow) == ("rtl", "auto")
     assert accelerator.sram.output.bits_per_cycle == 512
     assert accelerator.sram.output.bank_kib == 32
 

@@ -28,7 +28,9 @@ def result():
     for number in range(3):
         layers += _block(f"blocks.{number}", source)
         source = layers[-1].out.tensor
-    cost = estimate(Program("tiny", tuple(layers)), load_accelerator("edge_16x16"))
+    cost = estimate(
+        Program("tiny", tuple(layers)), load_accelerator("edge_16x16"), timing="stall_free"
+    )
     first = replace(cost.layers[0], saturations=3, sqnr_db=31.5)
     run = RunInfo(
         model="tiny",
