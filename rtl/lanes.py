@@ -6,6 +6,7 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import data
 
 from hwq.rtl.pipeline import StreamUnit
+from hwq.rtl.shared import share
 
 
 class Lanes(StreamUnit):
@@ -45,7 +46,7 @@ class Lanes(StreamUnit):
         first = self.units[0]
         m.d.comb += [self.i.ready.eq(first.i.ready), self.o.valid.eq(first.o.valid)]
         for lane, unit in enumerate(self.units):
-            m.submodules[f"lane_{lane}"] = unit
+            m.submodules[f"lane_{lane}"] = share(platform, unit, unit.spec)
             m.d.comb += [
                 unit.i.valid.eq(self.i.valid),
                 unit.o.ready.eq(self.o.ready),

@@ -35,7 +35,15 @@ LAYERS = {
     "cost": {"hwq.arch", "hwq.compiler", "hwq.graph", "numpy"},
     "report": {"hwq.cost", "rich"},
     "testing": {"hwq.numerics", "hwq.rtl", "numpy", "amaranth"},
-    "sim": {"hwq.numerics", "hwq.rtl", "hwq.testing", "numpy", "cocotb", "cocotb_tools"},
+    "sim": {
+        "hwq.numerics",
+        "hwq.rtl",
+        "hwq.testing",
+        "amaranth",
+        "cocotb",
+        "cocotb_tools",
+        "numpy",
+    },
 }
 # they tie everything together
 TOP = {"__init__", "__main__", "api", "calibrate", "cli", "evaluate", "simulate"}

@@ -23,7 +23,7 @@ from hwq.rtl.gelu import Gelu
 from hwq.rtl.machine import Machine
 from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route
 from hwq.rtl.softmax import Softmax
-from hwq.sim.component import build_component
+from hwq.sim.component import build_components
 from hwq.sim.machine import Done, MachineProgram, Span
 
 LANES = 8
@@ -213,7 +213,7 @@ def outcome(network, tensors, simulator, tmp_path_factory):
     values, nodes, _ = tensors
     softmax, gelu = (nodes[name].attrs["unit"] for name in ("attn.softmax", "mlp.act"))
     machine = make_machine(softmax, values["attn.softmax"].shape[-1], gelu)
-    bank = build_component(simulator, machine)
+    bank = build_components(simulator, {"machine": machine})
     return load(machine, *tensors).run(bank, tmp_path_factory.mktemp("machine"))
 
 
