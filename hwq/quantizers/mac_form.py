@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.log2 import Log2Spec
+from hwq.numerics.pe import PE_KINDS, PeSpec
 
-PES = ("multiply", "shift", "shift_parity", "multiply_shift")
 SQRT2 = (128, 181)  # the weights of the even and the odd plane: 181/128 ~ sqrt(2)
 
 
@@ -49,7 +49,7 @@ class MacForm:
     lsb: float | NDArray[np.float64] = 1.0
 
     def __post_init__(self) -> None:
-        require(self.pe in PES, f"pe must be one of {', '.join(PES)}, not {self.pe!r}")
+        require(self.pe in PE_KINDS, f"pe must be one of {', '.join(PE_KINDS)}, not {self.pe!r}")
         sizes = {self.significand.size, self.shift.size, self.plane.size}
         size = self.significand.size
         require(
@@ -113,6 +113,16 @@ class MacForm:
         """Return significand << shift of every code, once per plane, 0 where it is not its own."""
         entries = self.significand << self.shift
         return [np.where(self.plane == p, entries, 0) for p in range(len(self.plane_weights))]
+
+    def element(self, b_bits: int = 8, acc_bits: int = 32) -> PeSpec:
+        """Return the processing element for these codes; offset and weights are the epilogue's."""
+        return PeSpec(
+            next(kind for kind in PE_KINDS if kind == self.pe),
+            self.bits,
+            b_bits,
+            acc_bits,
+            *(tuple(table.tolist()) for table in (self.significand, self.shift, self.plane)),
+        )
 
     def accumulate(self, codes: NDArray[np.integer], w: NDArray[np.integer]) -> NDArray[np.int64]:
         """int[M,K], int[K,N] -> int64[M,N]: what array and epilogue together compute.

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from hwq.numerics.array import ArraySpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.catalog import QUANTIZERS
 from hwq.quantizers.dynamic import Dynamic
@@ -135,6 +136,21 @@ def test_distinct_codes_that_occur_have_distinct_values(quantizer: Quantizer) ->
 def test_decoded_values_encode_to_themselves(quantizer: Quantizer) -> None:
     values = quantizer.decode(quantizer.encode(fixed_point_inputs()))
     assert torch.equal(quantizer.decode(quantizer.encode(values)), values)
+
+
+@every_quantizer
+def test_the_processing_element_sums_what_the_form_does(quantizer: Quantizer) -> None:
+    """The array's planes, weighted and offset as the epilogue does it, are the form's sums."""
+    form = quantizer.mac_form()
+    rng = np.random.default_rng(0)
+    codes = all_codes(quantizer).numpy()
+    codes = np.concatenate([rng.choice(codes, codes.size) for _ in range(3)] + [codes])
+    codes = codes.reshape(4, -1)
+    b = rng.integers(-128, 128, (codes.shape[1], 5))
+    planes = ArraySpec(4, 4, pe=form.element(acc_bits=62)).compute(codes, b)
+    weights = np.array(form.plane_weights).reshape(-1, 1, 1)
+    acc = (weights * planes[: weights.size]).sum(axis=0) - form.offset * b.sum(axis=0)
+    assert (acc == form.accumulate(codes, b)).all()
 
 
 @every_quantizer
