@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 
 from amaranth.hdl import Module, Signal, signed, unsigned
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -17,7 +18,7 @@ ELEMENT = signed(18)
 """A lane of a stored word: codes, 16-bit fixed point or probabilities."""
 
 
-class Route(enum.Enum, shape=2):
+class Route(IntEnum):
     """Where a command's words come from, and what they go through."""
 
     REQUANTIZE = 0
@@ -94,7 +95,7 @@ def command_layout(spec: MachineSpec) -> data.StructLayout:
     span = {"lo": ELEMENT, "hi": ELEMENT}
     return data.StructLayout(
         {
-            "route": Route,
+            "route": 2,
             "last": 1,
             "program": program_layout(spec.array),
             "source": walk_layout(source),

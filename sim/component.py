@@ -21,7 +21,8 @@ def build_components(simulator: str, components: Mapping[str, wiring.Component])
     components : mapping of str to Component
         Name in the program -> component.
     """
-    ports, names = [], []
+    ports: list[str] = []
+    names: list[str] = []
     for name, component in components.items():
         found = {f"{name}_clk": ("input", 1), f"{name}_rst": ("input", 1)}
         for path, member, port in component.signature.flatten(component):

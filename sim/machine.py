@@ -42,7 +42,8 @@ class Span:
         return np.stack([np.broadcast_to(np.ravel(p), count) for p in parts], axis=-1)
 
 
-IDENTITY = Span(*(np.array(v) for v in (0, 1 << 15, 15, 0)), lo=0, hi=0)
+_ZERO = np.zeros((), np.int64)
+IDENTITY = Span(_ZERO, _ZERO + (1 << 15), _ZERO + 15, _ZERO, lo=0, hi=0)
 """Scaling of an encoder that is not used."""
 
 

@@ -45,7 +45,7 @@ class Bench:
         for side in "ab":
             self._port(f"__{side}_write__enable").value = 0
         self._port("_rst").value = 1
-        cocotb.start_soon(Clock(self._port("_clk"), PERIOD_NS, unit="ns").start())
+        Clock(self._port("_clk"), PERIOD_NS, unit="ns").start()
         for _ in range(2):
             await self._edge
         self._port("_rst").value = 0

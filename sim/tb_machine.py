@@ -21,7 +21,7 @@ FOUND = Path(os.environ["HWQ_SIM_FOUND"])
 async def runs_its_program(dut: Any) -> None:
     """Write, start, watch."""
     edge = RisingEdge(dut.machine_clk)
-    cocotb.start_soon(Clock(dut.machine_clk, 10, unit="ns").start())
+    Clock(dut.machine_clk, 10, unit="ns").start()
     dut.machine_rst.value = 1
     dut.machine__start.value = 0
     ports = ("a_write", "b_write", "vector_write", "parameter_write", "command_write")

@@ -256,9 +256,7 @@ class ScalePredictorSpec:
             features = _project(row, projection, offsets, self.shift)
             out[:] = _polynomial(features, coefficients, biases, self.limit)
         exp2 = Exp2Spec(in_bits=16, frac=FRAC)
-        flat = correction.reshape(-1)
-        parts = [part.reshape(correction.shape) for x in (flat, -flat) for part in exp2.compute(x)]
-        return ScalePrediction(correction, *parts)
+        return ScalePrediction(correction, *exp2.compute(correction), *exp2.compute(-correction))
 
     def compute(self, tokens: NDArray[np.int16]) -> ScalePrediction:
         """int16[T, C] -> ScalePrediction, for a projection of one tap."""

@@ -63,8 +63,8 @@ def many_streams() -> NDArray[np.int64]:
     return extract.stimulus(np.random.default_rng(0), 100_000)
 
 
-def _predictor(*shape: int, taps: int = 1) -> ScalePredictor:
-    return ScalePredictor(example_predictor(*shape, taps=taps))
+def _predictor(*shape: int) -> ScalePredictor:
+    return ScalePredictor(example_predictor(*shape))
 
 
 PREDICTION: Mapping[str, Unit] = {
@@ -82,7 +82,7 @@ PREDICTION: Mapping[str, Unit] = {
             **{f"degree{d}": _predictor(2, 2, 1, 2, 2, d) for d in (1, 2, 3)},
             **{f"feature_degree{d}": ScalePredictor(feature_sweep(d)) for d in (1, 2, 3)},
             "many_scales": _predictor(2, 2, 1, 8, 4, 2),
-            "two_taps": _predictor(3, 3, 2, 3, 7, 3, taps=2),
+            "two_taps": _predictor(3, 3, 2, 3, 7, 3, 2),
             "one_scale": _predictor(2, 2, 1, 1, 1, 1),
         },
         {
