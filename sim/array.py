@@ -43,6 +43,7 @@ class Product:
         tiles = self.k_tiles or [self.a.shape[1]]
         entries = []
         start = 0
+        # what is beyond the edges must not matter: it is no zero
         for extent in tiles:
             a, b = self.a[:, start : start + extent], self.b[start : start + extent]
             registers = spec.program(
@@ -57,8 +58,8 @@ class Product:
                 {
                     "shape": [a.shape[0], extent, b.shape[1]],
                     "program": program,
-                    "a": pack(array.a_word, spec.a_words(a)),
-                    "b": pack(array.b_word, spec.b_words(b)),
+                    "a": pack(array.a_word, spec.a_words(a, fill=1)),
+                    "b": pack(array.b_word, spec.b_words(b, fill=1)),
                     "wanted": [],
                 }
             )

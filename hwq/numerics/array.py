@@ -163,15 +163,18 @@ class ArraySpec:
             "complete": int(complete),
         }
 
-    def a_words(self, a: NDArray[np.integer]) -> NDArray[np.int64]:
-        """int[M, K] -> int64[words, a_lanes]; stride M if weight_stationary, else K."""
-        along_m = self.dataflow != "weight_stationary"
-        return _words(a if along_m else a.T, self.a_lanes)
+    def a_words(self, a: NDArray[np.integer], fill: int = 0) -> NDArray[np.int64]:
+        """int[M, K] -> int64[words, a_lanes]; stride M if weight_stationary, else K.
 
-    def b_words(self, b: NDArray[np.integer]) -> NDArray[np.int64]:
+        The array does not look at `fill`, which is beyond the edges.
+        """
+        along_m = self.dataflow != "weight_stationary"
+        return _words(a if along_m else a.T, self.a_lanes, fill)
+
+    def b_words(self, b: NDArray[np.integer], fill: int = 0) -> NDArray[np.int64]:
         """int[K, N] -> int64[words, b_lanes]; stride N if input_stationary, else K."""
         along_n = self.dataflow != "input_stationary"
-        return _words(b.T if along_n else b, self.b_lanes)
+        return _words(b.T if along_n else b, self.b_lanes, fill)
 
     def result_words(self, out: NDArray[np.integer]) -> NDArray[np.int64]:
         """int[planes, M, N] -> int64[words, columns, planes]; stride N or M."""
@@ -194,11 +197,11 @@ class ArraySpec:
         return wrapped(sums if start is None else sums + start, self.pe.acc_bits)
 
 
-def _words(values: NDArray[np.integer], lanes: int) -> NDArray[np.int64]:
-    """int[L, S] -> int64[ceil(L / lanes) * S, lanes]: word (tile, s); 0 beyond L."""
+def _words(values: NDArray[np.integer], lanes: int, fill: int = 0) -> NDArray[np.int64]:
+    """int[L, S] -> int64[ceil(L / lanes) * S, lanes]: word (tile, s); `fill` beyond L."""
     length, stream = values.shape
     tiles = -(-length // lanes)
-    padded = np.zeros((tiles * lanes, stream), np.int64)
+    padded = np.full((tiles * lanes, stream), fill, np.int64)
     padded[:length] = values
     return padded.reshape(tiles, lanes, stream).swapaxes(1, 2).reshape(tiles * stream, lanes)
 
