@@ -2,7 +2,8 @@
 
 import os
 
-from amaranth.back import verilog
+from amaranth.back import verilog as _verilog
+from amaranth.lib import wiring
 
 from hwq.rtl.pipeline import StreamUnit
 
@@ -13,12 +14,17 @@ def emit(unit: StreamUnit, name: str) -> str:
     Ports: `clk`, `rst` (synchronous), `i__payload`, `i__valid`, `i__ready`, `o__payload`,
     `o__valid`, `o__ready`.
     """
-    # Amaranth takes a `yosys` on the path first, whose version may be too old
-    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text: str = verilog.convert(unit, name=name, emit_src=False, strip_internal_attrs=True)
     header = [
         f"{type(unit).__module__}.{type(unit).__name__}",
         repr(getattr(unit, "spec", "")),
         f"latency {unit.latency_cycles} cycles, a result every {unit.interval_cycles} cycles",
     ]
-    return "".join(f"// {line}\n" for line in header) + text
+    return "".join(f"// {line}\n" for line in header) + verilog(unit, name)
+
+
+def verilog(component: wiring.Component, name: str) -> str:
+    """Return the Verilog of any component as module `name`."""
+    # Amaranth takes a `yosys` on the path first, whose version may be too old
+    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    text: str = _verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return text

@@ -12,6 +12,7 @@ from hwq.cli import emit as emit_verb
 from hwq.cli import evaluate as evaluate_verb
 from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
+from hwq.cli import synth as synth_verb
 from hwq.cli.memory import keep_freed_memory
 from hwq.errors import HwqError, SpecError, UsageError
 
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         list_verb,
         emit_verb,
         cosim_verb,
+        synth_verb,
     ):
         verb.add_parser(verbs)
     arguments = parser.parse_args(argv)

@@ -1,0 +1,1 @@
+"""What units and processing elements cost in logic: open synthesis flows, one row each."""

@@ -1,0 +1,127 @@
+"""What is synthesised: every unit with its default parameters, every kind of PE at some widths."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from amaranth.lib import wiring
+
+from hwq.errors import UsageError
+from hwq.numerics.pe import PE_KINDS, PeKind, PeSpec
+from hwq.rtl.catalog import UNITS
+from hwq.rtl.emit import verilog
+from hwq.rtl.payload import width
+from hwq.rtl.pe import AccumulatingPe
+
+WIDTHS: Final = ((8, 8), (6, 6), (4, 8), (4, 4), (3, 3))
+"""Widths of the code and of the linear operand that every kind of PE is measured at."""
+ACC_BITS: Final = 32
+TWIN_SHIFT: Final = 3  # distance m of the two ranges of twin_uniform
+
+_FLOWING: Final = {"i__valid": "1", "o__ready": "1"}
+# sums of 64 products, which leave for the column when the next one begins
+_ACCUMULATING: Final = {
+    "first_in": "k % 64 == 0",
+    "take_in": "k % 64 == 0",
+    "shift_in": "0",
+    "sums_in": "0",
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """One block with its parameters.
+
+    Parameters
+    ----------
+    block : {"unit", "pe"}
+        What it is.
+    name : str
+        The unit's stem, or the kind of processing element; also the Verilog module.
+    parameters : str
+        Words of the form name=value.
+    make : callable
+        Returns the gateware.
+    held : mapping of str to str
+        Inputs that are not random while the switching energy is measured: a Verilog expression
+        of the cycle k.
+    """
+
+    block: str
+    name: str
+    parameters: str
+    make: Callable[[], wiring.Component]
+    held: Mapping[str, str]
+
+    def verilog(self) -> str:
+        """Return the design as Verilog, a module `name`."""
+        return verilog(self.make(), self.name)
+
+
+def designs(names: list[str]) -> list[Design]:
+    """Return the designs of these names; an empty list asks for all.
+
+    Raises
+    ------
+    UsageError
+        For an unknown name.
+    """
+    every = [*_units(), *_elements()]
+    known = list(dict.fromkeys(design.name for design in every))
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown unit {name!r}; known: {', '.join(known)}")
+    return [design for design in every if not names or design.name in names]
+
+
+def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
+    """Return an element of `kind` with the codes that it is for.
+
+    multiply: uniform codes, unsigned. shift: log2 codes, the top one zero. shift_parity:
+    log_sqrt2 codes, the same. multiply_shift: twin_uniform codes of GELU, negative or shifted.
+    """
+    codes = range(1 << a_bits)
+    if kind == "multiply":
+        return PeSpec(kind, a_bits, b_bits, ACC_BITS)
+    if kind == "multiply_shift":
+        half = 1 << (a_bits - 1)
+        magnitudes = tuple(code - half if code >= half else -code for code in codes)
+        shifts = tuple(TWIN_SHIFT * (code >= half) for code in codes)
+        return PeSpec(kind, a_bits, b_bits, ACC_BITS, magnitudes, shifts)
+    steps = 2 if kind == "shift_parity" else 1
+    exponents = [-(-code // steps) for code in codes]
+    largest = min(exponents[-2], 15)
+    lives = [code != codes[-1] and exponents[code] <= largest for code in codes]
+    return PeSpec(
+        kind,
+        a_bits,
+        b_bits,
+        ACC_BITS,
+        tuple(map(int, lives)),
+        tuple(largest - exponents[code] if lives[code] else 0 for code in codes),
+        tuple(code % steps if lives[code] else 0 for code in codes),
+    )
+
+
+def _units() -> list[Design]:
+    found = []
+    for stem, row in UNITS.items():
+        into, out = (width(port.payload.shape()) for port in (row.default.i, row.default.o))
+        make = partial(getattr, row, "default")
+        found.append(Design("unit", stem, f"i_bits={into} o_bits={out}", make, _FLOWING))
+    return found
+
+
+def _elements() -> list[Design]:
+    return [
+        Design(
+            "pe",
+            kind,
+            f"a_bits={a_bits} b_bits={b_bits} acc_bits={ACC_BITS}",
+            partial(AccumulatingPe, pe_spec(kind, a_bits, b_bits)),
+            _ACCUMULATING,
+        )
+        for kind in PE_KINDS
+        for a_bits, b_bits in WIDTHS
+    ]
