@@ -105,6 +105,9 @@ module @name@_tb;
           $display("PASS @name@: %0d inputs, %0d outputs, with and without stalls", INPUTS, OUTPUTS);
           $finish;
         end
+        // from the start, since a unit may walk through tables
+        rst <= 1;
+        cycle = 0;
         stalls = 1;
         sent = 0;
         taken = 0;

@@ -72,7 +72,7 @@ ROWS: Mapping[str, Unit] = {
             "length13_lanes4": Layernorm(
                 example_layernorm(13, 15, FixedPoint(9, 7, signed=False), 1 << 30), 4
             ),
-            "length5_lanes1": Layernorm(example_layernorm(5, 31, FixedPoint(12, 26), 3), 1),
+            "length5_lanes1": Layernorm(example_layernorm(5, 31, FixedPoint(12, 27), 3), 1),
             "length10_lanes4_wide": Layernorm(
                 example_layernorm(10, 3, FixedPoint(32, 18), 1 << 44), 4
             ),
