@@ -1,21 +1,18 @@
 """Products -> a bank of arrays -> what came out, and in how many cycles."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from amaranth.hdl import Value
-from amaranth.lib.wiring import In
 from numpy.typing import NDArray
 
 from hwq.rtl.array import Array
 from hwq.rtl.array_program import program_layout
 from hwq.rtl.payload import pack
-from hwq.rtl.shared import emit_shared
-from hwq.sim.bank import PUBLIC, TOP, Bank, build_text
+from hwq.sim.bank import TOP, Bank
 from hwq.sim.runner import BenchFailed
 from hwq.sim.tools import tool_environment
 
@@ -69,29 +66,6 @@ class Product:
         return entries
 
 
-def build_arrays(simulator: str, arrays: Mapping[str, Array]) -> Bank:
-    """Compile arrays into one simulator program, each with its own clock.
-
-    Parameters
-    ----------
-    simulator : str
-        From `hwq.sim.tools.find_simulator`.
-    arrays : mapping of str to Array
-        Name in the bank -> array.
-    """
-    ports, connections = [], []
-    for name, array in arrays.items():
-        widths = {f"{name}_clk": ("input", 1), f"{name}_rst": ("input", 1)}
-        for path, member, port in array.signature.flatten(array):
-            direction = "input" if member.flow == In else "output"
-            widths[f"{name}__{'__'.join(map(str, path))}"] = direction, len(Value.cast(port))
-        for signal, (direction, width) in widths.items():
-            ports.append(f"{direction} [{width - 1}:0] {signal} {PUBLIC}")
-            connections.append(f".{signal}({signal})")
-    top = [f"module {TOP} (", ",\n".join(ports), ");", f"  arrays all ({', '.join(connections)});"]
-    return build_text(simulator, "\n".join([emit_shared(arrays, "arrays"), *top, "endmodule", ""]))
-
-
 def run_array(
     bank: Bank, name: str, array: Array, products: Sequence[Product], work: Path
 ) -> list[list[int]]:
@@ -100,7 +74,7 @@ def run_array(
     Parameters
     ----------
     bank : Bank
-        From `build_arrays`.
+        From `hwq.sim.component.build_components`.
     name : str
         The array in the bank.
     array : Array

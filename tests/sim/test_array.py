@@ -15,8 +15,9 @@ from hwq.numerics.array import DATAFLOWS, ArraySpec
 from hwq.numerics.gemm import gemm, pack
 from hwq.numerics.pe import PeSpec
 from hwq.rtl.array import Array
-from hwq.sim.array import Product, build_arrays, run_array
+from hwq.sim.array import Product, run_array
 from hwq.sim.bank import Bank
+from hwq.sim.component import build_components
 
 SIZES = [(1, 1), (3, 5), (8, 4)]
 LARGE = (8, 8)
@@ -56,7 +57,7 @@ def arrays() -> dict[str, Array]:
 
 @cache
 def bank(simulator: str) -> Bank:
-    return build_arrays(simulator, arrays())
+    return build_components(simulator, arrays())
 
 
 def shapes(rows: int, columns: int, count: int, seed: int) -> list[tuple[int, int, int]]:
