@@ -1,23 +1,27 @@
 """What is synthesised: every unit with its default parameters, every kind of PE at some widths."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from inspect import signature
 from typing import Final
 
+import numpy as np
+from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
 from hwq.errors import UsageError
 from hwq.numerics.pe import PE_KINDS, PeKind, PeSpec
 from hwq.rtl.catalog import UNITS
 from hwq.rtl.emit import verilog
-from hwq.rtl.payload import width
 from hwq.rtl.pe import AccumulatingPe
+from hwq.rtl.pipeline import StreamUnit
 
-WIDTHS: Final = ((8, 8), (6, 6), (4, 8), (4, 4), (3, 3))
+WIDTHS: Final = ((8, 8), (6, 6), (8, 4), (4, 8), (4, 4), (3, 3))
 """Widths of the code and of the linear operand that every kind of PE is measured at."""
 ACC_BITS: Final = 32
 TWIN_SHIFT: Final = 3  # distance m of the two ranges of twin_uniform
+_FEW: Final = 4  # as many numbers are written out
 
 _FLOWING: Final = {"i__valid": "1", "o__ready": "1"}
 # sums of 64 products, which leave for the column when the next one begins
@@ -104,13 +108,38 @@ def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
     )
 
 
+def parameters(unit: StreamUnit) -> str:
+    """Return what a unit was made with, as words name=value; of many numbers the shape: [4x192]."""
+    return " ".join(_words(unit))
+
+
 def _units() -> list[Design]:
     found = []
     for stem, row in UNITS.items():
-        into, out = (width(port.payload.shape()) for port in (row.default.i, row.default.o))
         make = partial(getattr, row, "default")
-        found.append(Design("unit", stem, f"i_bits={into} o_bits={out}", make, _FLOWING))
+        found.append(Design("unit", stem, parameters(row.default), make, _FLOWING))
     return found
+
+
+def _words(unit: StreamUnit) -> Iterator[str]:
+    for name in signature(type(unit)).parameters:
+        if name == "spec":
+            yield from _fields("", getattr(unit, name))
+        elif name == "x":
+            yield f"x={Shape.cast(unit.i.payload.shape())!r}"
+        elif name != "runs":  # of a bench, not of the gateware
+            yield f"{name}={getattr(unit, name)}"
+
+
+def _fields(path: str, value: object) -> Iterator[str]:
+    if is_dataclass(value):
+        for field in fields(value):
+            inner = getattr(value, field.name)
+            yield from _fields(path if field.name == "spec" else f"{path}.{field.name}", inner)
+    elif isinstance(value, np.ndarray) or np.size(value) > _FEW:
+        yield f"{path[1:]}=[{'x'.join(map(str, np.shape(value)))}]"
+    else:
+        yield f"{path[1:]}={value}".replace(", ", ",")
 
 
 def _elements() -> list[Design]:

@@ -34,6 +34,17 @@ def test_every_unit_and_every_kind_of_element_is_a_design() -> None:
     assert len(designs(["shift", "log2"])) == 1 + len(WIDTHS)
 
 
+def test_a_unit_says_what_it_was_made_with() -> None:
+    said = {design.name: design.parameters for design in designs([]) if design.block == "unit"}
+    assert said["horner"] == "coefficients=(1411,3960,4096) bits=16 frac=12"
+    assert said["mean"] == (
+        "count=49 mult=42799 shift=21 out.bits=16 out.frac=12 out.signed=True x=signed(16)"
+    )
+    assert said["outlier_join"] == "row_mult=[3] correction=[5] channels=1024"
+    assert " projection=[4x192] " in said["scale_predictor"]
+    assert said["layernorm"].endswith(" gamma=[192] beta=[192] lanes=16")
+
+
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="unknown unit 'log3'; known: log2, horner"):
         designs(["log3"])
