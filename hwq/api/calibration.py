@@ -163,7 +163,7 @@ def fit_images(
     earlier, start = earlier_seconds(folder), time.monotonic()
     graph, method = job.network.graph, job.method
     if base is not None and isinstance(method, ScalePredictor):
-        quantized = method.extend(base.quantized, graph, images.calibration)
+        quantized = method.extend(base.quantized, graph, images.calibration, kept)
     else:
         quantized = method.fit(graph, images.calibration, job.bits, kept)
     # the compiler reads scales as arrays

@@ -17,11 +17,12 @@ from hwq.methods.error_table import OFFSETS, RANGES, tabulate
 from hwq.methods.evaluate import sqnr_db
 from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
 from hwq.methods.sites import apply_tuned, find_sites
+from hwq.methods.tune_predictor import tune_predictor
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.uniform import Uniform
 
-_CHOICES = ("best", "base", "static", "dynamic", "dynamic and static")
+_CHOICES = ("best", "base", "static", "dynamic", "dynamic and static", "tuned")
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class ScalePredictor(Method):
       the best per-image scales (R^2 > `min_r2`) and lowers the error below that of the best
       constant correction; otherwise its scale stays static, times the best constant correction
       where that lowers the held-out error by more than `min_gain`;
-    * verdict: of the base, the base with better static scales, and both with the predictor, the
-      one whose logits are nearest to the float network's on the held-out images is returned.
+    * tuning, if asked for: open gates learn from the blocks' error, straight through the rounding;
+    * verdict: of the base, the base with better static scales, both with the predictor, and the
+      tuned one, that whose logits are nearest to the float network's on the held-out images is
+      returned.
 
     Scales are predicted for the uniform left operands of linear layers that come after the taps.
 
@@ -65,7 +68,9 @@ class ScalePredictor(Method):
         Share of its error that a scale must lose for its static value to be changed.
     held_out : float
         Share of the calibration images that only judge.
-    choose : {"best", "base", "static", "dynamic", "dynamic and static"}
+    iterations, batch : int
+        Steps of tuning, none by default, and images per step.
+    choose : {"best", "base", "static", "dynamic", "dynamic and static", "tuned"}
         Which candidate is returned: by the verdict, or for an ablation this one; the base where
         it does not exist.
     """
@@ -79,6 +84,8 @@ class ScalePredictor(Method):
     min_r2: float = 0.2
     min_gain: float = 0.01
     held_out: float = 0.3
+    iterations: int = 0
+    batch: int = 8
     choose: str = "best"
     base_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,6 +99,9 @@ class ScalePredictor(Method):
             value = getattr(self, name)
             require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")
         require(self.images >= 2, f"images must be at least 2, not {self.images}")
+        for name, least in (("iterations", 0), ("batch", 1)):
+            value = getattr(self, name)
+            require(value >= least, f"{name} must be at least {least}, not {value}")
         require(0 <= self.held_out < 1, f"held_out must be in 0..1, below 1, not {self.held_out}")
 
     def fit(
@@ -103,9 +113,15 @@ class ScalePredictor(Method):
     ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
         base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
-        return self.extend(base, graph, calibration)
+        return self.extend(base, graph, calibration, workspace)
 
-    def extend(self, base: Quantized, graph: Graph, calibration: Calibration) -> Quantized:
+    def extend(
+        self,
+        base: Quantized,
+        graph: Graph,
+        calibration: Calibration,
+        workspace: Workspace = NO_WORKSPACE,
+    ) -> Quantized:
         """Make the scales of what the base method returned dynamic.
 
         Parameters
@@ -116,6 +132,8 @@ class ScalePredictor(Method):
             The float graph that it was fitted to.
         calibration : Calibration
             Images to fit on and to judge by.
+        workspace : Workspace, optional
+            Seed and progress of the tuning.
         """
         taps = find_taps(base.graph, self.taps)
         names = predictable(base.graph, taps[-1])
@@ -123,14 +141,7 @@ class ScalePredictor(Method):
             raise UsageError(f"model {graph.name!r} has no quantizer after block {self.taps - 2}")
         static = _with_ranges(base.graph, taps)
         if calibration.synthetic:
-            width = static.shape(RANGES)[0]
-            predictor = Predictor.static(width, len(names), self.features, self.degree)
-            note = (
-                f"scale predictor not fitted (no calibration images): its cost is counted for all "
-                f"{len(names)} scales"
-            )
-            dynamic = with_formats(_dynamic(static, names, predictor), calibration)
-            return Quantized(dynamic, (*base.notes, note))
+            return self._not_fitted(base, static, names, calibration)
         ranges, errors = tabulate(static, names, calibration)
         fit = fit_predictor(
             ranges, errors, OFFSETS, self.features, self.degree, self.min_r2, self.held_out
@@ -140,9 +151,19 @@ class ScalePredictor(Method):
         changed = {name: torch.exp2(one) for name, one in corrections if one != 0}
         candidates = {"base": base.graph, "static": apply_tuned(base.graph, changed)}
         if kept:
-            candidates["dynamic"] = _dynamic(static, kept, fit.predictor)
             both = apply_tuned(static, changed)
+            candidates["dynamic"] = _dynamic(static, kept, fit.predictor)
             candidates["dynamic and static"] = _dynamic(both, kept, fit.predictor)
+            if self.iterations:
+                predictor = tune_predictor(
+                    candidates["dynamic and static"],
+                    graph,
+                    calibration.head(len(calibration) - fit.images),
+                    self.iterations,
+                    self.batch,
+                    workspace,
+                )
+                candidates["tuned"] = _dynamic(both, kept, predictor)
         judges = replace(calibration, pixels=calibration.pixels[-fit.images :])
         sqnr = _logit_sqnr_db(candidates, graph, judges)
         best = max(sqnr, key=sqnr.__getitem__)
@@ -166,6 +187,19 @@ class ScalePredictor(Method):
             return Quantized(base.graph, tuple(notes), findings)
         formatted = with_formats(candidates[best], calibration.head(Method.images))
         return Quantized(formatted, tuple(notes), findings)
+
+    def _not_fitted(
+        self, base: Quantized, static: Graph, names: list[str], noise: Calibration
+    ) -> Quantized:
+        """Return a predictor that corrects nothing, of all scales: its cost is known."""
+        width = static.shape(RANGES)[0]
+        predictor = Predictor.static(width, len(names), self.features, self.degree)
+        note = (
+            f"scale predictor not fitted (no calibration images): its cost is counted for all "
+            f"{len(names)} scales"
+        )
+        graph = with_formats(_dynamic(static, names, predictor), noise)
+        return Quantized(graph, (*base.notes, note))
 
 
 def _logit_sqnr_db(

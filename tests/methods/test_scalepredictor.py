@@ -64,7 +64,10 @@ def test_the_choice_is_checked(tiny_prepared, tiny_calibration):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("taps", 0), ("features", 9), ("degree", 4), ("held_out", 1.0), ("images", 1)],
+    [
+        *(("taps", 0), ("features", 9), ("degree", 4), ("held_out", 1.0), ("images", 1)),
+        *(("iterations", -1), ("batch", 0)),
+    ],
 )
 def test_options_are_checked_before_anything_is_fitted(field, value):
     with pytest.raises(SpecError, match=f"^{field} must be "):
@@ -76,6 +79,21 @@ def test_the_verdict_is_by_held_out_logits(tiny_prepared, contrasts):
     sqnr = found["held_out_logit_sqnr_db"]
     assert set(sqnr) == {"base", "static", "dynamic", "dynamic and static"}
     assert sqnr[found["chosen"]] == max(sqnr.values())
+
+
+def test_tuning_adds_a_candidate_that_is_the_same_every_time(tiny_prepared, contrasts, base):
+    method = ScalePredictor(base="minmax", iterations=3, choose="tuned")
+    first, again = (method.extend(base, tiny_prepared, contrasts) for _ in range(2))
+    assert first.findings["chosen"] == "tuned"
+    plain = ScalePredictor(base="minmax", choose="dynamic and static")
+    found = [
+        one.graph.by_name["scale_predictor"].attrs["predictor"]
+        for one in (first, again, plain.extend(base, tiny_prepared, contrasts))
+    ]
+    assert torch.equal(found[0].coefficients, found[1].coefficients)
+    assert torch.equal(found[0].biases, found[1].biases)
+    assert not torch.equal(found[0].biases, found[2].biases)
+    assert torch.equal(found[0].projection, found[2].projection)
 
 
 def test_noise_is_not_fitted_but_counted(tiny_prepared):
