@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwq.cli.arguments import check_outputs
 from hwq.errors import HwqError, UsageError
+from hwq.report.write_text import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +29,7 @@ def add_parser(verbs: Any) -> None:
         "user's cache folder.",
     )
     add = parser.add_argument
-    add("--unit", help="one unit, as `hwq list units` names it (default: all)")
+    add("--unit", nargs="+", metavar="NAME", help="as `hwq list units` names them (default: all)")
     add("--simulator", choices=SIMULATORS, default="auto", help="(default %(default)s)")
     add("--seed", type=int, default=1, help="of the random stalls (default %(default)s)")
     add("--vectors", type=int, metavar="N", help="use the first N inputs (default: all)")
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     from hwq.rtl.catalog import UNITS, unit
     from hwq.sim.tools import find_simulator
 
-    stems = [arguments.unit] if arguments.unit else list(UNITS)
+    stems = arguments.unit or list(UNITS)
     for stem in stems:
         unit(stem)
     simulator = find_simulator(arguments.simulator)
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows, failures = job(stems, simulator, arguments, console)
     if arguments.json is not None:
         content = {"simulator": simulator, "seed": arguments.seed, "rows": rows}
-        arguments.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(content, indent=1) + "\n")
     if failures:
         raise CosimFailed("; ".join(failures))
 
