@@ -11,13 +11,14 @@ from hwq.rtl.emit import emit
 from hwq.sim.bank import build
 from hwq.sim.cases import job
 from hwq.sim.fault import Fault
+from hwq.sim.faults_of_products import OF_PRODUCTS
 from hwq.sim.faults_of_rows import OF_ROWS
 from hwq.sim.faults_of_values import OF_VALUES
 from hwq.sim.runner import Job, Outcome, run_jobs
 
 NAME = "hwq_mutant"
 """What the module is called until each mutant gets its own name."""
-FAULTS = {**OF_VALUES, **OF_ROWS}
+FAULTS = {**OF_VALUES, **OF_PRODUCTS, **OF_ROWS}
 """Stem and label of the case -> its faults."""
 MUTATIONS: Mapping[str, tuple[tuple[str, Fault], ...]] = {
     stem: tuple(

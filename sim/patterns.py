@@ -116,8 +116,10 @@ ADVERSARIAL = (
     Pattern("bursts", _bursts, lambda c: 3 * c.interval + c.latency),
 )
 AFTER_RESET = Pattern("after_reset", lambda _: Stalls(), lambda c: c.interval)
-"""Run after a reset in the middle of a result, the unit full."""
-PATTERNS = {p.name: p for p in (FULL_RATE, RANDOM, AFTER_RESET, *ADVERSARIAL)}
+"""Run after a reset of a full unit."""
+AFTER_PART = Pattern("after_part", lambda _: Stalls(), lambda c: c.interval)
+"""Run after a reset of a unit that has taken half the inputs of a result and nothing else."""
+PATTERNS = {p.name: p for p in (FULL_RATE, RANDOM, AFTER_RESET, AFTER_PART, *ADVERSARIAL)}
 """Name -> bench, in the order in which they run."""
 
 

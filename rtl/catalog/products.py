@@ -62,7 +62,7 @@ PRODUCTS: Mapping[str, Unit] = {
         {
             "table": OutlierJoin(_JOIN),
             "without_outliers": OutlierJoin(_JOIN, runs=(1,)),
-            "many_outliers": OutlierJoin(_JOIN, runs=(15, 1, 40)),
+            "many_outliers": OutlierJoin(_JOIN, channels=40, runs=(15, 1, 40)),
             "one_scale": OutlierJoin(_JOIN_ONE, channels=1536, runs=(2, 1)),
         },
     ),
