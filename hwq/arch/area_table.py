@@ -5,8 +5,9 @@ from functools import cache
 from typing import Final
 
 from hwq.arch.accelerator import Accelerator, Array, SramBuffer
-from hwq.arch.energy_table import EnergyTable, pe_ratio
+from hwq.arch.energy_table import EnergyTable
 from hwq.arch.node_scaling import node_factor, read_table
+from hwq.arch.pe_ratio import pe_ratio
 from hwq.arch.sram_table import sram_figures
 
 _SHIFT_CODE_BITS: Final = 4  # widest logarithmic code
@@ -50,8 +51,8 @@ def pe_figures(array: Array, table: EnergyTable) -> BlockFigures:
     """One processing element with all its kinds.
 
     The kinds share operand registers and the accumulator (the fit's base and width terms). What a
-    kind adds is the rest of its area; `multiply_shift` contains `multiply`, and `shift_parity`
-    contains `shift`.
+    kind adds is the rest of its area. `multiply` and `multiply_shift` are one multiplier, `shift`
+    and `shift_parity` one shifter: of these the larger counts.
     """
     shared_bits = (array.activation_bits, array.weight_bits)
     area, leakage = _shared_pe(*shared_bits)
@@ -73,7 +74,7 @@ def lane_figures(table: EnergyTable) -> BlockFigures:
 def _own_part(kind: str, a_bits: int, b_bits: int) -> tuple[float, float]:
     """Area and leakage of a kind's datapath without the shared part."""
     a_bits = min(a_bits, _SHIFT_CODE_BITS) if kind.startswith("shift") else a_bits
-    ratio = pe_ratio(kind, a_bits, "area_ratio")
+    ratio = pe_ratio(kind, a_bits, b_bits, "area")
     shared = _shared_pe(a_bits, b_bits)
     product = _block("pe_product", a_bits, b_bits)
     area, leakage = (

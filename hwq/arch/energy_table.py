@@ -7,6 +7,7 @@ from typing import Final
 
 from hwq.arch.kinds import DramKind, PeKind
 from hwq.arch.node_scaling import EnergyScaling, interpolate_log, node_factor, read_table
+from hwq.arch.pe_ratio import pe_ratio
 
 _ADDER_EXPONENT: Final = 0.87  # Horowitz: 8, 16 and 32 bits cost 0.03, 0.05 and 0.1 pJ
 
@@ -93,19 +94,11 @@ class EnergyTable:
             + self.action_pj("pe_width") * (a_bits + b_bits) / 2
             + self.action_pj("pe_product", a_bits, b_bits)
         )
-        return multiply * pe_ratio(kind, a_bits, "energy_ratio")
+        return multiply * pe_ratio(kind, a_bits, b_bits, "energy")
 
     def dram_pj_per_bit(self, kind: DramKind) -> float:
         """Energy of one bit to or from DRAM."""
         return self.action_pj(f"dram_{kind}")
-
-
-@cache
-def pe_ratio(kind: str, a_bits: int, column: str) -> float:
-    """`energy_ratio` or `area_ratio` of a PE kind to `multiply`, at the nearest known width."""
-    rows = [row for row in read_table("pe_table.csv") if row["kind"] == kind]
-    nearest = min(rows, key=lambda row: abs(int(row["a_bits"]) - a_bits))
-    return float(nearest[column])
 
 
 @cache

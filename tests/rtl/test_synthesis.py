@@ -42,7 +42,7 @@ def test_a_unit_says_what_it_was_made_with() -> None:
     )
     assert said["outlier_join"] == "row_mult=[3] correction=[5] channels=1024"
     assert " projection=[4x192] " in said["scale_predictor"]
-    assert said["layernorm"].endswith(" gamma=[192] beta=[192] lanes=16")
+    assert said["layernorm"].endswith(" gamma=[192] beta=[192] lanes=1")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
