@@ -143,14 +143,6 @@ def rescale() -> UnitTiming:
     return UnitTiming(latency_cycles=3, interval_cycles=1)
 
 
-def encode() -> UnitTiming:
-    """Item: `lanes` values. One pass: an `epilogue` that has no addend.
-
-    The other quantizers take from one cycle less (`log2`) to three more (`shift_log2`).
-    """
-    return epilogue()
-
-
 def add() -> UnitTiming:
     """Item: `lanes` pairs. One pass: add and saturate."""
     return UnitTiming(latency_cycles=1, interval_cycles=1)
@@ -193,7 +185,6 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "shift_log2": shift_log2,
     "shift_uniform_log2": shift_uniform_log2,
     "rescale": rescale,
-    "encode": encode,
     "add": add,
     "mean": mean,
     "move": move,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.compiler.program import Layer, MatmulLayer, Operand, Program, VectorLayer
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
@@ -138,6 +139,7 @@ class _Emitter:
             inputs=tuple(inputs),
             out=self._write(node, _bits(node)),
             fused=fused,
+            unit=_stem(unit),
         )
         self.layers.append(layer)
         self.chain = self.chain | {node.name} if fused else set()
@@ -224,6 +226,12 @@ class _Emitter:
     def _expected(self, side: str) -> int:
         """How many outliers an image has, by calibration."""
         return max(int(self.graph.by_name[side].attrs["expected"]), 1)
+
+
+def _stem(unit: Any) -> str:
+    """Return the name that a unit shares with its file and its timing; empty if it is none."""
+    stem = type(unit).__module__.rpartition(".")[2]
+    return stem if stem in UNIT_TIMING else ""
 
 
 def _bits(node: Node) -> int:

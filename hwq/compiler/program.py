@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwq.arch.kinds import PE_KINDS, VECTOR_OPS
+from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import require
 
 _MAX_BITS = 64
+_DEFAULT_UNIT = {"requantize": "epilogue", "encode": "epilogue"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ class MatmulLayer:
     planes : int
         Accumulators per output: two where parity selects one (log_sqrt2).
     column_sums : bool
-        Whether the array's edge appends a row of ones to operand a, so that the sums over b's
-        columns come out as one more row; the epilogue subtracts them where codes have an offset.
+        Whether a row of ones, made at the array's edge, streams ahead of operand a, so that the
+        sums over b's columns come out first; the epilogue subtracts them where codes have an
+        offset.
     """
 
     op: ClassVar[str] = "matmul"
@@ -150,6 +153,9 @@ class VectorLayer:
         never stored, and only the time by which it outlasts the array is exposed.
     degree : int
         Of the polynomials of `scale_predictor`; a divisor of `length`.
+    unit : str
+        Stem of the unit that does it, in `hwq.arch.unit_timing`; by default `op`, and `epilogue`
+        for `requantize` and `encode`.
     """
 
     name: str
@@ -160,11 +166,17 @@ class VectorLayer:
     out: Operand
     fused: bool = False
     degree: int = 1
+    unit: str = ""
 
     def __post_init__(self) -> None:
         require(
             self.op in VECTOR_OPS,
             f"{self.name}: op must be one of {', '.join(VECTOR_OPS)}, not {self.op!r}",
+        )
+        object.__setattr__(self, "unit", self.unit or _DEFAULT_UNIT.get(self.op, self.op))
+        require(
+            self.unit in UNIT_TIMING,
+            f"{self.name}: unit must be one of {', '.join(UNIT_TIMING)}, not {self.unit!r}",
         )
         for field in ("rows", "length"):
             value = getattr(self, field)

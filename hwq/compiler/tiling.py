@@ -63,7 +63,7 @@ class TileProblem:
     capacities : Capacities
         Buffer space.
     made_rows : int
-        Rows of a, the last ones, that are made at the array's edge and never fetched.
+        Rows of a, the first ones, that are made at the array's edge and never fetched.
     """
 
     m: int

@@ -28,10 +28,12 @@ def busy_cycles(layer: VectorLayer, lanes: int) -> int:
 
 def _timing(layer: VectorLayer, lanes: int) -> tuple[UnitTiming, int]:
     """Return the timing of the layer's unit, and how many items it gets."""
-    # behind an array, the parameters of the requantization travel with the elements
-    unit = UNIT_TIMING["epilogue" if layer.op == "requantize" else layer.op]
-    if layer.op in _BY_ROW:
+    unit = UNIT_TIMING[layer.unit]
+    words = ceil_div(layer.length, lanes)
+    if layer.unit in _BY_ROW:
         return unit(length=layer.length, lanes=lanes), layer.rows
+    if layer.unit == "mean":
+        return unit(count=layer.rows), words
     if layer.op == "range_extract":
         return unit(values=layer.elements), 1
     if layer.op == "scale_predictor":
@@ -39,4 +41,4 @@ def _timing(layer: VectorLayer, lanes: int) -> tuple[UnitTiming, int]:
         timing = unit(values=1, features=features, scales=layer.rows, degree=layer.degree)
         extract = UNIT_TIMING["range_extract"](values=1)
         return UnitTiming(timing.latency_cycles - extract.latency_cycles, 0), 1
-    return unit(), layer.rows * ceil_div(layer.length, lanes)
+    return unit(), layer.rows * words

@@ -1,11 +1,47 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from hwq.arch.kinds import VECTOR_OPS
 from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming, ceil_div
+from hwq.compiler.program import Operand, VectorLayer
+
+PAGE = Path(__file__).parents[2] / "docs/cost_model.md"
+ROW = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
 
 
 def test_every_vector_op_has_a_timing():
-    assert set(VECTOR_OPS) <= set(UNIT_TIMING)
+    data = Operand("x", 4, 8)
+    for op in VECTOR_OPS:
+        assert VectorLayer("layer", op, 1, 4, (data,), data).unit in UNIT_TIMING
+
+
+def test_the_page_says_what_is_charged():
+    names = {"cd": ceil_div, "log2": lambda lanes: (lanes - 1).bit_length(), "count": 196}
+    names |= {"p": 8, "L": 45, "d": 1, "max": max}
+    parameters = {"softmax": ("length", "lanes"), "layernorm": ("length", "lanes")}
+    parameters |= {"mean": ("count",)}
+    section = PAGE.read_text(encoding="utf-8").split("## Vector unit")[1].split("\n## ")[0]
+    seen = []
+    for units, _, interval, latency in ROW.findall(section):
+        for unit in re.findall(r"\w+", units):
+            seen.append(unit)
+            for lanes in (1, 16, 24):
+                known = {**names, "length": 197, "lanes": lanes, "values": 5}
+                if unit == "range_extract":
+                    timing = UNIT_TIMING[unit](5)
+                elif unit == "scale_predictor":
+                    whole = UNIT_TIMING[unit](1, 8, 45, 1).latency_cycles
+                    want = eval(latency.removesuffix(" after the last range"), known)
+                    assert whole - UNIT_TIMING["range_extract"](1).latency_cycles == want
+                    continue
+                else:
+                    given = {name: known[name] for name in parameters.get(unit, ())}
+                    timing = UNIT_TIMING[unit](**given)
+                assert timing == UnitTiming(eval(latency, known), eval(interval, known)), unit
+    charged = set(VECTOR_OPS) - {"requantize", "encode"}
+    assert charged | {"epilogue", "twin_uniform", "shift_log2", "mean"} <= set(seen)
 
 
 def test_busy_time_is_items_times_interval_and_the_last_latency():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
 from hwq.arch.kinds import VECTOR_OPS
 from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.compiler.program import Operand, VectorLayer
 from hwq.cost.vector_unit import busy_cycles, latency_cycles
+from hwq.errors import SpecError
 
 
 def layer(op, rows=6, length=40, degree=1):
@@ -19,9 +22,22 @@ def test_row_units_count_rows():
 
 @pytest.mark.parametrize("op", ["gelu", "requantize", "rescale", "encode", "add", "move"])
 def test_element_units_take_a_word_at_a_time_and_end_it_with_the_row(op):
-    unit = UNIT_TIMING["epilogue" if op == "requantize" else op]
+    unit = UNIT_TIMING["epilogue" if op in ("requantize", "encode") else op]
     assert busy_cycles(layer(op), 7) == 6 * 6 + unit().latency_cycles
     assert latency_cycles(layer(op), 7) == unit().latency_cycles
+
+
+def test_a_layer_takes_the_time_of_its_unit():
+    codes = replace(layer("encode"), unit="shift_log2")
+    assert latency_cycles(codes, 8) == 7 == latency_cycles(layer("encode"), 8) + 3
+    assert busy_cycles(codes, 8) == 6 * 5 + 7
+    mean = replace(layer("add", rows=196, length=192), unit="mean")
+    assert busy_cycles(mean, 16) == 12 * 196 + 4
+
+
+def test_an_unknown_unit_is_refused():
+    with pytest.raises(SpecError, match=r"^add: unit must be one of log2, .*, not 'divider'"):
+        replace(layer("add"), unit="divider")
 
 
 @pytest.mark.parametrize(("features", "degree"), [(1, 1), (4, 2), (8, 3)])
