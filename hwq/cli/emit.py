@@ -47,5 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     # a bench needs two results at least to follow each other
     least = max(arguments.vectors, 2 * made.inputs_per_result)
     inputs = own() if own else stimulus(made, least)
-    for path in write(files(made, name, chosen(made, inputs, least)), arguments.out):
+    texts = files(made, name, chosen(made, inputs, least))
+    # Yosys knows the words of the language, and escapes them
+    if f"\nmodule {name}(" not in texts[f"{name}.v"]:
+        raise UsageError(f"name must not be a word of Verilog, not {name!r}")
+    for path in write(texts, arguments.out):
         print(path)

@@ -51,6 +51,7 @@ def test_a_failure_is_the_exit_code(
     [
         (["--unit", "log3"], "unknown unit 'log3'; known: log2, horner"),
         (["--vectors", "0"], "vectors must be at least 1, not 0"),
+        (["--vectors", "9", "--mutations"], "vectors and mutations exclude each other"),
     ],
 )
 def test_cosim_says_what_is_wrong(
@@ -78,3 +79,25 @@ def test_what_is_missing_is_said_in_one_line(
     monkeypatch.setattr(tools.shutil, "which", lambda tool: f"a/{tool}")
     assert main(["cosim", "--unit", "log2", "--simulator", "verilator"]) == 1
     assert capsys.readouterr().err == f"hwq: error: {message}\n"
+
+
+def test_a_folder_that_cannot_keep_builds_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs_simulator()
+    file = tmp_path / "file"
+    file.write_text("")
+    monkeypatch.setattr("hwq.sim.bank.BUILD_ROOT", file / "sim")
+    assert main(["cosim", "--unit", "add", "--vectors", "8"]) == 1
+    said = capsys.readouterr().err
+    assert "builds cannot be kept" in said and said.count("\n") == 1
+
+
+def test_a_build_that_fails_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs_simulator()
+    monkeypatch.setattr("hwq.sim.cases.emit", lambda unit, name: f"module {name}(; endmodule")
+    assert main(["cosim", "--unit", "mean", "--vectors", "8"]) == 1
+    said = capsys.readouterr().err
+    assert "could not compile" in said and said.strip().splitlines()[-1].startswith("hwq: error:")

@@ -34,6 +34,7 @@ def test_emit_takes_verified_parameters_and_a_name(tmp_path: Path) -> None:
         (["--unit", "log3"], "unknown unit 'log3'; known: log2, horner"),
         (["--unit", "log2", "--case", "x"], "unknown case 'x' of log2; known: base2_bits3"),
         (["--unit", "log2", "--name", "2b"], "name must be a Verilog identifier, not '2b'"),
+        (["--unit", "log2", "--name", "logic"], "name must not be a word of Verilog, not 'logic'"),
         (["--unit", "log2", "--vectors", "0"], "vectors must be at least 1, not 0"),
     ],
 )

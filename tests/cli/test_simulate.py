@@ -143,6 +143,7 @@ def write_mistakes(workplace):
         (("--calib", "images", "--data", "named"), 1, ("cats", "wnid")),
         (("--data", "images"), 2, ("data", "calib")),
         (("--csv", "nowhere/out.csv"), 1, ("nowhere", "no such folder")),
+        (("--json", "images"), 1, ("cannot write images", "it is a folder")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
