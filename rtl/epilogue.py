@@ -1,5 +1,6 @@
 """Gateware twin of hwq.numerics.epilogue."""
 
+from collections.abc import Sequence
 from itertools import product as combinations
 
 import numpy as np
@@ -51,6 +52,11 @@ class Epilogue(StreamUnit):
     def latency_cycles(self) -> int:
         """Four registers."""
         return 4
+
+    @property
+    def legal_inputs(self) -> Sequence[tuple[int, int]]:
+        """Shifts are 1..62."""
+        return self.spec.fields
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n, fields] -> int64[n] codes."""

@@ -56,9 +56,7 @@ class Mean(StreamUnit):
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
         """int64[results * count]: numbers of all magnitudes, and the largest sums there are."""
-        shape = self.i.payload.shape()
-        least = -(1 << (shape.width - 1)) if shape.signed else 0
-        most = least + (1 << shape.width) - 1
+        ((least, most),) = self.legal_inputs
         rows = values(rng, least, most, results * self.spec.count).reshape(results, -1)
         rows[:1], rows[1:2] = most, least
         return rows.ravel()

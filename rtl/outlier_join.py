@@ -1,5 +1,7 @@
 """Gateware twin of hwq.numerics.outlier_join."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data
@@ -60,6 +62,12 @@ class OutlierJoin(StreamUnit):
     def interval_cycles(self) -> int:
         """A term per cycle."""
         return self.inputs_per_result
+
+    @property
+    def legal_inputs(self) -> Sequence[tuple[int, int]]:
+        """`last` is never 0 where every sum is one term."""
+        *operands, _ = super().legal_inputs
+        return [*operands, (int(max(self.runs) == 1), 1)]
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n, 4] terms -> int64[m] joined accumulators."""

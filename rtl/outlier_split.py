@@ -56,13 +56,6 @@ class OutlierSplit(StreamUnit):
         """One register to read the table, and three as `requantize`."""
         return 4
 
-    @property
-    def ends(self) -> tuple[int, int]:
-        """The smallest and the largest element."""
-        shape = self.i.payload.shape()
-        least = -(1 << (shape.width - 1)) if shape.signed else 0
-        return least, least + (1 << shape.width) - 1
-
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n] elements -> int64[n, 2]: code, side value; the last token may be cut short."""
         tokens = self.spec.mult.size
@@ -76,12 +69,13 @@ class OutlierSplit(StreamUnit):
         if self.spec.mult.size == 1:
             return None
         at = self.spec.threshold + rng.integers(-1, 1, results, endpoint=True)
-        at = np.clip(np.where(rng.random(results) < 0.5, at, -at), *self.ends)
-        return np.where(rng.random(results) < 0.1, at, values(rng, *self.ends, results))
+        (ends,) = self.legal_inputs
+        at = np.clip(np.where(rng.random(results) < 0.5, at, -at), *ends)
+        return np.where(rng.random(results) < 0.1, at, values(rng, *ends, results))
 
     def is_outlier(self, x: Value) -> Value:
         """Return whether |x| > threshold, by the comparisons that x can fail."""
-        threshold, (least, most) = self.spec.threshold, self.ends
+        threshold, (least, most) = self.spec.threshold, self.legal_inputs[0]
         above = x > threshold if threshold < most else Value.cast(0)
         return above | (x < -threshold) if least < -threshold else above
 

@@ -17,6 +17,12 @@ def fields(payload: ShapeLike) -> list[Shape]:
     return [Shape.cast(payload)]
 
 
+def ends(shape: Shape) -> tuple[int, int]:
+    """Return the least and the most that a field holds."""
+    low = -(1 << (shape.width - 1)) if shape.signed else 0
+    return low, low + (1 << shape.width) - 1
+
+
 def width(payload: ShapeLike) -> int:
     """Return the number of bits."""
     return sum(shape.width for shape in fields(payload))
@@ -40,8 +46,7 @@ def pack(payload: ShapeLike, values: NDArray[np.int64]) -> list[int]:
     at = 0
     for number, shape in enumerate(shapes):
         column = columns[:, number]
-        low = -(1 << (shape.width - 1)) if shape.signed else 0
-        high = low + (1 << shape.width) - 1
+        low, high = ends(shape)
         for value in column[(column < low) | (column > high)][:1].tolist():
             require(False, f"field {number} must be in {low}..{high}, not {value}")
         mask = (1 << shape.width) - 1

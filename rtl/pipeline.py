@@ -1,10 +1,14 @@
 """What all units share: the stream interface, and valid/ready stages."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
+
+from hwq.rtl.payload import ends, fields
 
 
 class StreamUnit(wiring.Component):
@@ -36,6 +40,11 @@ class StreamUnit(wiring.Component):
     def interval_cycles(self) -> int:
         """Cycles between results in the steady state, without stalls."""
         return 1
+
+    @property
+    def legal_inputs(self) -> Sequence[tuple[int, int]]:
+        """Least and most of every field of `i`, in the order of `hwq.rtl.payload.fields`."""
+        return [ends(shape) for shape in fields(self.i.payload.shape())]
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n] -> int64[m]: payloads that leave `o`, by the numerics twin.

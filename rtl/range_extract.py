@@ -55,9 +55,17 @@ class RangeExtract(StreamUnit):
         return np.concatenate([self.spec.compute(s) for s in streams]).astype(np.int64)
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
-        """Token streams of every spread, so that the ranges reach from end to end."""
-        spread = rng.integers(1, 32769, (results, 1))
-        return rng.integers(-spread, spread, (results, self.inputs_per_result)).reshape(-1)
+        """Token streams of every spread, of extremes, and of tokens at either end in turn."""
+        shape = (results, self.spec.tokens, self.spec.channels)
+        spread = rng.integers(1, 32769, (results, 1, 1))
+        streams = np.clip(rng.integers(-spread, spread, shape, endpoint=True), -32768, 32767)
+        # two of a kind follow each other: both taps of a predictor
+        kind = np.arange(results) % 16 // 2
+        streams[kind == 7] = rng.choice([-32768, -1, 0, 32767], shape)[kind == 7]
+        # the widest range of every chunk of two tokens or more, so the largest sum of all channels
+        ends = np.where(np.arange(self.spec.tokens) % 2, 32767, -32768)
+        streams[kind == 0] = ends[:, np.newaxis]
+        return streams.reshape(-1)
 
     def elaborate(self, platform: object) -> Module:
         """Return the counters, the three stages and the two memories."""

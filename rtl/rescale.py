@@ -1,5 +1,7 @@
 """Gateware twin of hwq.numerics.rescale."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from amaranth.hdl import Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data
@@ -48,6 +50,11 @@ class Rescale(StreamUnit):
     def latency_cycles(self) -> int:
         """Three registers."""
         return 3
+
+    @property
+    def legal_inputs(self) -> Sequence[tuple[int, int]]:
+        """Shifts are 1..62."""
+        return list(self.spec.fields.values())
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n, 7] -> int64[n, 3]."""

@@ -272,8 +272,9 @@ class ScalePredictor(StreamUnit):
         return np.stack(fields, axis=-1, dtype=np.int64).reshape(-1, 2)
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
-        """Token streams of every spread."""
-        return self.extract.stimulus(rng, results)
+        """Token streams as those of RangeExtract, one a tap."""
+        taps = self.spec.columns // self.spec.range_extract.channels
+        return self.extract.stimulus(rng, results * taps)
 
     def elaborate(self, platform: object) -> Module:
         """Return the chain; each scale is held for two cycles, the second one negated."""

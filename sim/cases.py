@@ -39,7 +39,8 @@ def job(stem: str, label: str, limit: int | None = None) -> Job:
     unit = UNITS[stem].verified[label]
     inputs = vectors(stem, label)
     if limit is None or limit >= len(inputs):
-        return Job(f"{stem}_{label}", unit, inputs)
+        constant = UNITS[stem].constant.get(label, "")
+        return Job(f"{stem}_{label}", unit, inputs, constant=constant)
     # enough results for an interval
     some = chosen(unit, inputs, max(limit, 4 * unit.inputs_per_result))
     return Job(f"{stem}_{label}", unit, some, coverage=False)

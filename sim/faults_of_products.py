@@ -86,7 +86,7 @@ OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("channel not reset", "$37  = 3'h0;", "$37  = channel;"),
         Fault("ready of the receiver ignored", "$4  | o__ready;", "1'h1;"),
     ),
-    ("outlier_split", "ends_are_outliers"): (
+    ("outlier_split", "least_is_outlier"): (
         Fault("lowest element no outlier", "< $signed(16'h8001);", "< $signed(16'h8000);"),
     ),
     ("outlier_split", "far_outliers"): (

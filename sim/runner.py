@@ -45,7 +45,9 @@ class Job:
     budget : int
         Cycles of one adversarial bench, about.
     coverage : bool
-        Whether every corner of every field must be among the inputs.
+        Whether the corners of every field must be among the inputs, and outputs must differ.
+    constant : str
+        Why all outputs are the same, where they are meant to be.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Job:
     patterns: Sequence[str] = tuple(PATTERNS)
     budget: int = BUDGET
     coverage: bool = True
+    constant: str = ""
 
     def entry(self) -> dict[str, object]:
         """Return what the bench reads."""
@@ -167,27 +170,34 @@ def _run_process(
     return [Outcome(**outcome) for outcome in json.loads(outcomes.read_text())]
 
 
-def _corners(bits: int, signed: bool) -> list[int]:
-    """Return the ends, 0, -1 and all powers of two of a field."""
-    low = -(1 << (bits - 1)) if signed else 0
-    high = low + (1 << bits) - 1
-    near = {low, high, 0, -1, *(sign * (1 << k) for k in range(bits) for sign in (1, -1))}
-    return sorted(value for value in near if low <= value <= high)
+def _powers(bits: int) -> list[int]:
+    """Return the powers of two of either sign."""
+    return [sign * (1 << k) for k in range(bits) for sign in (1, -1)]
 
 
 def check_coverage(unit: StreamUnit, inputs: NDArray[np.int64]) -> None:
     """Raise BenchFailed if a corner of an input field is not among the inputs.
 
-    Corners are the ends, 0, -1 and the powers of two. Units that make their own stimulus, of
-    fields that depend on each other, are not held to this.
+    Corners are the ends of what is legal, 0, -1 and the powers of two; of units that make their own
+    stimulus, of fields that depend on each other, only the ends, 0 and -1.
     """
-    if unit.stimulus(np.random.default_rng(0), 1) is not None:
-        return
+    own = unit.stimulus(np.random.default_rng(0), 1) is not None
+    shapes = fields(unit.i.payload.shape())
     columns = inputs.reshape(len(inputs), -1)
-    for number, shape in enumerate(fields(unit.i.payload.shape())):
-        missing = np.setdiff1d(_corners(shape.width, shape.signed), columns[:, number])
+    for number, (shape, (low, high)) in enumerate(zip(shapes, unit.legal_inputs, strict=True)):
+        near = [low, high, 0, -1, *([] if own else _powers(shape.width))]
+        corners = [corner for corner in near if low <= corner <= high]
+        missing = np.setdiff1d(corners, columns[:, number])
         if missing.size:
             raise BenchFailed(f"field {number} was never sent {missing[:4].tolist()}")
+
+
+def check_outputs(job: Job, distinct: int) -> None:
+    """Raise BenchFailed if all outputs are the same and the job does not say why, or says so."""
+    if distinct == 1 and not job.constant:
+        raise BenchFailed(f"{job.name}: every output is the same, so the benches see no fault")
+    if distinct > 1 and job.constant:
+        raise BenchFailed(f"{job.name}: outputs differ, although {job.constant}")
 
 
 def verify(bank: Bank, job: Job, work: Path, seed: int) -> dict[str, int]:
@@ -215,6 +225,8 @@ def verify(bank: Bank, job: Job, work: Path, seed: int) -> dict[str, int]:
     if outcome.failure is not None:
         waves = keep_waves(bank.simulator, job, outcome, work, seed)
         raise BenchFailed(f"{job.name}: {outcome.failure}; {waves}")
+    if job.coverage:
+        check_outputs(job, outcome.figures["distinct_outputs"])
     figures = {**outcome.figures, "vectors": len(job.inputs)}
     log.info("%s: seed %d, %s", job.name, seed, figures)
     return figures

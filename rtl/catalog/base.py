@@ -21,8 +21,11 @@ class Unit:
         Label -> what the benches run.
     stimuli : mapping of str to callable
         Label -> its inputs, where those of `hwq.testing.stimulus` will not do.
+    constant : mapping of str to str
+        Label -> why every output is the same; of other cases the benches refuse that.
     """
 
     default: StreamUnit
     verified: Mapping[str, StreamUnit]
     stimuli: Mapping[str, Callable[[], NDArray[np.int64]]] = field(default_factory=dict)
+    constant: Mapping[str, str] = field(default_factory=dict)

@@ -73,7 +73,7 @@ PREDICTION: Mapping[str, Unit] = {
         {
             "channels16": RangeExtract(RangeExtractSpec(channels=16, chunk_tokens=4, chunks=2)),
             "channels5": RangeExtract(RangeExtractSpec(channels=5, chunk_tokens=3, chunks=4)),
-            "smallest": RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=1, chunks=1)),
+            "smallest": RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=2, chunks=1)),
         },
     ),
     "scale_predictor": Unit(

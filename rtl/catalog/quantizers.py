@@ -37,14 +37,18 @@ QUANTIZERS: Mapping[str, Unit] = {
             "shift62": Requantize(RequantizeSpec(65535, 62, -2, 4, signed=True), acc_bits=46),
             "zero": Requantize(RequantizeSpec(0, 17, -7, 4, signed=True), acc_bits=16),
             "one_bit": Requantize(RequantizeSpec(9, 14, 0, 1), acc_bits=16),
-            "far_zero_point": Requantize(RequantizeSpec(40000, 20, -(1 << 31), 8, signed=True)),
+            "far_zero_point": Requantize(RequantizeSpec(32768, 14, -(1 << 31), 8, signed=True)),
+        },
+        constant={
+            "shift62": "an accumulator of 46 bits times 65535 is below half of 2**62",
+            "zero": "a multiplier of 0 leaves the zero point",
         },
     ),
     "uniform": Unit(
         Uniform(_UNIFORM),
         {
             "signed": Uniform(_UNIFORM),
-            "unsigned": Uniform(UniformSpec(52429, 27, 121, bits=4)),
+            "unsigned": Uniform(UniformSpec(52429, 23, 121, bits=8)),
             "bits16": Uniform(UniformSpec(65535, 14, 300, bits=16, signed=True)),
             "fractions": Uniform(UniformSpec(61166, 28, 0, bits=4), x=_PROBABILITY),
         },

@@ -24,6 +24,14 @@ def test_widest_range_fits(check) -> None:
     check(unit, tokens, UNIT_TIMING["range_extract"](20))
 
 
+@pytest.mark.parametrize("label", CASES)
+def test_stimulus_reaches_the_widest_sum_and_every_range(label: str, payloads) -> None:
+    unit = CASES[label]
+    ranges = unit.compute(payloads(unit, 200))
+    assert ranges.max() == unit.spec.chunks * 65535
+    assert len(np.unique(ranges)) > 100
+
+
 def test_rejects_one_channel() -> None:
     with pytest.raises(SpecError, match="channels must be at least 2 in RTL, not 1"):
         RangeExtract(RangeExtractSpec(channels=1))

@@ -17,7 +17,7 @@ from hwq.sim.bank import build
 from hwq.sim.cases import job
 from hwq.sim.mutation import MUTATIONS, run_mutations
 from hwq.sim.patterns import PATTERNS, Cost, results
-from hwq.sim.runner import BenchFailed, Job, check_coverage, verify
+from hwq.sim.runner import BenchFailed, Job, check_coverage, check_outputs, verify
 from hwq.sim.tools import tool_environment
 
 
@@ -67,8 +67,33 @@ def test_every_corner_must_be_sent() -> None:
     check_coverage(unit, everything)
     with pytest.raises(BenchFailed, match=r"field 0 was never sent \[32768\]"):
         check_coverage(unit, everything[everything != 32768])
-    # a unit with a stimulus of its own is not held to it
-    check_coverage(UNITS["range_extract"].default, np.zeros(4, np.int64))
+
+
+def test_a_unit_with_a_stimulus_of_its_own_must_be_sent_the_ends_of_what_is_legal() -> None:
+    tokens = np.array([-32768, 0, -1, 32767])
+    check_coverage(UNITS["range_extract"].default, tokens)
+    with pytest.raises(BenchFailed, match=r"field 0 was never sent \[32767\]"):
+        check_coverage(UNITS["range_extract"].default, tokens[:3])
+    rescale = UNITS["rescale"].default
+    ends = np.array(rescale.legal_inputs).T
+    assert ends[:, 1].tolist() == [1, 62]
+    operands = np.concatenate([ends, np.maximum(ends[:1], 0), np.maximum(ends[:1], -1)])
+    check_coverage(rescale, operands)
+    with pytest.raises(BenchFailed, match=r"field 1 was never sent \[62\]"):
+        check_coverage(rescale, np.where(operands == 62, 61, operands))
+
+
+@pytest.mark.parametrize(
+    ("distinct", "constant", "message"),
+    [(1, "", "every output is the same"), (2, "of a reason", "differ, although of a reason")],
+)
+def test_outputs_must_differ_unless_the_job_says_why(
+    distinct: int, constant: str, message: str
+) -> None:
+    case = Job("log2", UNITS["log2"].default, np.zeros(4, np.int64), constant=constant)
+    with pytest.raises(BenchFailed, match=f"^log2: .*{message}"):
+        check_outputs(case, distinct)
+    check_outputs(case, 3 - distinct)
 
 
 def test_benches_fit_their_budget() -> None:
