@@ -49,7 +49,7 @@ class ArraySpec:
     a_depth, b_depth, result_depth : int in 2..2**20
         Words of the memories.
     extent_bits : int in 4..24
-        Width of M, K and N in a program.
+        Width of M, K and N in a program; at least log2 rows.
     """
 
     rows: int
@@ -72,6 +72,12 @@ class ArraySpec:
         ):
             value = getattr(self, name)
             require(low <= value <= high, f"{name} must be in {low}..{high}, not {value}")
+        # the steps of a fold are counted up to the longer of K, M or N and the rows
+        least = (self.rows - 1).bit_length()
+        require(
+            self.extent_bits >= least,
+            f"extent_bits must be at least {least} for {self.rows} rows, not {self.extent_bits}",
+        )
         known = ", ".join(DATAFLOWS)
         require(
             self.dataflow in DATAFLOWS, f"dataflow must be one of {known}, not {self.dataflow!r}"

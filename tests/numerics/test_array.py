@@ -88,6 +88,10 @@ def test_a_program_of_a_tile():
     ("make", "message"),
     [
         (lambda: ArraySpec(0, 4), "rows must be in 1..256, not 0"),
+        (
+            lambda: ArraySpec(17, 1, extent_bits=4),
+            "extent_bits must be at least 5 for 17 rows, not 4",
+        ),
         (lambda: ArraySpec(4, 4, "auto"), "dataflow must be one of output_stationary, "),
         (lambda: ArraySpec(4, 4).program(1, 0, 1), "k must be in 1..65535, not 0"),
         (

@@ -121,6 +121,12 @@ def test_every_shape_in_the_time_of_the_cost_model(dataflow, rows, columns):
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_as_many_rows_as_the_width_of_the_extents_allows(dataflow):
+    spec = ArraySpec(16, 1, dataflow, PES["multiply"], 64, 64, 64, extent_bits=4)
+    check(spec, [(1, 1, 1), (3, 15, 2), (15, 2, 3)])
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize("name", PES)
 def test_every_element(dataflow, name):
     check(ArraySpec(2, 3, dataflow, PES[name], 64, 64, 64, 8), SHAPES[::5])
