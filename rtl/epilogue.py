@@ -74,7 +74,7 @@ class Epilogue(StreamUnit):
         suits = np.log2(np.maximum(magnitude / span, 1.0)) + rng.uniform(-2, 2, results)
         chosen = np.clip(np.rint(suits).astype(np.int64), 1, 62)
         operands[:, -2] = np.where(rng.random(results) < 0.5, chosen, operands[:, -2])
-        small = rng.integers(-span, span, results, endpoint=True)
+        small = np.clip(rng.integers(-span, span, results, endpoint=True), *self.spec.fields[-1])
         operands[:, -1] = np.where(rng.random(results) < 0.5, small, operands[:, -1])
         # the largest products there are
         extremes = np.array(list(combinations(*self.spec.fields)), np.int64)[:results]

@@ -12,6 +12,7 @@ from amaranth.utils import ceil_log2
 from hwq.errors import require
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.array_program import program_layout
+from hwq.rtl.payload import fields
 from hwq.rtl.pipeline import StreamUnit
 
 ELEMENT = signed(18)
@@ -43,7 +44,7 @@ class MachineSpec:
         Makers of one lane's unit; the epilogue takes sums, the encoder elements.
     rows : StreamUnit
         Works on rows, word by word: softmax.
-    vector_depth, parameter_depth, program_depth : int
+    vector_depth, parameter_depth, program_depth : int in 2..2**20
         Words of the memories.
     """
 
@@ -63,6 +64,12 @@ class MachineSpec:
             f"array must be square and weight_stationary, not {array.rows}x{array.columns}, "
             f"{array.dataflow}",
         )
+        for name in ("vector_depth", "parameter_depth", "program_depth"):
+            depth = getattr(self, name)
+            require(2 <= depth <= 1 << 20, f"{name} must be in 2..{1 << 20}, not {depth}")
+        for side in (self.rows.i, self.rows.o):
+            count = len(fields(side.payload.shape()))
+            require(count == self.lanes, f"rows must have words of {self.lanes} lanes, not {count}")
 
     @property
     def lanes(self) -> int:

@@ -75,7 +75,8 @@ class Rescale(StreamUnit):
         least, most = self.spec.fields["bias"]
         new = rescale_bias(bias, mantissa, exponent)
         outside = (new < least) | (new > most)
-        drawn["bias"] = np.where(outside, bias >> (EXPONENTS[1] + 2), bias)
+        less = np.sign(bias) * (np.abs(bias) >> (EXPONENTS[1] + 2))
+        drawn["bias"] = np.where(outside, less, bias)
         return np.stack(list(drawn.values()), axis=-1)
 
     def elaborate(self, platform: object) -> Module:

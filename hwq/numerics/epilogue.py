@@ -56,7 +56,7 @@ class EpilogueSpec:
     Parameters
     ----------
     lo, hi : int
-        Range of the result, within 32 bits.
+        Range of the result, lo < hi, within 32 bits.
     plane_weights : tuple of int
         What each accumulator of the element counts; see `hwq.quantizers.mac_form`.
     acc_bits : int
@@ -73,8 +73,8 @@ class EpilogueSpec:
 
     def __post_init__(self) -> None:
         require(
-            -(1 << 31) <= self.lo <= self.hi < 1 << 31,
-            f"lo..hi must be within 32 bits, not {self.lo}..{self.hi}",
+            -(1 << 31) <= self.lo < self.hi < 1 << 31,
+            f"lo..hi must be two values or more within 32 bits, not {self.lo}..{self.hi}",
         )
         require(
             bool(self.plane_weights) and all(weight > 0 for weight in self.plane_weights),

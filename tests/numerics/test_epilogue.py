@@ -174,7 +174,9 @@ def test_one_element_with_its_parameters_equals_the_whole_product(weights):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lo": 3, "hi": 2}, r"lo\.\.hi must be within 32 bits, not 3\.\.2"),
+        ({"lo": 3, "hi": 2}, r"lo\.\.hi must be two values or more within 32 bits, not 3\.\.2"),
+        ({"lo": 0, "hi": 0}, r"lo\.\.hi must be two values or more within 32 bits, not 0\.\.0"),
+        ({"hi": 1 << 31}, r"within 32 bits, not -8\.\.2147483648"),
         ({"plane_weights": ()}, r"plane_weights must be positive, not \(\)"),
         ({"acc_bits": 47}, r"acc_bits must be in 2\.\.46, not 47"),
         ({"addend_bits": 1}, r"addend_bits must be in 2\.\.46, not 1"),

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from hwq.arch.unit_timing import UNIT_TIMING
+from hwq.numerics.epilogue import EpilogueSpec
 from hwq.rtl.catalog import UNITS
+from hwq.rtl.epilogue import Epilogue
 
 CASES = UNITS["epilogue"].verified
 
@@ -10,6 +12,11 @@ CASES = UNITS["epilogue"].verified
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
+    check(unit, payloads(unit, 500), UNIT_TIMING["epilogue"]())
+
+
+def test_stimulus_of_a_wide_range_holds_the_zero_point(payloads, check) -> None:
+    unit = Epilogue(EpilogueSpec(-(1 << 17), (1 << 17) - 1))
     check(unit, payloads(unit, 500), UNIT_TIMING["epilogue"]())
 
 
