@@ -1,6 +1,6 @@
 """Gateware twin of hwq.numerics.array."""
 
-from amaranth.hdl import Module, Mux, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, ShapeLike, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -52,8 +52,8 @@ class Array(wiring.Component):
                 "start": In(1),
                 "busy": Out(1),
                 "cycles": Out(32),
-                "a_write": In(_write_port(self.a_word, spec.a_depth)),
-                "b_write": In(_write_port(self.b_word, spec.b_depth)),
+                "a_write": In(write_port(self.a_word, spec.a_depth)),
+                "b_write": In(write_port(self.b_word, spec.b_depth)),
                 "read_address": In(result_bits),
                 "read_data": Out(self.result_word),
                 "o": Out(
@@ -149,6 +149,6 @@ class Array(wiring.Component):
                 m.d.comb += write.data[c][plane].eq(before + grid.sums[c][plane])
 
 
-def _write_port(word: data.ArrayLayout, depth: int) -> wiring.Signature:
+def write_port(word: ShapeLike, depth: int) -> wiring.Signature:
     """Return the signature of a memory's write port, as the memory sees it."""
     return wiring.Signature({"address": Out(ceil_log2(depth)), "data": Out(word), "enable": Out(1)})

@@ -60,7 +60,7 @@ class ArrayGrid(wiring.Component):
         for r in range(rows):
             row = [self._element() for _ in range(columns)]
             for c, pe in enumerate(row):
-                m.submodules[f"pe_{r}_{c}"] = share(platform, pe, pe.spec, pe.keeps_a)
+                m.submodules[f"pe_{r}_{c}"] = share(platform, pe)
                 if c == 0:
                     m.d.comb += _bits(pe.left_in).eq(delayed(m, self.left[r], r))
                     m.d.comb += [getattr(pe, f"{n}_in").eq(s[r]) for n, s in controls.items()]

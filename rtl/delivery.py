@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import DataError
 from hwq.rtl.emit import emit
+from hwq.rtl.parameters import parameters
 from hwq.rtl.payload import pack, width
 from hwq.rtl.pipeline import StreamUnit
 
@@ -60,7 +61,7 @@ def files(unit: StreamUnit, name: str, inputs: NDArray[np.int64]) -> dict[str, s
     manifest = {
         "name": name,
         "unit": f"{type(unit).__module__}.{type(unit).__name__}",
-        "spec": repr(getattr(unit, "spec", "")),
+        "parameters": parameters(unit, digests=True),
         "ports": {
             side: {"bits": bits[side], "fields": layout(shape)} for side, shape in shapes.items()
         },

@@ -1,10 +1,12 @@
 """A unit as Verilog text: the same bytes for the same parameters and Amaranth."""
 
 import os
+from collections.abc import Mapping
 
 from amaranth.back import verilog as _verilog
-from amaranth.lib import wiring
+from amaranth.hdl import Elaboratable, Value
 
+from hwq.rtl.parameters import parameters
 from hwq.rtl.pipeline import StreamUnit
 
 
@@ -16,15 +18,37 @@ def emit(unit: StreamUnit, name: str) -> str:
     """
     header = [
         f"{type(unit).__module__}.{type(unit).__name__}",
-        repr(getattr(unit, "spec", "")),
+        parameters(unit, digests=True),
         f"latency {unit.latency_cycles} cycles, a result every {unit.interval_cycles} cycles",
     ]
     return "".join(f"// {line}\n" for line in header) + verilog(unit, name)
 
 
-def verilog(component: wiring.Component, name: str) -> str:
-    """Return the Verilog of any component as module `name`."""
+def verilog(
+    design: Elaboratable,
+    name: str,
+    platform: object = None,
+    ports: Mapping[str, tuple[Value, None]] | None = None,
+) -> str:
+    """Return the Verilog of a design as module `name`.
+
+    Parameters
+    ----------
+    design : Elaboratable
+    name : str
+    platform : object, optional
+        What `elaborate` gets.
+    ports : mapping, optional
+        Name -> value and no direction; by default those of the component.
+    """
     # Amaranth takes a `yosys` on the path first, whose version may be too old
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text: str = _verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    text: str = _verilog.convert(
+        design,
+        name=name,
+        platform=platform,
+        ports=ports,
+        emit_src=False,
+        strip_internal_attrs=True,
+    )
     return text

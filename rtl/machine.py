@@ -5,12 +5,12 @@ the latencies of what streams behind it; of a vector layer, one for reading the 
 unit's busy cycles. Commands follow each other without a gap.
 """
 
-from amaranth.hdl import Cat, Module, Mux, ShapeLike, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwq.rtl.array import Array
+from hwq.rtl.array import Array, write_port
 from hwq.rtl.lanes import Lanes
 from hwq.rtl.machine_program import ELEMENT, SCALING, MachineSpec, Route, Walk, command_layout
 
@@ -51,9 +51,9 @@ class Machine(wiring.Component):
             {
                 "a_write": In(members["a_write"].signature.flip()),
                 "b_write": In(members["b_write"].signature.flip()),
-                "vector_write": In(_write_port(self.word, spec.vector_depth)),
-                "parameter_write": In(_write_port(self.parameters, spec.parameter_depth)),
-                "command_write": In(_write_port(self.command_shape, spec.program_depth)),
+                "vector_write": In(write_port(self.word, spec.vector_depth)),
+                "parameter_write": In(write_port(self.parameters, spec.parameter_depth)),
+                "command_write": In(write_port(self.command_shape, spec.program_depth)),
                 "start": In(1),
                 "busy": Out(1),
                 "cycles": Out(32),
@@ -266,11 +266,6 @@ def _take(m: Module, payload: data.View, planes: list[Value], scaling: data.View
 def _clamped(value: Value, span: data.View) -> Value:
     """Return `value`, or the nearest end of the command's range."""
     return Mux(value > span.hi, span.hi, Mux(value < span.lo, span.lo, value))
-
-
-def _write_port(word: ShapeLike, depth: int) -> wiring.Signature:
-    """Return the signature of a memory's write port, as the memory sees it."""
-    return wiring.Signature({"address": Out(ceil_log2(depth)), "data": Out(word), "enable": Out(1)})
 
 
 def _memory(m: Module, name: str, port: wiring.FlippedInterface, depth: int) -> memory.ReadPort:

@@ -273,8 +273,7 @@ class ScalePredictor(StreamUnit):
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
         """Token streams as those of RangeExtract, one a tap."""
-        taps = self.spec.columns // self.spec.range_extract.channels
-        return self.extract.stimulus(rng, results * taps)
+        return self.extract.stimulus(rng, results * self.spec.columns // self.extract.spec.channels)
 
     def elaborate(self, platform: object) -> Module:
         """Return the chain; each scale is held for two cycles, the second one negated."""

@@ -4,10 +4,8 @@ Amaranth writes a module for every instance. For an array of a thousand elements
 equal modules, which every later tool has to read.
 """
 
-import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
-from amaranth.back import verilog
 from amaranth.hdl import (
     ClockSignal,
     DomainRenamer,
@@ -18,6 +16,9 @@ from amaranth.hdl import (
     Value,
 )
 from amaranth.lib import wiring
+
+from hwq.rtl.emit import verilog
+from hwq.rtl.parameters import parameters
 
 
 class SharedModules:
@@ -31,15 +32,15 @@ class SharedModules:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._names: dict[tuple[type, Hashable], str] = {}
+        self._names: dict[tuple[type, str], str] = {}
         self.texts: list[str] = []
 
-    def instance(self, component: wiring.Component, parameters: Hashable) -> Instance:
-        """Return an instance of the module of this class and parameters."""
-        key = type(component), parameters
+    def instance(self, component: wiring.Component) -> Instance:
+        """Return an instance of the module of this class and its parameters."""
+        key = type(component), parameters(component, digests=True)
         if key not in self._names:
             self._names[key] = f"{self._prefix}_{type(component).__name__}_{len(self._names)}"
-            self.texts.append(_convert(component, self._names[key], None, _ports(component)))
+            self.texts.append(verilog(component, self._names[key], ports=_ports(component)))
         connections: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, port in component.signature.flatten(component):
             side = "i" if member.flow == wiring.In else "o"
@@ -47,13 +48,13 @@ class SharedModules:
         return Instance(self._names[key], **connections)
 
 
-def share(platform: object, component: wiring.Component, *parameters: Hashable) -> Elaboratable:
+def share(platform: object, component: wiring.Component) -> Elaboratable:
     """Return `component`, or where Verilog is written an instance of the module all share.
 
-    Components of one class with equal parameters must be alike, and must have registers.
+    All of one class and `parameters` do. They must have registers.
     """
     if isinstance(platform, SharedModules):
-        return platform.instance(component, parameters)
+        return platform.instance(component)
     return component
 
 
@@ -69,10 +70,10 @@ def emit_shared(components: Mapping[str, wiring.Component], name: str) -> str:
     for label, component in components.items():
         m.submodules[label] = DomainRenamer(label)(component)
         ports |= {f"{label}__{port}": value for port, value in _ports(component).items()}
-    text = _convert(m, name, platform, ports)
+    text = verilog(m, name, platform, ports)
     header = "".join(
         f"// {label}: {type(component).__module__}.{type(component).__name__} "
-        f"{getattr(component, 'spec', '')!r}\n"
+        f"{parameters(component, digests=True)}\n"
         for label, component in components.items()
     )
     return header + "\n".join([*platform.texts, text])
@@ -84,19 +85,3 @@ def _ports(component: wiring.Component) -> dict[str, tuple[Value, None]]:
         "__".join(map(str, path)): (Value.cast(port), None)
         for path, _, port in component.signature.flatten(component)
     }
-
-
-def _convert(
-    design: Elaboratable, name: str, platform: object, ports: dict[str, tuple[Value, None]]
-) -> str:
-    # Amaranth takes a `yosys` on the path first, whose version may be too old
-    os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text: str = verilog.convert(
-        design,
-        name=name,
-        platform=platform,
-        ports=ports,
-        emit_src=False,
-        strip_internal_attrs=True,
-    )
-    return text

@@ -1,19 +1,18 @@
 """What is synthesised: every unit, with its defaults and one lane, and every kind of PE."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from typing import Final
 
-import numpy as np
-from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
 from hwq.errors import UsageError
 from hwq.numerics.pe import PE_KINDS, PeKind, PeSpec
 from hwq.rtl.catalog import UNITS
 from hwq.rtl.emit import verilog
+from hwq.rtl.parameters import parameters
 from hwq.rtl.pe import AccumulatingPe
 from hwq.rtl.pipeline import StreamUnit
 
@@ -21,7 +20,6 @@ WIDTHS: Final = ((8, 8), (6, 6), (8, 4), (4, 8), (4, 4), (3, 3))
 """Widths of the code and of the linear operand that every kind of PE is measured at."""
 ACC_BITS: Final = 32
 TWIN_SHIFT: Final = 3  # distance m of the two ranges of twin_uniform
-_FEW: Final = 4  # as many numbers are written out
 
 _FLOWING: Final = {"i__valid": "1", "o__ready": "1"}
 # sums of 64 products, which leave for the column when the next one begins
@@ -108,11 +106,6 @@ def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
     )
 
 
-def parameters(unit: StreamUnit) -> str:
-    """Return what a unit was made with, as words name=value; of many numbers the shape: [4x192]."""
-    return " ".join(_words(unit))
-
-
 def _units() -> list[Design]:
     found = []
     for stem, row in UNITS.items():
@@ -125,27 +118,6 @@ def _one_lane(unit: StreamUnit) -> StreamUnit:
     """Return the unit with one lane, if it has several: they are equal, and abc needs hours."""
     made = {name: getattr(unit, name, None) for name in signature(type(unit)).parameters}
     return type(unit)(**made | {"lanes": 1}) if "lanes" in made else unit
-
-
-def _words(unit: StreamUnit) -> Iterator[str]:
-    for name in signature(type(unit)).parameters:
-        if name == "spec":
-            yield from _fields("", getattr(unit, name))
-        elif name == "x":
-            yield f"x={Shape.cast(unit.i.payload.shape())!r}"
-        elif name != "runs":  # of a bench, not of the gateware
-            yield f"{name}={getattr(unit, name)}"
-
-
-def _fields(path: str, value: object) -> Iterator[str]:
-    if is_dataclass(value):
-        for field in fields(value):
-            inner = getattr(value, field.name)
-            yield from _fields(path if field.name == "spec" else f"{path}.{field.name}", inner)
-    elif isinstance(value, np.ndarray) or np.size(value) > _FEW:
-        yield f"{path[1:]}=[{'x'.join(map(str, np.shape(value)))}]"
-    else:
-        yield f"{path[1:]}={value}".replace(", ", ",")
 
 
 def _elements() -> list[Design]:

@@ -16,7 +16,7 @@ def test_emit_writes_and_names_the_files(
     named = [Path(line).name for line in capsys.readouterr().out.split()]
     wanted = ["log2.v", "log2_i.hex", "log2_o.hex", "log2_tb.v", "log2.vlt", "log2.json"]
     assert named == wanted and {file.name for file in out.iterdir()} == set(wanted)
-    assert (out / "log2.v").read_text().splitlines()[1].startswith("// Log2Spec(in_bits=16")
+    assert (out / "log2.v").read_text().splitlines()[1].startswith("// in_bits=16 bits=4 ")
     assert len((out / "log2_i.hex").read_text().splitlines()) == 50
 
 
@@ -24,8 +24,18 @@ def test_emit_takes_verified_parameters_and_a_name(tmp_path: Path) -> None:
     options = ["--case", "bits8", "--name", "poly", "--out", str(tmp_path)]
     assert main(["emit", "--unit", "horner", *options]) == 0
     manifest = json.loads((tmp_path / "poly.json").read_text())
-    assert "bits=8" in manifest["spec"] and manifest["ports"]["i"]["bits"] == 8
+    assert (
+        manifest["parameters"] == "coefficients=(3,-40,100) bits=8 frac=5"
+        and manifest["ports"]["i"]["bits"] == 8
+    )
     assert "\nmodule poly(" in (tmp_path / "poly.v").read_text()
+
+
+def test_emit_takes_whole_results_of_a_unit_of_several_inputs(tmp_path: Path) -> None:
+    options = ["--case", "two_taps", "--vectors", "100", "--out", str(tmp_path)]
+    assert main(["emit", "--unit", "scale_predictor", *options]) == 0
+    manifest = json.loads((tmp_path / "scale_predictor.json").read_text())
+    assert manifest["inputs_per_result"] == 36 and manifest["vectors"]["inputs"] == 108
 
 
 @pytest.mark.parametrize(
