@@ -39,7 +39,7 @@ def add_parser(verbs: Any) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="dsp no_dsp (FPGA), default noalumacc booth (gates and cells)",
+        help="dsp no_dsp (FPGA), default booth (gates, cells), noalumacc area booth_area (cells)",
     )
     add("--csv", type=Path, metavar="FILE", help="write the rows, anew after each")
     parser.set_defaults(run=run)

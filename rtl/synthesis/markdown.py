@@ -16,7 +16,9 @@ _COUNTS: Final = {
     "lut_ram": "LUT RAM",
 }
 _GATES: Final = ("default", "booth")
-_CELLS: Final = ("default", "noalumacc", "booth")
+_CELLS: Final = ("default", "noalumacc", "booth", "area", "booth_area")
+
+_ENERGIES: Final = ("zero_delay_pj", "glitch_pj")
 
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
@@ -115,10 +117,12 @@ def _cells(title: str, designs: Designs) -> str:
 
 
 def _energy(title: str, designs: Designs) -> str:
-    columns = {"zero_delay_pj": "pJ", "glitch_pj": "pJ with glitches"}
-    titles = [f"{unit}, {recipe}" for unit in columns.values() for recipe in _CELLS]
+    """Picojoules without and with glitches in one cell."""
     lines = [
-        (label, *(of["osu018", recipe][name] for name in columns for recipe in _CELLS))
+        (
+            label,
+            *(" / ".join(of["osu018", recipe][name] for name in _ENERGIES) for recipe in _CELLS),
+        )
         for label, of in designs.items()
     ]
-    return table((title, *titles), lines)
+    return table((title, *_CELLS), lines)
