@@ -1,7 +1,7 @@
 """Products -> a bank of arrays -> what came out, and in how many cycles."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hwq.numerics.array import ArraySpec
 from hwq.rtl.array import Array
 from hwq.rtl.array_program import program_layout
 from hwq.rtl.payload import pack
 from hwq.sim.bank import TOP, Bank
 from hwq.sim.runner import BenchFailed
 from hwq.sim.tools import tool_environment
+
+CycleModel = Callable[[int, int, int, ArraySpec], int]
+"""M, K, N and the array -> cycles of a program."""
 
 
 @dataclass(frozen=True)
@@ -35,73 +39,102 @@ class Product:
     k_tiles: Sequence[int] = ()
 
     def programs(self, array: Array) -> list[dict[str, object]]:
-        """Return what the bench does, tile after tile."""
+        """Return what the bench does, tile after tile; every operand ends where its memory does."""
         spec = array.spec
-        tiles = self.k_tiles or [self.a.shape[1]]
-        entries = []
+        m, n = self.a.shape[0], self.b.shape[1]
+        words = spec.result_words(spec.compute(self.a, self.b))
+        wanted = pack(array.result_word, words.reshape(len(words), -1))
+        entries: list[dict[str, object]] = []
         start = 0
-        # what is beyond the edges must not matter: it is no zero
-        for extent in tiles:
+        for extent in self.extents:
             a, b = self.a[:, start : start + extent], self.b[start : start + extent]
-            registers = spec.program(
-                a.shape[0],
-                extent,
-                b.shape[1],
-                accumulate=start > 0,
-                complete=start + extent == self.a.shape[1],
+            start += extent
+            # what is beyond the edges must not matter: it is no zero
+            a_words = pack(array.a_word, spec.a_words(a, fill=1))
+            b_words = pack(array.b_word, spec.b_words(b, fill=1))
+            bases = (
+                spec.a_depth - len(a_words),
+                spec.b_depth - len(b_words),
+                spec.result_depth - len(wanted),
             )
-            program = program_layout(spec).const(registers).as_bits()
+            complete = start == self.a.shape[1]
+            registers = spec.program(
+                *(m, extent, n), bases=bases, accumulate=start > extent, complete=complete
+            )
             entries.append(
                 {
-                    "shape": [a.shape[0], extent, b.shape[1]],
-                    "program": program,
-                    "a": pack(array.a_word, spec.a_words(a, fill=1)),
-                    "b": pack(array.b_word, spec.b_words(b, fill=1)),
-                    "wanted": [],
+                    "shape": [m, extent, n],
+                    "program": program_layout(spec).const(registers).as_bits(),
+                    "bases": bases,
+                    "a": a_words,
+                    "b": b_words,
+                    "wanted": wanted if complete else [],
                 }
             )
-            start += extent
-        words = spec.result_words(spec.compute(self.a, self.b))
-        entries[-1]["wanted"] = pack(array.result_word, words.reshape(len(words), -1))
         return entries
 
+    @property
+    def extents(self) -> Sequence[int]:
+        """Extents of K of the programs, one after another."""
+        return self.k_tiles or [self.a.shape[1]]
 
-def run_array(
-    bank: Bank, name: str, array: Array, products: Sequence[Product], work: Path
-) -> list[list[int]]:
-    """Run products one after another; return the cycles of each of their programs.
+
+@dataclass(frozen=True)
+class Run:
+    """Products for one array of a bank.
+
+    Parameters
+    ----------
+    name : str
+        The array in the bank.
+    array : Array
+    products : sequence of Product
+    """
+
+    name: str
+    array: Array
+    products: Sequence[Product]
+
+
+def run_arrays(bank: Bank, runs: Sequence[Run], model: CycleModel, work: Path) -> list[str | None]:
+    """Run the products of every array; return what failed first in each, if anything did.
+
+    A word of results is wrong, in the memory or as it leaves, or none leaves; the array does not
+    end; its counter is not the number of clock cycles that went by; that is not the model's.
 
     Parameters
     ----------
     bank : Bank
         From `hwq.sim.component.build_components`.
-    name : str
-        The array in the bank.
-    array : Array
-    products : sequence of Product
+    runs : sequence of Run
+    model : callable
     work : Path
         Folder for the run's files.
 
     Raises
     ------
     BenchFailed
-        A word of results is wrong, the array does not end, or its counter is not the number of
-        clock cycles that went by.
+        If the simulator stops before the bench does.
     """
     from cocotb_tools.runner import get_runner
 
-    programs = [product.programs(array) for product in products]
-    jobs, outcome = work / "jobs.json", work / "outcome.json"
-    jobs.write_text(json.dumps([entry for entries in programs for entry in entries]))
-    outcome.unlink(missing_ok=True)
+    jobs, outcomes = work / "jobs.json", work / "outcomes.json"
+    entries = [
+        {
+            "name": run.name,
+            "programs": [entry for one in run.products for entry in one.programs(run.array)],
+        }
+        for run in runs
+    ]
+    jobs.write_text(json.dumps(entries))
+    outcomes.unlink(missing_ok=True)
     environment = {
-        "HWQ_SIM_ARRAY": name,
         "HWQ_SIM_JOBS": str(jobs),
-        "HWQ_SIM_OUTCOME": str(outcome),
+        "HWQ_SIM_OUTCOMES": str(outcomes),
         # the simulator's Python must not wait for threads that it does not use
         "OMP_NUM_THREADS": "1",
     }
-    # the runner exits, or raises, when the bench fails; the outcome says why
+    # the runner exits, or raises, when the bench fails; the outcomes say why
     with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
         get_runner(bank.simulator).test(
             hdl_toplevel=TOP,
@@ -113,10 +146,19 @@ def run_array(
             extra_env=environment,
             log_file=work / "run.log",
         )
-    if not outcome.exists():
-        raise BenchFailed(f"{name}: the simulator stopped early; see {work / 'run.log'}")
-    found = json.loads(outcome.read_text())
-    if found["failure"] is not None:
-        raise BenchFailed(f"{name}: {found['failure']}")
-    cycles = iter(found["cycles"])
-    return [[next(cycles) for _ in entries] for entries in programs]
+    if not outcomes.exists():
+        raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
+    found = json.loads(outcomes.read_text())
+    return [_failure(run, model, **outcome) for run, outcome in zip(runs, found, strict=True)]
+
+
+def _failure(run: Run, model: CycleModel, cycles: list[int], failure: str | None) -> str | None:
+    """Return the bench's failure, or the first program whose cycles are not the model's."""
+    if failure is not None:
+        return f"{run.name}: {failure}"
+    shapes = [(len(one.a), k, one.b.shape[1]) for one in run.products for k in one.extents]
+    for (m, k, n), got in zip(shapes, cycles, strict=True):
+        want = model(m, k, n, run.array.spec)
+        if got != want:
+            return f"{run.name}: M = {m}, K = {k}, N = {n}: {got} cycles, want {want}"
+    return None

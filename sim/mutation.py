@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwq.errors import HwqError
+from hwq.numerics.array import ArraySpec
+from hwq.rtl.array import Array
 from hwq.rtl.catalog import UNITS
 from hwq.rtl.emit import emit
+from hwq.rtl.shared import emit_shared
+from hwq.sim.array import CycleModel, Run, run_arrays
+from hwq.sim.array_cases import PES, matrices, shapes
 from hwq.sim.bank import build
 from hwq.sim.cases import job
+from hwq.sim.component import ALONE, build_components
 from hwq.sim.fault import Fault
+from hwq.sim.faults_of_arrays import OF_ARRAYS
 from hwq.sim.faults_of_products import OF_PRODUCTS
 from hwq.sim.faults_of_rows import OF_ROWS
 from hwq.sim.faults_of_values import OF_VALUES
@@ -18,6 +28,8 @@ from hwq.sim.runner import Job, Outcome, run_jobs
 
 NAME = "hwq_mutant"
 """What the module is called until each mutant gets its own name."""
+DEPTH, PRODUCTS = 64, 20
+"""Of an array with a fault: words of its memories, products that it runs."""
 FAULTS = {**OF_VALUES, **OF_PRODUCTS, **OF_ROWS}
 """Stem and label of the case -> its faults."""
 MUTATIONS: Mapping[str, tuple[tuple[str, Fault], ...]] = {
@@ -29,7 +41,7 @@ MUTATIONS: Mapping[str, tuple[tuple[str, Fault], ...]] = {
 """Stem -> the cases and faults planted in it."""
 
 
-class FaultMisplaced(AssertionError):
+class FaultMisplaced(HwqError):
     """The fragment of a fault is not there as often as it says."""
 
 
@@ -46,8 +58,9 @@ def planted(text: str, fault: Fault) -> str:
     FaultMisplaced
         If the fragment does not occur exactly as often as the fault says.
     """
-    module = f"\\{NAME}.{fault.module} " if fault.module else NAME
-    start = text.index(f"module {module}(")
+    # submodules of one instance, and those that several share
+    names = [f"\\{NAME}.{fault.module} ", f"{NAME}_{fault.module}"] if fault.module else [NAME]
+    (start,) = (at for name in names if (at := text.find(f"module {name}(")) >= 0)
     end = text.index("endmodule", start)
     right, wrong = signals(fault.right), signals(fault.wrong)
     found = text.count(right, start, end)
@@ -88,6 +101,36 @@ def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
         outcomes = run_jobs(build(simulator, units, texts), jobs, Path(work), seed)
     pairs = zip(MUTATIONS[stem], outcomes, strict=True)
     return [_row(stem, label, fault, outcome) for (label, fault), outcome in pairs]
+
+
+def run_array_mutations(simulator: str, model: CycleModel) -> list[dict[str, Any]]:
+    """Plant every fault of arrays and run products on each; rows as of `run_mutations`.
+
+    Parameters
+    ----------
+    simulator : str
+        From `find_simulator`.
+    model : callable
+    """
+    arrays, texts = {}, {}
+    runs: list[Run] = []
+    planned: list[tuple[str, Fault]] = []
+    for (pe, dataflow, rows, columns), faults in OF_ARRAYS.items():
+        spec = ArraySpec(rows, columns, dataflow, PES[pe], *(DEPTH,) * 3, extent_bits=8)
+        array = Array(spec)
+        text = emit_shared({ALONE: array}, NAME)
+        rng = np.random.default_rng(0)
+        products = [matrices(spec, rng, *s) for s in shapes(rows, columns, PRODUCTS, seed=0)]
+        for fault in faults:
+            name = f"mutant_{len(runs)}"
+            arrays[name] = array
+            texts[name] = planted(text, fault).replace(NAME, name)
+            runs.append(Run(name, array, products))
+            planned.append((f"{pe}_{dataflow}_{rows}x{columns}", fault))
+    with tempfile.TemporaryDirectory(prefix="hwq_arrays_") as work:
+        failures = run_arrays(build_components(simulator, arrays, texts), runs, model, Path(work))
+    pairs = zip(planned, failures, strict=True)
+    return [_row("array", label, fault, Outcome(failure=f)) for (label, fault), f in pairs]
 
 
 def _row(stem: str, label: str, fault: Fault, outcome: Outcome) -> dict[str, Any]:

@@ -1,6 +1,11 @@
-"""The simulator, or the reason for skipping."""
+"""The simulator, or the reason for skipping; and the cost model that arrays are held to."""
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+from hwq.cost.systolic import matmul_cycles
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +25,11 @@ def seed(request: pytest.FixtureRequest) -> int:
     """Return the seed of the random stalls."""
     value: int = request.config.getoption("--stall-seed")
     return value
+
+
+@pytest.fixture(scope="session")
+def cycle_model() -> Callable[[int, int, int, Any], int]:
+    """Return the cycles that the cost model gives a program of an array."""
+    return lambda m, k, n, spec: matmul_cycles(
+        m, n, k, spec.rows, spec.columns, spec.dataflow, "rtl"
+    )

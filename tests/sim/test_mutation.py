@@ -4,9 +4,21 @@ import pytest
 
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
 
+from hwq.numerics.array import DATAFLOWS
+from hwq.numerics.pe import PE_KINDS
 from hwq.rtl.catalog import UNITS
+from hwq.sim.array import CycleModel
 from hwq.sim.fault import Fault
-from hwq.sim.mutation import MUTATIONS, NAME, FaultMisplaced, planted, run_mutations, signals
+from hwq.sim.faults_of_arrays import OF_ARRAYS
+from hwq.sim.mutation import (
+    MUTATIONS,
+    NAME,
+    FaultMisplaced,
+    planted,
+    run_array_mutations,
+    run_mutations,
+    signals,
+)
 
 TEXT = f"""module {NAME}(a);
   assign \\$1  = a + 1'h1;
@@ -26,12 +38,32 @@ def test_every_fault_is_seen(stem: str, simulator: str, seed: int) -> None:
     assert not missed
 
 
+@pytest.mark.slow
+def test_every_fault_of_an_array_is_seen(simulator: str, cycle_model: CycleModel) -> None:
+    rows = run_array_mutations(simulator, cycle_model)
+    assert len(rows) == sum(map(len, OF_ARRAYS.values()))
+    missed = [(row["case"], row["fault"], row["message"]) for row in rows if not row["caught"]]
+    assert not missed
+
+
+def test_arrays_of_all_kinds_have_faults() -> None:
+    kinds, dataflows, _, _ = zip(*OF_ARRAYS, strict=True)
+    assert set(kinds) == set(PE_KINDS)
+    assert set(dataflows) == set(DATAFLOWS)
+    for faults in OF_ARRAYS.values():
+        assert len({(fault.name, fault.module) for fault in faults}) == len(faults)
+        assert any(not fault.equivalent for fault in faults)
+    # docs/cosimulation.md says so
+    assert sum(not fault.equivalent for faults in OF_ARRAYS.values() for fault in faults) >= 30
+
+
 def test_units_have_faults_of_their_own() -> None:
     assert set(MUTATIONS) == set(UNITS)
     visible = [
         fault for faults in MUTATIONS.values() for _, fault in faults if not fault.equivalent
     ]
-    assert len(visible) >= 100
+    # docs/cosimulation.md says so
+    assert len(visible) >= 170
     for stem, faults in MUTATIONS.items():
         assert len({(label, f.name, f.module) for label, f in faults}) == len(faults), stem
         assert sum(not fault.equivalent for _, fault in faults) >= 2, stem
@@ -40,6 +72,12 @@ def test_units_have_faults_of_their_own() -> None:
 def test_a_fault_is_planted_in_its_module_only() -> None:
     changed = planted(TEXT, Fault("test", "$1  = a + 1'h1;", "$1  = a;", module="step"))
     assert changed == TEXT[:80] + TEXT[80:].replace("\\$1  = a + 1'h1;", "\\$1  = a;")
+
+
+def test_a_fault_is_planted_in_what_several_submodules_share() -> None:
+    text = TEXT.replace(f"\\{NAME}.step ", f"{NAME}_Step_0")
+    changed = planted(text, Fault("test", "b = a + 1'h1;", "b = a;", module="Step_0"))
+    assert changed == text.replace("b = a + 1'h1;", "b = a;")
 
 
 @pytest.mark.parametrize(("module", "count"), [("", 2), ("step", 1)])
