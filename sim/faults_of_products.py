@@ -60,8 +60,8 @@ OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ),
     ("mean", "tokens64"): (
         Fault("rounding dropped", "$signed(2'h1);", "$signed(2'h0);", module="requantize"),
-        Fault("no saturation above", "$10  ? 21'h00007f : $12 ;", "$12 ;", module="requantize"),
-        Fault("no saturation below", "$11  ? 21'h1fff80 : wide;", "wide;", module="requantize"),
+        Fault("no saturation above", "$10  ? 11'h07f : $12 ;", "$12 ;", module="requantize"),
+        Fault("no saturation below", "$11  ? 11'h780 : wide;", "wide;", module="requantize"),
     ),
     ("outlier_split", "tokens"): (
         Fault("threshold off by one", "> $signed(13'h09c4);", "> $signed(13'h09c5);"),

@@ -79,7 +79,7 @@ PRODUCTS: Mapping[str, Unit] = {
         Mean(_MEAN),
         {
             "tokens49": Mean(_MEAN),
-            "tokens64": Mean(MeanSpec.from_float(1 / 4, 64, FixedPoint(8, 3))),
+            "tokens64": Mean(MeanSpec.from_float(1 / 4096, 64, FixedPoint(8, 3))),
             "one": Mean(MeanSpec.from_float(3.7, 1, FixedPoint(12, 2))),
             "unsigned": Mean(MeanSpec.from_float(1 / 3, 3, FixedPoint(16, 0, False)), unsigned(16)),
         },

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from hwq.arch.unit_timing import UNIT_TIMING
@@ -10,3 +11,12 @@ CASES = UNITS["mean"].verified
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
     check(unit, payloads(unit, 12), UNIT_TIMING["mean"](unit.spec.count))
+
+
+@pytest.mark.parametrize("label", CASES)
+def test_stimulus_reaches_both_ends_and_much_between(label: str, payloads) -> None:
+    unit = CASES[label]
+    means = unit.compute(payloads(unit, 1500))
+    assert np.unique(means).size > 50
+    out = unit.spec.out
+    assert out.signed is False or {out.min, out.max} <= set(means.tolist())
