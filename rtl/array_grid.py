@@ -19,6 +19,14 @@ def delayed(m: Module, value: ValueLike, cycles: int) -> Value:
     return before
 
 
+def staged(m: Module, value: ValueLike, count: int) -> list[Value]:
+    """Return `value` after 0, 1 .. count - 1 registers of one chain."""
+    stages = [Value.cast(value)]
+    for _ in range(count - 1):
+        stages.append(delayed(m, stages[-1], 1))
+    return stages
+
+
 class ArrayGrid(wiring.Component):
     """rows x columns elements.
 
@@ -94,13 +102,12 @@ class ArrayGrid(wiring.Component):
             Cat(self.load, Mux(self.load_begin, 0, before) & self.load.replicate(rows))
         )
         m.d.sync += before.eq(now)
-        return {"load": list(now), "swap": [delayed(m, self.begin, r) for r in range(rows)]}
+        return {"load": list(now), "swap": staged(m, self.begin, rows)}
 
     def _taking_controls(self, m: Module) -> dict[str, list[Value]]:
         """Once the last row has taken its sums, row r shifts for r cycles."""
         rows = self.spec.rows
-        take = [delayed(m, self.take, r) for r in range(rows)]
-        first = [delayed(m, self.begin, r) for r in range(rows)]
+        take, first = staged(m, self.take, rows), staged(m, self.begin, rows)
         shift = Signal(rows)
         full = (1 << rows) - 2
         with m.If(take[-1]):

@@ -38,11 +38,11 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
             _KEEPS,
         ),
         Fault("operand kept one row early", "$7  = top_out;", "$7  = top_in;", _KEEPS),
-        Fault("last row one cycle early", "$21  = \\after$63 ;", "$21  = left[23:16];", _GRID),
+        Fault("last row one cycle early", "$20  = \\after$62 ;", "$20  = left[23:16];", _GRID),
         Fault(
             "first column of results one cycle early",
             "sums[31:0] = \\after$58 ;",
-            "sums[31:0] = \\sums_out$64 ;",
+            "sums[31:0] = \\sums_out$63 ;",
             _GRID,
         ),
         Fault("rows of the last load go on", "load_begin ? 3'h0 : \\before ;", "\\before ;", _GRID),
@@ -124,7 +124,7 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         Fault("sum of the last fold kept", "first_in ? 32'd0 : acc_0;", "acc_0;", _SUMS),
         Fault("sum taken with what comes next", "$11  = acc_0;", "$11  = $2 [31:0];", _SUMS),
         Fault("rows shift before they are taken", "else if (shift_in)", "else if (1'h1)", _SUMS),
-        Fault("second column one cycle early", ".top_in(\\after$11 )", ".top_in(top[15:8])", _GRID),
+        Fault("second column one cycle early", ".top_in(\\after$9 )", ".top_in(top[15:8])", _GRID),
         Fault(
             "sums taken one operand early",
             "$10  = step + 1'h1;",

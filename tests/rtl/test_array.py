@@ -1,4 +1,5 @@
 import itertools
+import re
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,9 @@ from hwq.cost.systolic import matmul_cycles
 from hwq.numerics.array import DATAFLOWS, ArraySpec
 from hwq.numerics.pe import PeSpec
 from hwq.rtl.array import Array
+from hwq.rtl.array_grid import ArrayGrid
 from hwq.rtl.payload import pack, unpack
+from hwq.rtl.shared import emit_shared
 
 PES = {
     "multiply": PeSpec("multiply", 4, 4, 16),
@@ -220,3 +223,14 @@ def test_the_next_operand_may_be_written_while_the_array_works():
         assert ctx.get(dut.cycles) == matmul_cycles(8, 4, 4, 2, 2, "weight_stationary", "rtl")
 
     ArrayBench(spec).run(bench)
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "controls"), [("output_stationary", 2), ("weight_stationary", 1)]
+)
+def test_a_control_passes_a_row_by_one_flip_flop(dataflow, controls):
+    """Of those that come to every row a cycle later: begin, and take."""
+    grid = ArrayGrid(ArraySpec(6, 1, dataflow, PES["multiply"]))
+    text = emit_shared({"one": grid}, "all")
+    (body,) = re.findall(r"^module \\all\.one .*?^endmodule", text, re.MULTILINE | re.DOTALL)
+    assert len(re.findall(r"^  reg \S+  ?= 1'h0;", body, re.MULTILINE)) == controls * 5
