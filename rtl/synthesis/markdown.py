@@ -34,13 +34,13 @@ def tables(rows: Sequence[Row]) -> dict[str, str]:
             found["pe_energy"] = _energy(title, designs)
         else:
             lines = [(name, f"`{_any(of)['parameters']}`") for name, of in designs.items()]
-            found["unit_parameters"] = table((title, "parameters"), lines)
+            found["unit_parameters"] = table((title, "parameters"), lines, left=2)
     return found
 
 
-def table(titles: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Return a table, its first column to the left and the others to the right."""
-    rule = ["---", *["---:"] * (len(titles) - 1)]
+def table(titles: Sequence[str], lines: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a table, its first `left` columns to the left and the others to the right."""
+    rule = [*["---"] * left, *["---:"] * (len(titles) - left)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (titles, rule, *lines))
 
 
