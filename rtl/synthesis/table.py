@@ -37,7 +37,7 @@ def measure(design: Design, flow: Flow) -> Row:
         folder = Path(place)
         found = synthesize(flow, design.name, design.verilog(), folder)
         if flow.target == "ecp5" and flow.recipe == "dsp":
-            found["fmax_mhz"] = fmax_mhz(design.name, folder)
+            found["fmax_mhz"] = fmax_mhz(flow, design.name, folder)
             found["fmax_seeds"] = len(SEEDS)
             tools.append(wheel_version(NEXTPNR))
         if flow.is_cells and design.block == "pe" and find_icarus():

