@@ -26,6 +26,8 @@ from hwq.sim.faults_of_rows import OF_ROWS
 from hwq.sim.faults_of_values import OF_VALUES
 from hwq.sim.runner import Job, Outcome, run_jobs
 
+FEW = 4000
+"""Inputs of the first try, and cycles of its adversarial benches: most faults are seen by then."""
 NAME = "hwq_mutant"
 """What the module is called until each mutant gets its own name."""
 DEPTH, PRODUCTS = 64, 20
@@ -87,18 +89,26 @@ def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
         unit, case, fault, caught, message: of the bench, or why nothing can see the fault.
         Such a fault counts as caught if the benches indeed pass.
     """
-    units, texts, jobs = {}, {}, []
-    cases: dict[str, tuple[Job, str]] = {}
+    units, texts, quick, thorough = {}, {}, [], []
+    cases: dict[str, tuple[Job, Job, str]] = {}
     for number, (label, fault) in enumerate(MUTATIONS[stem]):
         if label not in cases:
-            cases[label] = job(stem, label), emit(UNITS[stem].verified[label], NAME)
-        whole, text = cases[label]
+            verified = emit(UNITS[stem].verified[label], NAME)
+            cases[label] = job(stem, label, FEW), job(stem, label), verified
+        few, every, text = cases[label]
         name = f"mutant_{number}"
-        units[name] = whole.unit
+        units[name] = every.unit
         texts[name] = planted(text, fault).replace(NAME, name)
-        jobs.append(Job(name, whole.unit, whole.inputs))
+        quick.append(Job(name, few.unit, few.inputs, budget=FEW))
+        thorough.append(Job(name, every.unit, every.inputs))
     with tempfile.TemporaryDirectory(prefix=f"hwq_{stem}_") as work:
-        outcomes = run_jobs(build(simulator, units, texts), jobs, Path(work), seed)
+        bank = build(simulator, units, texts)
+        outcomes = run_jobs(bank, quick, Path(work), seed)
+        # what few inputs do not show, all may
+        unseen = [number for number, outcome in enumerate(outcomes) if outcome.failure is None]
+        again = run_jobs(bank, [thorough[number] for number in unseen], Path(work), seed)
+        for number, outcome in zip(unseen, again, strict=True):
+            outcomes[number] = outcome
     pairs = zip(MUTATIONS[stem], outcomes, strict=True)
     return [_row(stem, label, fault, outcome) for (label, fault), outcome in pairs]
 
