@@ -7,6 +7,7 @@ equal modules, which every later tool has to read.
 from collections.abc import Mapping
 
 from amaranth.hdl import (
+    ClockDomain,
     ClockSignal,
     DomainRenamer,
     Elaboratable,
@@ -69,6 +70,9 @@ def emit_shared(components: Mapping[str, wiring.Component], name: str) -> str:
     ports: dict[str, tuple[Value, None]] = {}
     for label, component in components.items():
         m.submodules[label] = DomainRenamer(label)(component)
+        # domains that Amaranth adds by itself come in another order each time
+        m.domains += (domain := ClockDomain(label))
+        ports |= {f"{label}_clk": (domain.clk, None), f"{label}_rst": (domain.rst, None)}
         ports |= {f"{label}__{port}": value for port, value in _ports(component).items()}
     text = verilog(m, name, platform, ports)
     header = "".join(
