@@ -7,6 +7,7 @@ pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hw
 
 from hwq.cli.main import main
 from hwq.sim import tools
+from hwq.sim.cases import bank
 
 
 def needs_simulator() -> None:
@@ -85,6 +86,7 @@ def test_a_folder_that_cannot_keep_builds_is_said_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs_simulator()
+    bank.cache_clear()
     file = tmp_path / "file"
     file.write_text("")
     monkeypatch.setattr("hwq.sim.bank.BUILD_ROOT", file / "sim")
@@ -97,6 +99,7 @@ def test_a_build_that_fails_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs_simulator()
+    bank.cache_clear()
     monkeypatch.setattr("hwq.sim.cases.emit", lambda unit, name: f"module {name}(; endmodule")
     assert main(["cosim", "--unit", "mean", "--vectors", "8"]) == 1
     said = capsys.readouterr().err
