@@ -13,11 +13,8 @@ from hwq.rtl.catalog import UNITS
 from hwq.rtl.delivery import chosen
 from hwq.rtl.emit import emit
 from hwq.sim.bank import Bank, build
-from hwq.sim.runner import BenchFailed, Job, verify
+from hwq.sim.runner import BenchFailed, Job, verify_all
 from hwq.testing import stimulus
-
-CASES = [(stem, label) for stem, unit in UNITS.items() for label in unit.verified]
-"""Stem and label of every case."""
 
 
 def vectors(stem: str, label: str) -> NDArray[np.int64]:
@@ -62,24 +59,26 @@ def verify_unit(
     limit : int, optional
         Use about so many inputs of each case.
     """
+    verified = UNITS[stem].verified
+    jobs = [job(stem, label, limit) for label in verified]
+    # if one fails, the folder stays: it has the waves and the simulator's log
+    work = Path(tempfile.mkdtemp(prefix=f"hwq_{stem}_"))
+    results = verify_all(bank(simulator, stem), jobs, work, seed)
     rows: list[dict[str, Any]] = []
-    for label, unit in UNITS[stem].verified.items():
+    for (label, unit), figures in zip(verified.items(), results, strict=True):
         row = {
             "unit": stem,
             "case": label,
             "latency_stated": unit.latency_cycles,
             "interval_stated": unit.interval_cycles,
         }
-        work = Path(tempfile.mkdtemp(prefix=f"hwq_{stem}_{label}_"))
-        try:
-            figures = verify(bank(simulator, stem), job(stem, label, limit), work, seed)
-        except BenchFailed as failed:
-            # the folder stays: it has the waves and the simulator's log
-            rows.append({**row, "ok": False, "message": str(failed)})
+        if isinstance(figures, BenchFailed):
+            rows.append({**row, "ok": False, "message": str(figures)})
             continue
-        shutil.rmtree(work)
         cycles = sum(n for name, n in figures.items() if name.endswith("_cycles") and _ran(name))
         rows.append({**row, **figures, "cycles": cycles, "ok": True, "message": ""})
+    if all(row["ok"] for row in rows):
+        shutil.rmtree(work)
     return rows
 
 

@@ -201,29 +201,50 @@ def check_outputs(job: Job, distinct: int) -> None:
 
 
 def verify(bank: Bank, job: Job, work: Path, seed: int) -> dict[str, int]:
-    """Run all benches of one unit and return what was measured.
-
-    Parameters
-    ----------
-    bank : Bank
-        Holds the unit.
-    job : Job
-        What to run.
-    work : Path
-        Folder for the run's files; a failing run leaves its waves there.
-    seed : int
-        Of the random stalls.
+    """Run all benches of one unit and return what was measured; see `verify_all`.
 
     Raises
     ------
     BenchFailed
         With the bench's own message, and the path of the waves.
     """
+    (result,) = verify_all(bank, [job], work, seed)
+    if isinstance(result, BenchFailed):
+        raise result
+    return result
+
+
+def verify_all(
+    bank: Bank, jobs: Sequence[Job], work: Path, seed: int
+) -> list[dict[str, int] | BenchFailed]:
+    """Run all benches of several units in one process; what was measured of each, or its failure.
+
+    Parameters
+    ----------
+    bank : Bank
+        Holds the units.
+    jobs : sequence of Job
+        What to run.
+    work : Path
+        Folder for the run's files; a failing job leaves its waves there.
+    seed : int
+        Of the random stalls.
+    """
+    results: list[dict[str, int] | BenchFailed] = []
+    for job, outcome in zip(jobs, run_jobs(bank, jobs, work, seed), strict=True):
+        try:
+            results.append(_judged(bank.simulator, job, outcome, work, seed))
+        except BenchFailed as failed:
+            results.append(failed)
+    return results
+
+
+def _judged(simulator: str, job: Job, outcome: Outcome, work: Path, seed: int) -> dict[str, int]:
+    """Return what was measured, or raise BenchFailed."""
     if job.coverage:
         check_coverage(job.unit, job.inputs)
-    (outcome,) = run_jobs(bank, [job], work, seed)
     if outcome.failure is not None:
-        waves = keep_waves(bank.simulator, job, outcome, work, seed)
+        waves = keep_waves(simulator, job, outcome, work, seed)
         raise BenchFailed(f"{job.name}: {outcome.failure}; {waves}")
     if job.coverage:
         check_outputs(job, outcome.figures["distinct_outputs"])

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from hwq.rtl.softmax import Softmax
 from hwq.sim.component import build_components
 from hwq.sim.machine import Done, MachineProgram, Span
 
+PAGE = Path(__file__).parents[2] / "docs/machine.md"
 LANES = 8
 TOKENS = 16  # of the MLP's tile
 BLOCK, HEAD = "blocks.0", 1
@@ -239,3 +241,4 @@ def test_cycles_of_a_slice_equal_the_cost_model(outcome, network):
     wanted = accounts(slice_of(emit_program(network[0])))
     assert [done.cycles for done in commands] == wanted
     assert cycles == sum(wanted)
+    assert f"{cycles:,} in all" in PAGE.read_text(encoding="utf-8")
