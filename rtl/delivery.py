@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hwq.errors import DataError
 from hwq.rtl.emit import emit
 from hwq.rtl.parameters import parameters
-from hwq.rtl.payload import pack, width
+from hwq.rtl.payload import hex_lines, width
 from hwq.rtl.pipeline import StreamUnit
 
 TEMPLATES = Path(__file__).parent
@@ -53,8 +53,8 @@ def files(unit: StreamUnit, name: str, inputs: NDArray[np.int64]) -> dict[str, s
     outputs = unit.compute(inputs)
     made = {
         f"{name}.v": emit(unit, name),
-        f"{name}_i.hex": _hex(pack(shapes["i"], inputs), bits["i"]),
-        f"{name}_o.hex": _hex(pack(shapes["o"], outputs), bits["o"]),
+        f"{name}_i.hex": hex_lines(shapes["i"], inputs),
+        f"{name}_o.hex": hex_lines(shapes["o"], outputs),
         f"{name}_tb.v": _template("testbench.v", _names(unit, name, bits, len(inputs))),
         f"{name}.vlt": _template("waivers.vlt", {"name": name}),
     }
@@ -106,12 +106,6 @@ def layout(shape: ShapeLike, prefix: str = "", low: int = 0) -> list[dict[str, A
         name = f"{prefix}[{key}]" if isinstance(key, int) else f"{prefix}.{key}".lstrip(".")
         found += layout(member.shape, name, low + member.offset)
     return found
-
-
-def _hex(values: list[int], bits: int) -> str:
-    """Return a line for each value, all of one length, for $readmemh."""
-    digits = -(-bits // 4)
-    return "".join(f"{value:0{digits}x}\n" for value in values)
 
 
 def _names(unit: StreamUnit, name: str, bits: Mapping[str, int], inputs: int) -> dict[str, object]:

@@ -36,25 +36,41 @@ def pack(payload: ShapeLike, values: NDArray[np.int64]) -> list[int]:
     SpecError
         If the columns are not the payload's fields, or a value does not fit its field.
     """
+    return [int.from_bytes(row.tobytes(), "big") for row in _rows(payload, values)]
+
+
+def hex_lines(payload: ShapeLike, values: NDArray[np.int64]) -> str:
+    """What `pack` takes -> a line for each payload, all of one length, as $readmemh and %h have it.
+
+    Raises
+    ------
+    SpecError
+        As of `pack`.
+    """
+    rows = _rows(payload, values)
+    digits = -(-width(payload) // 4)
+    letters = np.frombuffer(rows.tobytes().hex().encode(), np.uint8)
+    letters = letters.reshape(len(rows), 2 * rows.shape[1])
+    newlines = np.full((len(rows), 1), ord("\n"), np.uint8)
+    return np.concatenate([letters[:, -digits:], newlines], axis=1).tobytes().decode()
+
+
+def _rows(payload: ShapeLike, values: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """uint8[n, bytes], the highest byte first."""
     shapes = fields(payload)
     columns = values.reshape(-1, 1) if values.ndim == 1 else values
     require(
         columns.shape[1] == len(shapes),
         f"values must have {len(shapes)} columns, one a field, not {columns.shape[1]}",
     )
-    packed = [0] * len(columns)
-    at = 0
+    bits = []
     for number, shape in enumerate(shapes):
         column = columns[:, number]
         low, high = ends(shape)
         for value in column[(column < low) | (column > high)][:1].tolist():
             require(False, f"field {number} must be in {low}..{high}, not {value}")
-        mask = (1 << shape.width) - 1
-        packed = [
-            old | (new & mask) << at for old, new in zip(packed, column.tolist(), strict=True)
-        ]
-        at += shape.width
-    return packed
+        bits.append((column[:, None] >> np.arange(shape.width) & 1).astype(np.uint8))
+    return np.packbits(np.concatenate(bits, axis=1), axis=1, bitorder="little")[:, ::-1]
 
 
 def unpack(payload: ShapeLike, packed: Sequence[int]) -> NDArray[np.int64]:

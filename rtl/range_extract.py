@@ -52,7 +52,7 @@ class RangeExtract(StreamUnit):
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n*T*C] -> int64[n*C]."""
         streams = inputs.astype(np.int16).reshape(-1, self.spec.tokens, self.spec.channels)
-        return np.concatenate([self.spec.compute(s) for s in streams]).astype(np.int64)
+        return self.spec.compute(streams).astype(np.int64).reshape(-1)
 
     def stimulus(self, rng: np.random.Generator, results: int) -> NDArray[np.int64]:
         """Token streams of every spread, of extremes, and of tokens at either end in turn."""

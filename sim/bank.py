@@ -43,7 +43,9 @@ def bank_text(units: Mapping[str, StreamUnit]) -> str:
         ports += [f"input {name}_clk {PUBLIC}", f"input {name}_rst {PUBLIC}"]
         ports.append(f"output {name}_done {PUBLIC}")
         bits = {side: width(getattr(unit, side).payload.shape()) for side in "io"}
-        connections = [f".clk({name}_clk)", f".rst({name}_rst)"]
+        body.append(f"  reg {name}_reset;")
+        body.append(f"  always @(negedge {name}_clk) {name}_reset <= {name}_rst;")
+        connections = [f".clk({name}_clk)", f".rst({name}_reset)"]
         for side in "io":
             body.append(f"  wire [{bits[side] - 1}:0] {name}_{side}_payload;")
             body.append(f"  wire {name}_{side}_valid, {name}_{side}_ready;")

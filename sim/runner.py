@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.rtl.payload import fields, pack
+from hwq.rtl.payload import fields, hex_lines
 from hwq.rtl.pipeline import StreamUnit
 from hwq.sim.bank import TOP, Bank, BuildFailed, build
 from hwq.sim.patterns import PATTERNS, Cost
@@ -69,8 +69,8 @@ class Job:
         )
         return {
             "name": self.name,
-            "inputs": pack(unit.i.payload.shape(), self.inputs),
-            "wanted": pack(unit.o.payload.shape(), unit.compute(self.inputs)),
+            "inputs": hex_lines(unit.i.payload.shape(), self.inputs),
+            "wanted": hex_lines(unit.o.payload.shape(), unit.compute(self.inputs)),
             "cost": asdict(cost),
             "patterns": list(self.patterns),
             "budget": self.budget,

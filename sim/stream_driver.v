@@ -6,7 +6,8 @@
 //
 //   settings.txt   decimal numbers, in the order in which `start` reads them
 //   inputs.hex     payloads to send
-//   outputs.txt    payload and cycle of every output, written here
+//   outputs.hex    payload of every output, written here
+//   cycles.txt     cycle of every output, written here
 //   summary.txt    fault, cycles, inputs, outputs, cycle of the last input of the first result,
 //                  stalled cycles; written when done
 //
@@ -27,7 +28,7 @@ module hwq_stream_driver #(
 );
   localparam NONE = 0, CHANGED = 1, DROPPED = 2, SURPLUS = 3, IDLE = 4, UNKNOWN = 5;
 
-  integer file, inputs, outputs, status;
+  integer file, inputs, outputs, cycles, status;
   // what to do: counts, stall patterns, limits
   integer input_count, output_count, first_count;
   integer send_on, send_off, send_period, send_chance;
@@ -54,6 +55,7 @@ module hwq_stream_driver #(
       if (started) begin
         $fclose(inputs);
         $fclose(outputs);
+        $fclose(cycles);
       end
       file = $fopen("settings.txt", "r");
       status = $fscanf(file, "%d %d %d", input_count, output_count, first_count);
@@ -63,7 +65,8 @@ module hwq_stream_driver #(
       status = $fscanf(file, "%d %d %d", idle_limit, tail, random);
       $fclose(file);
       inputs = $fopen("inputs.hex", "r");
-      outputs = $fopen("outputs.txt", "w");
+      outputs = $fopen("outputs.hex", "w");
+      cycles = $fopen("cycles.txt", "w");
       cycle = 0;
       sent = 0;
       taken = 0;
@@ -83,6 +86,7 @@ module hwq_stream_driver #(
     begin
       $fclose(inputs);
       $fclose(outputs);
+      $fclose(cycles);
       file = $fopen("summary.txt", "w");
       $fwrite(file, "%0d %0d %0d %0d %0d %0d\n", fault, last_cycle + 1, sent, taken, first_cycle,
               stalled);
@@ -110,7 +114,8 @@ module hwq_stream_driver #(
       if (o__valid && o__ready) begin
         if (taken == output_count) fault = SURPLUS;
         else begin
-          $fwrite(outputs, "%h %0d\n", o__payload, cycle);
+          $fwrite(outputs, "%h\n", o__payload);
+          $fwrite(cycles, "%0d\n", cycle);
           taken = taken + 1;
           last_cycle = cycle;
           idle = 0;

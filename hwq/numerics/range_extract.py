@@ -13,11 +13,12 @@ from hwq.numerics._jit import kernel
 def _range_extract(
     tokens: NDArray[np.int16], channels: int, chunk_tokens: int, chunks: int
 ) -> NDArray[np.int32]:
-    """int16[T*C] -> int32[C]: sum over chunks of (max - min) over the chunk's tokens."""
+    """int16[n*T*C] -> int32[n, C]: sum over chunks of (max - min) over the chunk's tokens."""
     # max - min <= 2**16 - 1 and chunks <= 2**15, so a sum stays below 2**31
-    out = np.zeros(channels, np.int32)
-    for g in range(chunks):
-        first = g * chunk_tokens * channels
+    length = chunk_tokens * channels
+    out = np.zeros((tokens.size // (chunks * length), channels), np.int32)
+    for g in range(out.shape[0] * chunks):
+        first = g * length
         low = tokens[first : first + channels].copy()
         high = low.copy()
         for s in range(1, chunk_tokens):
@@ -26,16 +27,17 @@ def _range_extract(
                 low[c] = min(low[c], row[c])
                 high[c] = max(high[c], row[c])
         for c in range(channels):
-            out[c] += np.int32(high[c]) - np.int32(low[c])
+            out[g // chunks, c] += np.int32(high[c]) - np.int32(low[c])
     return out
 
 
 def range_extract_reference(
     tokens: NDArray[np.int16], spec: "RangeExtractSpec"
 ) -> NDArray[np.int32]:
-    """int16[T, C] -> int32[C]: the same by a reshape and two reductions in int64."""
-    chunked = tokens.astype(np.int64).reshape(spec.chunks, spec.chunk_tokens, spec.channels)
-    ranges: NDArray[np.int64] = (chunked.max(axis=1) - chunked.min(axis=1)).sum(axis=0)
+    """int16[..., T, C] -> int32[..., C]: the same by a reshape and two reductions in int64."""
+    chunks = (*tokens.shape[:-2], spec.chunks, spec.chunk_tokens, spec.channels)
+    chunked = tokens.astype(np.int64).reshape(chunks)
+    ranges: NDArray[np.int64] = (chunked.max(axis=-2) - chunked.min(axis=-2)).sum(axis=-2)
     return ranges.astype(np.int32)
 
 
@@ -74,19 +76,21 @@ class RangeExtractSpec:
         return self.chunks * self.chunk_tokens
 
     def compute(self, tokens: NDArray[np.int16]) -> NDArray[np.int32]:
-        """int16[T, C] -> int32[C], never negative."""
+        """int16[..., T, C] -> int32[..., C], never negative."""
         self._check(tokens)
         flat = np.ascontiguousarray(tokens).reshape(-1)
-        return _range_extract(flat, self.channels, self.chunk_tokens, self.chunks)
+        ranges = _range_extract(flat, self.channels, self.chunk_tokens, self.chunks)
+        return ranges.reshape(*tokens.shape[:-2], self.channels)
 
     def reference(self, tokens: NDArray[np.int16]) -> NDArray[np.int32]:
-        """int16[T, C] -> int32[C], slowly."""
+        """int16[..., T, C] -> int32[..., C], slowly."""
         self._check(tokens)
         return range_extract_reference(tokens, self)
 
     def _check(self, tokens: NDArray[np.int16]) -> None:
         shape = (self.tokens, self.channels)
         require(
-            tokens.dtype == np.int16 and tokens.shape == shape,
-            f"tokens must be int16{list(shape)}, not {tokens.dtype}{list(tokens.shape)}",
+            tokens.dtype == np.int16 and tokens.shape[-2:] == shape,
+            f"tokens must be int16[..., {shape[0]}, {shape[1]}], "
+            f"not {tokens.dtype}{list(tokens.shape)}",
         )

@@ -39,7 +39,8 @@ NINE_BITS = PeSpec("multiply", a_bits=9, significand=(*range(256), *range(-256, 
 def make_machine(softmax: SoftmaxSpec, length: int, gelu: GeluSpec) -> Machine:
     array = ArraySpec(
         *(LANES, LANES, "weight_stationary", NINE_BITS),
-        **{"a_depth": 1 << 14, "b_depth": 1 << 16, "result_depth": 1 << 13},
+        # hardly more than the program needs: writing the Verilog takes longer with every word
+        **{"a_depth": 7000, "b_depth": 41_000, "result_depth": 5000},
     )
     return Machine(
         MachineSpec(
@@ -48,7 +49,7 @@ def make_machine(softmax: SoftmaxSpec, length: int, gelu: GeluSpec) -> Machine:
             gelu=partial(Gelu, gelu),
             encoder=partial(Epilogue, EpilogueSpec(LOW, HIGH, acc_bits=ELEMENT.width)),
             rows=Softmax(softmax, length, LANES),
-            vector_depth=1 << 14,
+            vector_depth=11_500,
             parameter_depth=256,
         )
     )
@@ -118,10 +119,11 @@ def load(machine: Machine, values, nodes, constants) -> MachineProgram:
         program.store("b", at, array.b_words(operand))
         b_bases.append(at)
         at += len(array.b_words(operand))
-    codes = 4000  # of the probabilities, in memory a; the MLP's lie behind them
-    x_base, hidden = 12_000, 13_000
     program.store("a", 0, array.a_words(q))
+    x_base = len(array.a_words(q))
     program.store("a", x_base, array.a_words(x))
+    # the MLP's codes take the place of the probabilities'
+    codes = hidden = x_base + len(array.a_words(x))
 
     row_major = {"inner_stride": words, "outer_stride": 1}
     straight = {"inner": words, "outer": tokens, "inner_stride": 1, "outer_stride": words}
