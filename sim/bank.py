@@ -43,6 +43,8 @@ def bank_text(units: Mapping[str, StreamUnit]) -> str:
         ports += [f"input {name}_clk {PUBLIC}", f"input {name}_rst {PUBLIC}"]
         ports.append(f"output {name}_done {PUBLIC}")
         bits = {side: width(getattr(unit, side).payload.shape()) for side in "io"}
+        # what follows an input of the top is computed anew at each edge, and the next value of
+        # every register follows the reset: with this register large units run twice as fast
         body.append(f"  reg {name}_reset;")
         body.append(f"  always @(negedge {name}_clk) {name}_reset <= {name}_rst;")
         connections = [f".clk({name}_clk)", f".rst({name}_reset)"]

@@ -181,49 +181,98 @@ class MachineProgram:
         for number, command in enumerate(self.commands):
             last = int(number == count - 1)
             words.append((number, shape.const({**command, "last": last}).as_bits()))
-        return {**self.writes, "command_write": words, "commands": count, "limit": 1_000_000}
+        return {**self.writes, "command_write": words, "commands": count}
 
     def run(self, bank: Bank, work: Path, seed: int = 0) -> tuple[int, list[Done]]:
-        """Return the cycles of the program, and what each command did.
+        """Return the cycles of the program, and what each command did; "machine" in the bank.
 
         Raises
         ------
         BenchFailed
             If the machine does not come to its end.
         """
-        from cocotb_tools.runner import get_runner
+        (outcome,) = run_programs(bank, {"machine": self}, work, seed)
+        if isinstance(outcome, str):
+            raise BenchFailed(outcome)
+        return outcome
 
-        job, found = work / "job.json", work / "found.json"
-        job.write_text(json.dumps(self.job()))
-        found.unlink(missing_ok=True)
-        with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
-            get_runner(bank.simulator).test(
-                hdl_toplevel=TOP,
-                hdl_toplevel_lang="verilog",
-                test_module="hwq.sim.tb_machine",
-                build_dir=bank.folder,
-                test_dir=work,
-                results_xml=str(work / "results.xml"),
-                extra_env={
-                    **{"HWQ_SIM_JOB": str(job), "HWQ_SIM_FOUND": str(found)},
-                    "OMP_NUM_THREADS": "1",
-                },
-                seed=seed,
-                log_file=work / "run.log",
-            )
-        if not found.exists():
-            raise BenchFailed(f"the machine did not end; see {work / 'run.log'}")
-        content = json.loads(found.read_text())
-        return content["cycles"], [self._done(**command) for command in content["commands"]]
-
-    def _done(self, cycles: int, written: list[list[int]], sums: list[list[int]]) -> Done:
+    def done(self, cycles: int, written: list[list[int]], sums: list[list[int]]) -> Done:
+        """Return what the bench says of a command as arrays."""
         machine = self.machine
         word = machine.array.o.sums.shape()
-        planes = machine.spec.array.pe.planes
+        lanes, planes = machine.spec.lanes, machine.spec.array.pe.planes
         left = unpack(word, [value for _, value in sums])
         return Done(
             cycles,
-            unpack(machine.word, [value for _, _, value in written]),
+            unpack(machine.word, [value for _, _, value in written]).reshape(-1, lanes),
             [address for _, address, _ in written],
-            left.reshape(-1, machine.spec.lanes, planes),
+            left.reshape(-1, lanes, planes),
         )
+
+
+ProgramOutcome = tuple[int, list[Done]] | str
+"""Cycles of a program and what its commands did, or why it did not end."""
+
+
+def run_programs(
+    bank: Bank,
+    programs: Mapping[str, MachineProgram],
+    work: Path,
+    seed: int = 0,
+    runs: int = 1,
+    limit: int = 1_000_000,
+) -> list[ProgramOutcome]:
+    """Run programs one after the other in one process; `start` stays on while they begin.
+
+    Parameters
+    ----------
+    bank : Bank
+        From `hwq.sim.component.build_components`.
+    programs : mapping of str to MachineProgram
+        Name of the machine in the bank -> what it runs.
+    work : Path
+        Folder for the run's files.
+    seed : int
+        Of the simulator.
+    runs : int
+        How often each is run; all runs must do the same.
+    limit : int
+        Cycles after which a program counts as endless.
+
+    Raises
+    ------
+    BenchFailed
+        If the simulator stops before the bench does.
+    """
+    from cocotb_tools.runner import get_runner
+
+    jobs, found = work / "jobs.json", work / "found.json"
+    common = {"runs": runs, "limit": limit}
+    entries = [{"name": name, **common, **one.job()} for name, one in programs.items()]
+    jobs.write_text(json.dumps(entries))
+    found.unlink(missing_ok=True)
+    with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
+        get_runner(bank.simulator).test(
+            hdl_toplevel=TOP,
+            hdl_toplevel_lang="verilog",
+            test_module="hwq.sim.tb_machine",
+            build_dir=bank.folder,
+            test_dir=work,
+            results_xml=str(work / "results.xml"),
+            extra_env={
+                **{"HWQ_SIM_JOBS": str(jobs), "HWQ_SIM_FOUND": str(found)},
+                # the simulator's Python must not wait for threads that it does not use
+                "OMP_NUM_THREADS": "1",
+            },
+            seed=seed,
+            log_file=work / "run.log",
+        )
+    if not found.exists():
+        raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
+    outcomes: list[ProgramOutcome] = []
+    for program, one in zip(programs.values(), json.loads(found.read_text()), strict=True):
+        if "failure" in one:
+            outcomes.append(one["failure"])
+        else:
+            outcomes.append((one["cycles"], [program.done(**c) for c in one["commands"]]))
+    return outcomes

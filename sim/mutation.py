@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ from hwq.sim.cases import job
 from hwq.sim.component import ALONE, build_components
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_arrays import OF_ARRAYS
+from hwq.sim.faults_of_machines import OF_MACHINES
 from hwq.sim.faults_of_products import OF_PRODUCTS
 from hwq.sim.faults_of_rows import OF_ROWS
 from hwq.sim.faults_of_values import OF_VALUES
-from hwq.sim.runner import Job, Outcome, run_jobs
+from hwq.sim.machine import run_programs
+from hwq.sim.machine_cases import difference, program, small_machine
+from hwq.sim.runner import Job, run_jobs
 
 FEW = 4000
 """Inputs of the first try, and cycles of its adversarial benches: most faults are seen by then."""
@@ -110,7 +113,7 @@ def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
         for number, outcome in zip(unseen, again, strict=True):
             outcomes[number] = outcome
     pairs = zip(MUTATIONS[stem], outcomes, strict=True)
-    return [_row(stem, label, fault, outcome) for (label, fault), outcome in pairs]
+    return [_row(stem, label, fault, outcome.failure) for (label, fault), outcome in pairs]
 
 
 def run_array_mutations(simulator: str, model: CycleModel) -> list[dict[str, Any]]:
@@ -140,16 +143,43 @@ def run_array_mutations(simulator: str, model: CycleModel) -> list[dict[str, Any
     with tempfile.TemporaryDirectory(prefix="hwq_arrays_") as work:
         failures = run_arrays(build_components(simulator, arrays, texts), runs, model, Path(work))
     pairs = zip(planned, failures, strict=True)
-    return [_row("array", label, fault, Outcome(failure=f)) for (label, fault), f in pairs]
+    return [_row("array", label, fault, failure) for (label, fault), failure in pairs]
 
 
-def _row(stem: str, label: str, fault: Fault, outcome: Outcome) -> dict[str, Any]:
-    seen = outcome.failure is not None
+def run_machine_mutations(simulator: str, cycles: Sequence[int]) -> list[dict[str, Any]]:
+    """Plant every fault of machines and run a program on each; rows as of `run_mutations`.
+
+    Parameters
+    ----------
+    simulator : str
+        From `find_simulator`.
+    cycles : sequence of int
+        Of the commands of `machine_cases.program` on a machine of one lane.
+    """
+    machine = small_machine(1)
+    text = emit_shared({ALONE: machine}, NAME)
+    names = [f"mutant_{number}" for number in range(len(OF_MACHINES))]
+    texts = {
+        name: planted(text, fault).replace(NAME, name)
+        for name, fault in zip(names, OF_MACHINES, strict=True)
+    }
+    made = program(machine)
+    with tempfile.TemporaryDirectory(prefix="hwq_machines_") as work:
+        bank = build_components(simulator, dict.fromkeys(names, machine), texts)
+        programs = dict.fromkeys(names, made)
+        outcomes = run_programs(bank, programs, Path(work), runs=2, limit=4 * sum(cycles))
+    failures = [difference(made, outcome, cycles) for outcome in outcomes]
+    pairs = zip(OF_MACHINES, failures, strict=True)
+    return [_row("machine", "1_lane", fault, failure) for fault, failure in pairs]
+
+
+def _row(stem: str, label: str, fault: Fault, failure: str | None) -> dict[str, Any]:
+    seen = failure is not None
     return {
         "unit": stem,
         "case": label,
         "fault": fault.name,
         "equivalent": fault.equivalent,
         "caught": seen != bool(fault.equivalent),
-        "message": outcome.failure or fault.equivalent,
+        "message": failure or fault.equivalent,
     }
