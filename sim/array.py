@@ -1,8 +1,6 @@
 """Products -> a bank of arrays -> what came out, and in how many cycles."""
 
-import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +11,9 @@ from hwq.numerics.array import ArraySpec
 from hwq.rtl.array import Array
 from hwq.rtl.array_program import program_layout
 from hwq.rtl.payload import pack
-from hwq.sim.bank import TOP, Bank
+from hwq.sim.bank import Bank
+from hwq.sim.launch import launch
 from hwq.sim.runner import BenchFailed
-from hwq.sim.tools import tool_environment
 
 CycleModel = Callable[[int, int, int, ArraySpec], int]
 """M, K, N and the array -> cycles of a program."""
@@ -116,9 +114,6 @@ def run_arrays(bank: Bank, runs: Sequence[Run], model: CycleModel, work: Path) -
     BenchFailed
         If the simulator stops before the bench does.
     """
-    from cocotb_tools.runner import get_runner
-
-    jobs, outcomes = work / "jobs.json", work / "outcomes.json"
     entries = [
         {
             "name": run.name,
@@ -126,29 +121,9 @@ def run_arrays(bank: Bank, runs: Sequence[Run], model: CycleModel, work: Path) -
         }
         for run in runs
     ]
-    jobs.write_text(json.dumps(entries))
-    outcomes.unlink(missing_ok=True)
-    environment = {
-        "HWQ_SIM_JOBS": str(jobs),
-        "HWQ_SIM_OUTCOMES": str(outcomes),
-        # the simulator's Python must not wait for threads that it does not use
-        "OMP_NUM_THREADS": "1",
-    }
-    # the runner exits, or raises, when the bench fails; the outcomes say why
-    with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
-        get_runner(bank.simulator).test(
-            hdl_toplevel=TOP,
-            hdl_toplevel_lang="verilog",
-            test_module="hwq.sim.tb_array",
-            build_dir=bank.folder,
-            test_dir=work,
-            results_xml=str(work / "results.xml"),
-            extra_env=environment,
-            log_file=work / "run.log",
-        )
-    if not outcomes.exists():
+    found = launch(bank, "tb_array", entries, work)
+    if not found:
         raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
-    found = json.loads(outcomes.read_text())
     return [_failure(run, model, **outcome) for run, outcome in zip(runs, found, strict=True)]
 
 

@@ -1,8 +1,6 @@
 """A machine's program with its data: built by layers, run in the simulator, read back as arrays."""
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +13,9 @@ from hwq.errors import require
 from hwq.rtl.machine import Machine
 from hwq.rtl.machine_program import SCALING, Route
 from hwq.rtl.payload import pack, unpack
-from hwq.sim.bank import TOP, Bank
+from hwq.sim.bank import Bank
+from hwq.sim.launch import launch
 from hwq.sim.runner import BenchFailed
-from hwq.sim.tools import tool_environment
 
 Int = NDArray[np.int64]
 
@@ -244,33 +242,13 @@ def run_programs(
     BenchFailed
         If the simulator stops before the bench does.
     """
-    from cocotb_tools.runner import get_runner
-
-    jobs, found = work / "jobs.json", work / "found.json"
     common = {"runs": runs, "limit": limit}
     entries = [{"name": name, **common, **one.job()} for name, one in programs.items()]
-    jobs.write_text(json.dumps(entries))
-    found.unlink(missing_ok=True)
-    with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
-        get_runner(bank.simulator).test(
-            hdl_toplevel=TOP,
-            hdl_toplevel_lang="verilog",
-            test_module="hwq.sim.tb_machine",
-            build_dir=bank.folder,
-            test_dir=work,
-            results_xml=str(work / "results.xml"),
-            extra_env={
-                **{"HWQ_SIM_JOBS": str(jobs), "HWQ_SIM_FOUND": str(found)},
-                # the simulator's Python must not wait for threads that it does not use
-                "OMP_NUM_THREADS": "1",
-            },
-            seed=seed,
-            log_file=work / "run.log",
-        )
-    if not found.exists():
+    found = launch(bank, "tb_machine", entries, work, seed)
+    if not found:
         raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
     outcomes: list[ProgramOutcome] = []
-    for program, one in zip(programs.values(), json.loads(found.read_text()), strict=True):
+    for program, one in zip(programs.values(), found, strict=True):
         if "failure" in one:
             outcomes.append(one["failure"])
         else:

@@ -1,11 +1,9 @@
 """Vectors -> cocotb run of a built bank -> what was measured, or what failed."""
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 
 from hwq.rtl.payload import fields, hex_lines
 from hwq.rtl.pipeline import StreamUnit
-from hwq.sim.bank import TOP, Bank, BuildFailed, build
+from hwq.sim.bank import Bank, BuildFailed, build
+from hwq.sim.launch import launch
 from hwq.sim.patterns import PATTERNS, Cost
-from hwq.sim.tools import tool_environment, wave_suffixes
+from hwq.sim.tools import wave_suffixes
 
 BUDGET = 40_000
 """Cycles of one adversarial bench, about."""
@@ -123,51 +122,12 @@ def run_jobs(
         entries.append({**shared[id(job.unit), id(job.inputs)], **own})
     outcomes: list[Outcome] = []
     while len(outcomes) < len(jobs):
-        found = _run_process(bank, entries[len(outcomes) :], work, seed, waves)
-        outcomes += found
+        found = launch(bank, "tb_stream", entries[len(outcomes) :], work, seed, waves)
+        outcomes += [Outcome(**outcome) for outcome in found]
         if len(outcomes) < len(jobs):
             message = f"the simulator stopped before the bench did; see {work / 'run.log'}"
             outcomes.append(Outcome(failure=message))
     return outcomes
-
-
-def _run_process(
-    bank: Bank, entries: Sequence[Mapping[str, object]], work: Path, seed: int, waves: Path | None
-) -> list[Outcome]:
-    from cocotb_tools.runner import get_runner
-
-    file, outcomes = work / "jobs.json", work / "outcomes.json"
-    file.write_text(json.dumps(entries))
-    outcomes.unlink(missing_ok=True)
-    environment = {
-        "HWQ_SIM_JOBS": str(file),
-        "HWQ_SIM_OUTCOMES": str(outcomes),
-        "HWQ_SIM_SEED": str(seed),
-        # the simulator's Python must not wait for threads that it does not use
-        "OMP_NUM_THREADS": "1",
-    }
-    verilator = bank.simulator == "verilator"
-    options = [] if waves is None or not verilator else ["--trace-file", str(waves)]
-    plus = [] if waves is None or verilator else [f"+dumpfile_path={waves}"]
-    # the runner exits, or raises, when a bench fails; the file of outcomes says why
-    with tool_environment(), suppress(SystemExit, RuntimeError, OSError):
-        get_runner(bank.simulator).test(
-            hdl_toplevel=TOP,
-            hdl_toplevel_lang="verilog",
-            test_module="hwq.sim.tb_stream",
-            build_dir=bank.folder,
-            test_dir=work,
-            results_xml=str(work / "results.xml"),
-            extra_env=environment,
-            test_args=options,
-            plusargs=plus,
-            waves=waves is not None,
-            seed=seed,
-            log_file=work / "run.log",
-        )
-    if not outcomes.exists():
-        return []
-    return [Outcome(**outcome) for outcome in json.loads(outcomes.read_text())]
 
 
 def _powers(bits: int) -> list[int]:

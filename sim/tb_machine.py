@@ -14,7 +14,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 JOBS = json.loads(Path(os.environ["HWQ_SIM_JOBS"]).read_text())
-FOUND = Path(os.environ["HWQ_SIM_FOUND"])
+OUTCOMES = Path(os.environ["HWQ_SIM_OUTCOMES"])
 WRITES = ("a_write", "b_write", "vector_write", "parameter_write", "command_write")
 
 # a start while the machine is busy must not matter
@@ -117,10 +117,10 @@ class Bench:
 @cocotb.test()
 async def programs(dut: Any) -> None:
     """Run every job; what came of it is a failure, or its cycles and commands."""
-    found: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = []
     for job in JOBS:
         try:
-            found.append(await Bench(dut, job).run())
+            outcomes.append(await Bench(dut, job).run())
         except Failure as failure:
-            found.append({"failure": str(failure)})
-    FOUND.write_text(json.dumps(found))
+            outcomes.append({"failure": str(failure)})
+    OUTCOMES.write_text(json.dumps(outcomes))

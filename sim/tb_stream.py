@@ -1,4 +1,4 @@
-"""The bench of every stream unit; runs inside the simulator, which `runner.Build.run` starts.
+"""The bench of stream units; runs inside the simulator, which `hwq.sim.runner.run_jobs` starts.
 
 For each job of a file it has the driver beside the unit (stream_driver.v) send payloads, under
 one pattern of stalls after the other, and compares what left the unit with the file's values: at
