@@ -15,13 +15,14 @@ from hwq import __version__
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import prepare
 from hwq.errors import UsageError
-from hwq.graph.import_torch import import_torch
+from hwq.graph.import_torch import trace
 from hwq.graph.ir import Graph
 from hwq.methods.base import Method
 from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Origin
 from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
 from hwq.models.weights import load_weights
+from hwq.runtime.import_check import check_import, check_prepared, random_pixels
 
 # what the type of an option is called; None is never given
 _KINDS = {int: "a whole number", float: "a number", str: "a word", type(None): ""}
@@ -72,10 +73,24 @@ def open_network(
 
 
 def float_graph(network: Network) -> Graph:
-    """Import a network and prepare it: matrix products that read 8-bit pixels."""
+    """Import a network and prepare it, checked: matrix products that read 8-bit pixels.
+
+    Raises
+    ------
+    ImportGraphError
+        When the graph cannot express the network, or what it expresses is not the network.
+    """
     config = network.preprocessing
-    imported = import_torch(network.module, (1, *config.input_size), network.name)
-    return run_passes(imported, prepare(config.mean, config.std))
+    imported = trace(network.module, (1, *config.input_size), network.name)
+    pixels = random_pixels(config.input_size)
+    mean, std = (
+        torch.tensor(values).double()[:, None, None] for values in (config.mean, config.std)
+    )
+    images = (pixels / 255 - mean) / std
+    check_import(network.module, imported, images.float())
+    prepared = run_passes(imported.graph, prepare(config.mean, config.std))
+    check_prepared(imported.graph, prepared, images[1:], pixels[1:])
+    return prepared
 
 
 def state_sha256(module: nn.Module) -> str:

@@ -71,6 +71,8 @@ def accumulate(
     joined = isinstance(a, PerPatchOutlier)
     own = to_array(a.unit if isinstance(a, PerPatchOutlier) else form.lsb)
     lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0))
+    if weight is not None:
+        lsb = _finer_where_empty(lsb, weight, bias)
     correction, integers = NOTHING, NOTHING
     if form.offset != 0 and weight is not None and not joined:
         correction = -form.offset * weight.astype(np.int64).sum(1)
@@ -85,6 +87,21 @@ def accumulate(
         integers = wide.astype(np.int64)
     factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
     return Accumulator(lsb, integers, correction, factor)
+
+
+def _finer_where_empty(
+    lsb: NDArray[np.float64], weight: Constant, bias: Constant | None
+) -> NDArray[np.float64]:
+    """Return units in which the bias of an output without any weight is exact enough.
+
+    Nothing but the bias is in such an accumulator, so that its unit is free. That of its weights'
+    scale, which is 1 for lack of a better, could swallow the bias.
+    """
+    empty = ~weight.any(1)
+    if not empty.any():
+        return lsb
+    size = np.zeros(len(weight)) if bias is None else np.abs(bias.astype(np.float64))
+    return np.where(empty, np.where(size > 0, np.ldexp(size, -20), 2.0**-40), lsb)
 
 
 def side_name(codes: str) -> str:

@@ -7,6 +7,7 @@ from hwq.compiler.passes.fold_mul import FoldMul
 from hwq.compiler.passes.fold_preprocessing import FoldPreprocessing
 from hwq.compiler.passes.hoist_quantize import HoistQuantize
 from hwq.compiler.passes.legalize_conv2d import LegalizeConv2d
+from hwq.compiler.passes.legalize_matmul import LegalizeMatmul
 from hwq.compiler.passes.lower_to_integer import LowerToInteger
 
 
@@ -15,6 +16,7 @@ def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]
     return (
         FoldConstants(),
         LegalizeConv2d(),
+        LegalizeMatmul(),
         FoldMul(),
         BaseTwoSoftmax(),
         FoldPreprocessing(mean, std),

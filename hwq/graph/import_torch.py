@@ -3,27 +3,63 @@
 Names come from the module path: the linear layer `blocks.3.attn.qkv` is the node
 `blocks.3.attn.qkv`; an operation written inside a module's forward is called
 `<module path>.<operation>`, numbered from the second on.
+
+What does not depend on the image (position tables, index arithmetic, masks) is computed here, by
+torch, and becomes constants.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
-from hwq.errors import ImportGraphError
-from hwq.graph.aten import HANDLERS, IDENTITIES, module_path
-from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
-from hwq.graph.ops import OPS
+from hwq.errors import GraphError, ImportGraphError
+from hwq.graph.aten.builder import Builder, Refused, Value, module_path
+from hwq.graph.aten.elementwise import ELEMENTWISE
+from hwq.graph.aten.movement import MOVEMENT
+from hwq.graph.aten.products import PRODUCTS
+from hwq.graph.aten.rules import Rule, arguments, translate
+from hwq.graph.ir import Graph
 from hwq.graph.verify import verify
 
-# operations that are the whole of a leaf module and so may bear its name
-_LEAVES = frozenset({"linear", "conv2d", "layer_norm", "gelu"})
+RULES: Mapping[str, Rule] = {**PRODUCTS, **ELEMENTWISE, **MOVEMENT}
+"""ATen overload, "add.Tensor" -> what it becomes."""
+
+# calls that say what must hold, which the export has checked
+_ASSERTIONS = frozenset({"_assert_tensor_metadata.default", "_assert_async.msg"})
+
+
+@dataclass(frozen=True, eq=False)
+class Import:
+    """A graph, and the program that it must be equal to.
+
+    Parameters
+    ----------
+    graph : Graph
+        Float graph with input "image" and constants named as in `module.state_dict()`.
+    program : ExportedProgram
+        What torch exported.
+    names : Mapping[fx.Node, str]
+        Call in the program -> the tensor of the graph that it returns, where it is one.
+    """
+
+    graph: Graph
+    program: ExportedProgram
+    names: Mapping[fx.Node, str]
 
 
 def import_torch(module: nn.Module, input_shape: Sequence[int], name: str) -> Graph:
-    """Import a module in eval mode as a verified graph.
+    """Import a module in eval mode as a verified graph; see `trace`."""
+    return trace(module, input_shape, name).graph
+
+
+def trace(module: nn.Module, input_shape: Sequence[int], name: str) -> Import:
+    """Import a module in eval mode.
 
     Parameters
     ----------
@@ -34,121 +70,170 @@ def import_torch(module: nn.Module, input_shape: Sequence[int], name: str) -> Gr
     name : str
         The graph's name.
 
-    Returns
-    -------
-    Graph
-        Float graph with input "image" and constants named as in `module.state_dict()`.
-
     Raises
     ------
     ImportGraphError
-        When torch cannot export the module, or it uses an operation that the graph does not have;
-        the message names the operation and the module path.
+        When torch cannot export the module, or it uses an operation, or an argument of one, that
+        the graph does not have; the message names operation, module path and model.
     """
     example = torch.zeros(tuple(input_shape))
     try:
         with torch.no_grad():
             program = torch.export.export(module.eval(), (example,), strict=False)
     except Exception as error:  # torch.export has no common base of its errors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ImportGraphError(f"torch.export cannot export model {name!r}: {reason}") from error
-    return verify(_Importer(program, name).run())
+        raise ImportGraphError(f"torch cannot export model {name!r}: {_reason(error)}") from error
+    return _Importer(_simplify(program), name).run()
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)
+
+
+def overload(call: fx.Node) -> str:
+    """Return "add.Tensor" for a call of `aten.add.Tensor`."""
+    return str(call.target).removeprefix("aten.")
+
+
+def placeholders(program: ExportedProgram) -> Iterator[tuple[fx.Node, str, torch.Tensor | None]]:
+    """Yield the inputs of a program's graph: node, its name in the module, its tensor.
+
+    The tensor is None for what the caller of the module passes.
+    """
+    signature = program.graph_signature
+    tables = (
+        signature.inputs_to_parameters,
+        signature.inputs_to_buffers,
+        signature.inputs_to_lifted_tensor_constants,
+    )
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            name = next((table[node.name] for table in tables if node.name in table), None)
+            if name is None:
+                yield node, node.name, None
+            else:
+                tensor = program.state_dict.get(name, program.constants.get(name))
+                yield node, name, cast(torch.Tensor, tensor).detach()
+
+
+def _simplify(program: ExportedProgram) -> ExportedProgram:
+    """Rewrite a program in terms of known calls, by torch's own decompositions where it has them.
+
+    This also makes what is written in place a value of its own, and dissolves regions (autocast,
+    no_grad). A program of known calls only is returned as it is: rewriting takes a second trace.
+    """
+    unknown = [call for call in _image_calls(program) if not _is_known(call)]
+    if not unknown:
+        return program
+    table = torch.export.default_decompositions()
+    targets = {cast(Any, call.target) for call in unknown}
+    simplified: ExportedProgram = program.run_decompositions(
+        {target: table[target] for target in targets if target in table}
+    )
+    return simplified
+
+
+def _is_known(call: fx.Node) -> bool:
+    return call.target is operator.getitem or overload(call) in RULES or _asserts(call)
+
+
+def _asserts(call: fx.Node) -> bool:
+    return overload(call) in _ASSERTIONS
+
+
+def _image_calls(program: ExportedProgram) -> Iterator[fx.Node]:
+    """Yield the calls that depend on the image."""
+    reached = {node for node, _, tensor in placeholders(program) if tensor is None}
+    for node in program.graph.nodes:
+        if node.op == "call_function" and reached.intersection(node.all_input_nodes):
+            reached.add(node)
+            # what is written in place depends on the image from then on
+            if _writes(node):
+                reached.update(node.all_input_nodes[:1])
+            yield node
+
+
+def _writes(call: fx.Node) -> bool:
+    schema = getattr(call.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 class _Importer:
-    """Walks one exported program and collects nodes."""
+    """Walks one exported program, computes its constants and collects nodes."""
 
-    def __init__(self, program: torch.export.ExportedProgram, name: str) -> None:
+    def __init__(self, program: ExportedProgram, name: str) -> None:
         self.program = program
         self.name = name
-        self.nodes: dict[str, Node] = {}
-        self.constants: dict[str, Constant] = {}
-        self.inputs: list[Tensor] = []
+        self.builder = Builder()
         self.values: dict[fx.Node, Any] = {}
 
-    def run(self) -> Graph:
-        outputs: tuple[str, ...] = ()
-        for node in self.program.graph.nodes:
-            if node.op == "placeholder":
-                self.values[node] = self._placeholder(node)
-            elif node.op == "call_function":
-                self.values[node] = self._call(node)
-            elif node.op == "output":
-                outputs = tuple(self.values[value] for value in node.args[0])
-        graph = Graph(self.name, tuple(self.inputs), self.constants, (), ())
-        return graph.rebuild(self.nodes.values(), outputs=outputs)
+    def run(self) -> Import:
+        for node, name, tensor in placeholders(self.program):
+            self.values[node] = self._placeholder(node, name, tensor)
+        with torch.no_grad():
+            for node in self.program.graph.nodes:
+                if node.op == "call_function":
+                    self.values[node] = self._call(node)
+        builder = self.builder
+        graph = Graph(self.name, tuple(builder.inputs), builder.ordered_constants, (), ())
+        graph = graph.rebuild(builder.nodes.values(), outputs=self._outputs())
+        names = {
+            node: value.name for node, value in self.values.items() if isinstance(value, Value)
+        }
+        return Import(verify(graph), self.program, names)
 
-    def _placeholder(self, node: fx.Node) -> str:
-        signature = self.program.graph_signature
-        for table in (
-            signature.inputs_to_parameters,
-            signature.inputs_to_buffers,
-            signature.inputs_to_lifted_tensor_constants,
-        ):
-            if node.name in table:
-                name: str = table[node.name]
-                source = self.program.state_dict.get(name, self.program.constants.get(name))
-                self.constants[name] = constant_like(source.detach().cpu().numpy())
-                return name
-        if self.inputs:
-            raise ImportGraphError(f"model {self.name!r} has more than one input: {node.name!r}")
-        self.inputs.append(Tensor("image", tuple(node.meta["val"].shape)))
-        return "image"
+    def _placeholder(self, node: fx.Node, name: str, tensor: torch.Tensor | None) -> Any:
+        if tensor is not None:
+            if tensor.is_floating_point() and tensor.dtype != torch.float32:
+                raise ImportGraphError(f"{name} of model {self.name!r} is {tensor.dtype}")
+            # what the module computes in place here must not change the module
+            value = tensor.clone() if name in self.program.graph_signature.buffers else tensor
+            self.builder.parameter(name, value)
+            return value
+        if self.builder.inputs:
+            raise ImportGraphError(f"model {self.name!r} has more than one input: {name!r}")
+        return self.builder.image(node.meta["val"].shape)
+
+    def _outputs(self) -> tuple[str, ...]:
+        by_name = {node.name: node for node in self.values}
+        outputs = []
+        for name in self.program.graph_signature.user_outputs:
+            value = self.values.get(by_name[name]) if name in by_name else None
+            if isinstance(value, Value):
+                outputs.append(value.name)
+            elif name is not None:
+                raise ImportGraphError(
+                    f"output {name!r} of model {self.name!r} does not depend on the image"
+                )
+        if not outputs:
+            raise ImportGraphError(f"model {self.name!r} returns no tensor")
+        return tuple(outputs)
 
     def _call(self, node: fx.Node) -> Any:
-        if node.target is operator.getitem:
-            sequence, index = cast(tuple[fx.Node, int], node.args)
-            return self.values[sequence][index]
-        key = str(node.target).removeprefix("aten.").split(".")[0]
-        if key in IDENTITIES:
-            name: str = self.values[node.all_input_nodes[0]]
-            return name
-        handler = HANDLERS.get(key)
-        if handler is None:
+        args, kwargs = pytree.tree_map_only(
+            fx.Node, self.values.__getitem__, (node.args, node.kwargs)
+        )
+        leaves = pytree.tree_leaves((args, kwargs))
+        if node.target is operator.getitem or not any(isinstance(x, Value) for x in leaves):
+            return cast(Any, node.target)(*args, **kwargs)
+        try:
+            return self._translate(node)
+        except (Refused, GraphError) as error:
             raise ImportGraphError(
                 f"operation {node.target} in module {module_path(node) or '(root)'!r} of model "
-                f"{self.name!r} has no counterpart in the graph"
-            )
-        result: Any = handler(self, node)
-        return result
+                f"{self.name!r}: {error}"
+            ) from error
 
-    def argument(self, node: fx.Node, index: int, name: str, default: Any = None) -> Any:
-        """Value of an argument given by position or by name."""
-        if index < len(node.args):
-            return node.args[index]
-        return node.kwargs.get(name, default)
-
-    def tensor(self, node: fx.Node, value: Any) -> str:
-        """Name of a tensor argument; a number becomes a constant."""
-        if isinstance(value, fx.Node):
-            name: str = self.values[value]
-            return name
-        name = self._unique(node, "constant")
-        self.constants[name] = constant_like(value)
-        return name
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        if name in self.nodes:
-            return self.nodes[name].output.shape
-        if name in self.constants:
-            return self.constants[name].shape
-        return self.inputs[0].shape
-
-    def emit(self, node: fx.Node, op: str, inputs: Sequence[str], **attrs: Any) -> str:
-        """Append one node and return its name."""
-        shape = OPS[op].infer([self.shape(name) for name in inputs], attrs)
-        if OPS[op].movement and op != "permute" and shape == self.shape(inputs[0]):
-            return inputs[0]
-        name = self._unique(node, op)
-        self.nodes[name] = Node(op, tuple(inputs), Tensor(name, shape), attrs)
-        return name
-
-    def _unique(self, node: fx.Node, op: str) -> str:
-        path = module_path(node)
-        base = path if op in _LEAVES and path and path not in self.nodes else f"{path}.{op}"
-        base = base.lstrip(".")
-        name, number = base, 0
-        while name in self.nodes or name in self.constants:
-            number += 1
-            name = f"{base}_{number}"
-        return name
+    def _translate(self, node: fx.Node) -> Any:
+        if _asserts(node):
+            return None
+        rule = RULES.get(overload(node))
+        if rule is None:
+            raise Refused("it has no counterpart in the graph")
+        for result in pytree.tree_leaves(node.meta["val"]):
+            if result.dtype != torch.float32:
+                raise Refused(f"it computes in {result.dtype}, not in torch.float32")
+        self.builder.call = node
+        given = pytree.tree_map_only(fx.Node, self.values.__getitem__, arguments(node))
+        return translate(self.builder, rule, given)

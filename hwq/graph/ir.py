@@ -150,6 +150,40 @@ class Graph:
                 table.setdefault(name, []).append(node)
         return {name: tuple(nodes) for name, nodes in table.items()}
 
+    def uses(self, name: str) -> int:
+        """How often the tensor called `name` is read: by nodes, and as a result."""
+        return sum(node.inputs.count(name) for node in self.consumers(name)) + self.outputs.count(
+            name
+        )
+
+    def free_name(self, base: str) -> str:
+        """Return `base`, or the first of base_1, base_2, ... that no tensor has."""
+        name, number = base, 0
+        while name in self.tensors:
+            number += 1
+            name = f"{base}_{number}"
+        return name
+
+    def replace_nodes(
+        self, changed: Mapping[str, Node], constants: Mapping[str, Constant] | None = None
+    ) -> "Graph":
+        """Return the graph with other nodes under some names, and further constants."""
+        nodes = tuple(changed.get(node.name, node) for node in self.nodes)
+        return replace(self, nodes=nodes, constants={**self.constants, **(constants or {})})
+
+    def without(self, node: Node, source: str) -> "Graph":
+        """Return the graph without `node`, whose readers then read `source`."""
+
+        def renamed(names: Iterable[str]) -> tuple[str, ...]:
+            return tuple(source if name == node.name else name for name in names)
+
+        nodes = [
+            replace(other, inputs=renamed(other.inputs)) if node.name in other.inputs else other
+            for other in self.nodes
+            if other is not node
+        ]
+        return self.rebuild(nodes, outputs=renamed(self.outputs))
+
     def rebuild(
         self,
         nodes: Iterable[Node],

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import networkx as nx
+import numpy as np
 
 from hwq.graph.ir import Graph
 from hwq.graph.ops import OPS
@@ -12,6 +13,7 @@ from hwq.numerics.fixed_point import FixedPoint
 RESIDUAL_BITS = 16
 _PROBABILITY = FixedPoint(16, 16, signed=False)
 _GELU_FRAC, _GELU_MIN_FRAC = 12, 8
+_MAX_FRAC = 31
 # how far beyond the calibrated maximum a format reaches: other images exceed it
 _HEADROOM = 1.25
 # tensors of these operations share one format: a sum is then exact
@@ -37,6 +39,7 @@ def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
     formats: dict[str, FixedPoint] = {}
     for group in _groups(graph):
         bound = max(max_abs.get(name, 0.0) for name in group)
+        bound = max(bound, _largest_constant(graph, group))
         form = _format(graph, group, bound)
         formats.update(dict.fromkeys(group, form))
     nodes = [
@@ -69,26 +72,46 @@ def _groups(graph: Graph) -> list[set[str]]:
     return sorted(nx.connected_components(ties), key=lambda group: min(order[n] for n in group))
 
 
+def _largest_constant(graph: Graph, group: set[str]) -> float:
+    """Largest magnitude of the constants that are added to a group, or concatenated with it."""
+    peaks = [
+        float(np.abs(graph.constants[source]).max())
+        for name in group
+        if graph.by_name[name].op in _TIED
+        for source in graph.by_name[name].inputs
+        if source in graph.constants
+    ]
+    return max(peaks, default=0.0)
+
+
 def _format(graph: Graph, group: set[str], bound: float) -> FixedPoint:
-    producers = {graph.by_name[name].op for name in group}
+    """Return a format that holds `bound`: the unit's own where all of the group come from it."""
+    producers = {n.op for n in map(graph.by_name.__getitem__, group) if not OPS[n.op].movement}
     readers = {reader.op for name in group for reader in graph.consumers(name)}
-    if "add" in producers:
-        return FixedPoint.covering(bound * _HEADROOM, RESIDUAL_BITS)
-    if "softmax" in producers:
+    if producers == {"softmax"}:
         return _PROBABILITY
-    if "gelu" in producers:
+    if producers == {"gelu"}:
         return FixedPoint(_gelu_bits(bound), _GELU_FRAC)
+    if producers & _TIED:
+        return _covering(bound)
     if "gelu" in readers:
-        form = FixedPoint.covering(bound * _HEADROOM, 16, max_frac=_GELU_FRAC)
+        form = _covering(bound, _GELU_FRAC)
         return FixedPoint(16, max(form.frac, _GELU_MIN_FRAC))
     if "softmax" in readers:
-        return FixedPoint.covering(bound * _HEADROOM, 16, max_frac=_GELU_FRAC)
-    if "layer_norm" in producers:
-        return FixedPoint.covering(bound * _HEADROOM, 16)
-    return FixedPoint.covering(bound * _HEADROOM, 16)
+        return _covering(bound, _GELU_FRAC)
+    return _covering(bound)
+
+
+def _covering(bound: float, max_frac: int = _MAX_FRAC) -> FixedPoint:
+    """Return the 16-bit format for tensors up to `bound`, and some headroom.
+
+    Nothing is known of what was never but zero: its unit is 1.
+    """
+    if bound == 0:
+        return FixedPoint(RESIDUAL_BITS, 0)
+    return FixedPoint.covering(bound * _HEADROOM, RESIDUAL_BITS, max_frac)
 
 
 def _gelu_bits(bound: float) -> int:
     """Width of a GELU output with 12 fraction bits."""
-    wide = FixedPoint.covering(bound * _HEADROOM, 16)
-    return max(16, 16 + _GELU_FRAC - wide.frac)
+    return max(16, 16 + _GELU_FRAC - _covering(bound).frac)

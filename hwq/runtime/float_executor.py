@@ -1,6 +1,6 @@
 """What a float graph means: torch, one function per operation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import log
 from typing import Any
 
@@ -62,6 +62,8 @@ class TorchExecutor:
         What each operation does; a function maps (node, inputs) to the output.
     device : str or torch.device, optional
         Where it runs.
+    dtype : torch.dtype, optional
+        Type of the constants, which are float32 in the graph; images must have it too.
 
     Notes
     -----
@@ -74,6 +76,7 @@ class TorchExecutor:
         graph: Graph,
         functions: Mapping[str, Function] = FLOAT_OPS,
         device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         for node in graph.nodes:
             if node.op not in functions:
@@ -82,7 +85,8 @@ class TorchExecutor:
         self.graph = place(graph, self.device)
         self.functions = functions
         self.constants = {
-            name: torch.tensor(value, device=self.device) for name, value in graph.constants.items()
+            name: torch.tensor(value, dtype=dtype, device=self.device)
+            for name, value in graph.constants.items()
         }
 
     def __call__(self, images: Tensor, fetch: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -112,16 +116,22 @@ class TorchExecutor:
         }
 
     def run(self, inputs: Mapping[str, Tensor], fetch: Sequence[str]) -> dict[str, Tensor]:
-        """Execute on one image, in the graph's own shapes, freeing values after last use."""
+        """Execute on one image, in the graph's own shapes."""
+        known = {**self.constants, **inputs}
+        fetched = {name: known[name] for name in fetch if name in known}
+        fetched |= {name: value for name, value in self.steps(inputs) if name in fetch}
+        return {name: fetched[name] for name in fetch}
+
+    def steps(self, inputs: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Execute on one image, yielding each node's name and value; frees it after last use."""
         values: dict[str, Any] = {**self.constants, **inputs}
         remaining = {name: len(self.graph.consumers(name)) for name in self.graph.by_name}
-        keep = set(fetch)
         for node in self.graph.nodes:
             operands = [values[name] for name in node.inputs]
             values[node.name] = self.functions[node.op](node, operands)
+            yield node.name, values[node.name]
             for name in dict.fromkeys(node.inputs):
                 if name in remaining:
                     remaining[name] -= 1
-                    if not remaining[name] and name not in keep:
+                    if not remaining[name]:
                         del values[name]
-        return {name: values[name] for name in fetch}

@@ -107,7 +107,8 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
 
     def exact_rows(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         output = getattr(node.attrs["unit"], which)(_rows(x[0]))
-        return output.reshape(node.output.shape), 0
+        # the unit gives nothing that the node's format does not hold
+        return output.astype(node.output.dtype, copy=False).reshape(node.output.shape), 0
 
     def rows(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
         output, saturated = getattr(node.attrs["unit"], which)(_rows(x[0]))

@@ -120,50 +120,47 @@ def wrap(function):
 
 
 @pytest.mark.parametrize(
-    ("function", "wanted"),
+    ("function", "operation", "reason"),
     [
-        (torch.erf, r"^operation aten\.erf\.default in module 'inner\.act' of model 'bad' has no"),
-        (lambda x: x / x, r"^division by a tensor in module 'inner\.act'$"),
-        (lambda x: x.softmax(1), r"^softmax in module 'inner\.act' is over axis 1, not the last$"),
-        (lambda x: x.mean((1, 2)), r"^mean over axes \[1, 2\] in module 'inner\.act'; only one"),
-        (lambda x: x[:, ::2], r"^slice with a step in module 'inner\.act'$"),
+        (torch.erf, "erf.default", "it has no counterpart in the graph"),
+        (lambda x: x / x, "div.Tensor", "it divides by a tensor that depends on the image"),
+        (lambda x: x.softmax(1), "softmax.int", "it is over axis 1 of 3, not the last"),
+        (lambda x: x.mean((1, 2)), "mean.dim", r"it is over axes \[1, 2\] of 3; only one is known"),
+        (lambda x: x[:, ::2], "slice.Tensor", "its step is 2, not 1"),
         (
             lambda x: attention(x, x, x, is_causal=True),
-            r"^causal attention in module 'inner\.act'$",
+            "scaled_dot_product_attention.default",
+            "its argument is_causal=True has no counterpart in the graph",
         ),
     ],
     ids=["erf", "div", "softmax", "mean", "slice", "causal"],
 )
-def test_what_cannot_be_imported_is_named_with_its_module(function, wanted):
+def test_what_cannot_be_imported_is_named_with_its_module(function, operation, reason):
+    wanted = rf"^operation aten\.{operation} in module 'inner\.act' of model 'bad': {reason}$"
     with pytest.raises(ImportGraphError, match=wanted):
         import_torch(wrap(function), (1, 4, 4), "bad")
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "wanted"),
+    ("layer", "shape", "reason"),
     [
-        (nn.GELU("tanh"), (1, 4), "gelu '0' is approximate='tanh', not exact"),
-        (nn.LayerNorm((3, 4)), (1, 3, 4), "layer_norm '0' over more than the last axis"),
+        (nn.LayerNorm((3, 4)), (1, 3, 4), "it normalises over more than the last axis"),
         (
             nn.Conv2d(4, 4, 2, groups=2),
             (1, 4, 4, 4),
-            r"convolution '0' has groups=2, dilation=\[1, 1\]; only 1 is known",
+            "its argument groups=2 has no counterpart in the graph",
         ),
-        (
-            nn.Conv2d(4, 4, 3, padding="same"),
-            (1, 4, 4, 4),
-            "convolution '0' has padding 'same'",
-        ),
+        (nn.Conv2d(4, 4, 3, padding="same"), (1, 4, 4, 4), "it pads its input"),
     ],
-    ids=["gelu", "layer_norm", "groups", "padding"],
+    ids=["layer_norm", "groups", "padding"],
 )
-def test_layers_with_unknown_options(layer, shape, wanted):
-    with pytest.raises(ImportGraphError, match=f"^{wanted}$"):
+def test_layers_with_unknown_options(layer, shape, reason):
+    with pytest.raises(ImportGraphError, match=rf"in module '0' of model 'bad': {reason}$"):
         import_torch(nn.Sequential(layer), shape, "bad")
 
 
 def test_a_module_that_torch_cannot_export():
-    with pytest.raises(ImportGraphError, match=r"^torch\.export cannot export model 'bad': \S"):
+    with pytest.raises(ImportGraphError, match=r"^torch cannot export model 'bad': \S"):
         import_torch(wrap(lambda x: x * 2 if x.sum() > 0 else x), (1, 4), "bad")
 
 

@@ -13,26 +13,21 @@ from hwq.compiler.accumulator import (
     Accumulator,
     accumulate,
     join_unit,
-    moved,
     side_name,
     static_part,
     to_array,
     to_codes,
     to_fixed,
 )
-from hwq.compiler.lowering import PIXELS, Lowering
+from hwq.compiler.lower_units import UNITS, lower_movement
+from hwq.compiler.lowering import PIXELS, Lowering, fixed_form
 from hwq.compiler.passes.base import Pass
-from hwq.errors import GraphError
+from hwq.errors import GraphError, SpecError
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
 from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.gemm import check_accumulator, check_constant_operand
-from hwq.numerics.layernorm import LayerNormSpec
-from hwq.numerics.mean import MeanSpec
-from hwq.numerics.range_extract import RangeExtractSpec
-from hwq.numerics.softmax import SoftmaxSpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.mac_form import MacForm
@@ -53,7 +48,7 @@ class LowerToInteger(Pass):
     ------
     GraphError
         For an operation without an integer unit, or operands that the array cannot consume; the
-        node is named. `SpecError` when an accumulator could leave 32 bits.
+        node is named. Also when an accumulator could leave 32 bits, or a unit its bounds.
     """
 
     name: ClassVar[str] = "lower_to_integer"
@@ -64,18 +59,15 @@ class LowerToInteger(Pass):
         inputs = [Tensor(t.name, t.shape, "uint8", PIXELS) for t in graph.inputs]
         lowering.quants.update({tensor.name: PIXELS for tensor in inputs})
         for node in graph.nodes:
-            handler = _HANDLERS.get(node.op, _movement if OPS[node.op].movement else None)
+            handler = _HANDLERS.get(node.op, lower_movement if OPS[node.op].movement else None)
             if handler is None:
                 raise GraphError(f"{node.name}: {node.op} has no integer unit")
-            handler(lowering, node)
+            try:
+                handler(lowering, node)
+            except SpecError as error:
+                # a unit knows its bounds, but not whose it is
+                raise GraphError(f"{node.name} ({node.op}): {error}") from error
         return graph.rebuild(lowering.nodes, lowering.constants, inputs)
-
-
-def _form(node: Node) -> FixedPoint:
-    form = node.output.quant
-    if not isinstance(form, FixedPoint):
-        raise GraphError(f"{node.name}: {node.op} has no fixed-point format")
-    return form
 
 
 def _quantize(lowering: Lowering, node: Node) -> None:
@@ -146,7 +138,7 @@ def _product(lowering: Lowering, node: Node) -> None:
     if not isinstance(right, Uniform) or to_array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
-    weight = lowering.constants.get(node.inputs[1])
+    weight = lowering.constants.get(node.inputs[1]) if node.op == "linear" else None
     _check_accumulators(node, form, right, weight, lowering.graph.shape(node.inputs[0])[-1])
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = _named(node, f"{node.name}.acc")
@@ -162,18 +154,18 @@ def _product(lowering: Lowering, node: Node) -> None:
         lowering.emit(acc, names, None, dtype, form=form, **extra)
     lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
     if _needs_fixed(lowering.graph, node):
-        unit = to_fixed(lowering.accumulators[node.name], _form(node))
+        unit = to_fixed(lowering.accumulators[node.name], fixed_form(node))
         scales = _scales_of(lowering, node.name) if unit.factor else ()
         epilogue = replace(node, op="requantize")
         inputs = (acc.name, *scales)
-        lowering.emit(epilogue, inputs, _form(node), _form(node).dtype, unit=unit)
+        lowering.emit(epilogue, inputs, fixed_form(node), fixed_form(node).dtype, unit=unit)
 
 
 def _check_accumulators(
     node: Node, form: MacForm, right: Uniform, weight: Constant | None, depth: int
 ) -> None:
     for table in form.plane_tables():
-        if weight is not None and node.op == "linear":
+        if weight is not None:
             # the offset is corrected in the epilogue, beyond 32 bits
             check_constant_operand(weight.T, int(np.abs(table).max()))
         else:
@@ -199,86 +191,9 @@ def _scales_of(lowering: Lowering, product: str) -> tuple[str, ...]:
     return left.inputs[1:]
 
 
-def _softmax(lowering: Lowering, node: Node) -> None:
-    if node.attrs["base"] != 2:
-        raise GraphError(f"{node.name}: the softmax unit takes scores of one matmul, in base 2")
-    source = node.inputs[0]
-    unit = SoftmaxSpec(frac=lowering.frac(source))
-    lowering.emit(node, (source,), _form(node), _form(node).dtype, base=2, unit=unit)
-
-
-def _gelu(lowering: Lowering, node: Node) -> None:
-    source = node.inputs[0]
-    unit = GeluSpec(in_frac=lowering.frac(source), in_bits=lowering.quants[source].bits)
-    lowering.emit(node, (source,), _form(node), np.dtype(np.int32), unit=unit)
-
-
-def _layer_norm(lowering: Lowering, node: Node) -> None:
-    source, eps, width = node.inputs[0], node.attrs["eps"], node.output.shape[-1]
-    gamma, beta = (np.ones(width), np.zeros(width))
-    if len(node.inputs) > 1:
-        gamma = to_array(lowering.graph.constants[node.inputs[1]])
-    if len(node.inputs) > 2:
-        beta = to_array(lowering.graph.constants[node.inputs[2]])
-    unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), _form(node))
-    lowering.emit(node, (source,), _form(node), _form(node).dtype, eps=0, unit=unit)
-
-
-def _add(lowering: Lowering, node: Node) -> None:
-    names = tuple(lowering.fixed(name, _form(node)) for name in node.inputs)
-    for name in names:
-        if name in lowering.quants and lowering.frac(name) != _form(node).frac:
-            raise GraphError(f"{node.name}: {name} has another scale than the sum")
-    lowering.emit(node, names, _form(node), _form(node).dtype, unit=_form(node))
-
-
-def _mean(lowering: Lowering, node: Node) -> None:
-    source, form = node.inputs[0], _form(node)
-    count = lowering.graph.shape(source)[node.attrs["axis"]]
-    factor = 2.0 ** (form.frac - lowering.frac(source)) / count
-    unit = MeanSpec.from_float(factor, count, form)
-    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
-
-
-def _concat(lowering: Lowering, node: Node) -> None:
-    form = _form(node) if len(node.output.shape) > 1 else lowering.quants[node.inputs[0]]
-    names = tuple(lowering.fixed(name, form) for name in node.inputs)
-    lowering.emit(node, names, form, form.dtype, **node.attrs)
-
-
-def _movement(lowering: Lowering, node: Node) -> None:
-    source = lowering.operand(node.inputs[0])
-    quant = moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
-    lowering.emit(node, (source,), quant, lowering.dtypes[source], **node.attrs)
-
-
-def _range_extract(lowering: Lowering, node: Node) -> None:
-    source, chunk = node.inputs[0], node.attrs["chunk_tokens"]
-    _, tokens, channels = lowering.graph.shape(source)
-    unit = RangeExtractSpec(channels, chunk, tokens // chunk)
-    # sums of differences have the scale of what they summarise
-    form = FixedPoint(32, lowering.frac(source))
-    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
-
-
-def _scale_predictor(lowering: Lowering, node: Node) -> None:
-    unit = node.attrs["predictor"].to_spec(lowering.frac(node.inputs[0]))
-    shape = (unit.scales, 4)
-    output = replace(node.output, shape=shape, dtype="int64", quant=None)
-    attrs = {"predictor": None, "shape": shape, "unit": unit}
-    lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
-
-
 _HANDLERS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "quantize": _quantize,
     "linear": _product,
     "matmul": _product,
-    "softmax": _softmax,
-    "gelu": _gelu,
-    "layer_norm": _layer_norm,
-    "add": _add,
-    "mean": _mean,
-    "concat": _concat,
-    "range_extract": _range_extract,
-    "scale_predictor": _scale_predictor,
+    **UNITS,
 }

@@ -1,0 +1,128 @@
+"""How everything but quantization and matrix products becomes integers: one function per unit.
+
+A unit says in which formats it takes its input and gives its output. Where a tensor has another
+format, it is converted in a step of its own, so that no unit's integers are read as what they
+are not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from hwq.compiler.accumulator import moved, to_array
+from hwq.compiler.lowering import Lowering, fixed_form
+from hwq.errors import GraphError
+from hwq.graph.ir import Node
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.gelu import OUT_FRAC, GeluSpec
+from hwq.numerics.layernorm import LayerNormSpec
+from hwq.numerics.mean import MeanSpec
+from hwq.numerics.range_extract import RangeExtractSpec
+from hwq.numerics.softmax import MAX_FRAC, SoftmaxSpec
+
+PROBABILITY = FixedPoint(16, 16, signed=False)
+"""What the softmax unit gives."""
+
+_GELU_FRAC, _GELU_BITS = (8, OUT_FRAC), 20
+_LAYERNORM_BITS = 16
+
+
+def _softmax(lowering: Lowering, node: Node) -> None:
+    if node.attrs["base"] != 2:
+        raise GraphError(f"{node.name}: the softmax unit works in base 2, not {node.attrs['base']}")
+    source = lowering.converted(node.inputs[0], lambda form: _with_frac(form, 1, MAX_FRAC, 32))
+    unit = SoftmaxSpec(frac=lowering.frac(source))
+    lowering.emit_unit(node, source, PROBABILITY, base=2, unit=unit)
+
+
+def _gelu(lowering: Lowering, node: Node) -> None:
+    source = lowering.converted(
+        node.inputs[0], lambda form: _with_frac(form, *_GELU_FRAC, _GELU_BITS)
+    )
+    form = lowering.quants[source]
+    unit = GeluSpec(in_frac=form.frac, in_bits=form.bits)
+    # as many bits in front of the point as the input has
+    native = FixedPoint(form.bits + OUT_FRAC - form.frac, OUT_FRAC)
+    lowering.emit_unit(node, source, native, unit=unit)
+
+
+def _with_frac(form: FixedPoint, least: int, most: int, max_bits: int) -> FixedPoint:
+    """Return a signed format of the same range with `least` to `most` fraction bits."""
+    frac = min(max(form.frac, least), most)
+    bits = form.bits + (not form.signed) + max(frac - form.frac, 0)
+    return FixedPoint(min(bits, max_bits), frac)
+
+
+def _layer_norm(lowering: Lowering, node: Node) -> None:
+    source = lowering.converted(node.inputs[0], lambda form: _narrow(form, _LAYERNORM_BITS))
+    width, form = node.output.shape[-1], fixed_form(node)
+    gamma, beta = (np.ones(width), np.zeros(width))
+    if len(node.inputs) > 1:
+        gamma = to_array(lowering.graph.constants[node.inputs[1]])
+    if len(node.inputs) > 2:
+        beta = to_array(lowering.graph.constants[node.inputs[2]])
+    unit = LayerNormSpec.from_float(gamma, beta, node.attrs["eps"], lowering.frac(source), form)
+    lowering.emit(node, (source,), form, form.dtype, eps=0, unit=unit)
+
+
+def _narrow(form: FixedPoint, bits: int) -> FixedPoint:
+    """Return the signed format of the same range with at most `bits` bits."""
+    wide = form.bits + (not form.signed)
+    return FixedPoint(min(wide, bits), form.frac - max(wide - bits, 0))
+
+
+def _add(lowering: Lowering, node: Node) -> None:
+    form = fixed_form(node)
+    names = tuple(lowering.fixed(name, form) for name in node.inputs)
+    lowering.emit(node, names, form, form.dtype, unit=form)
+
+
+def _mean(lowering: Lowering, node: Node) -> None:
+    source, form = node.inputs[0], fixed_form(node)
+    count = lowering.graph.shape(source)[node.attrs["axis"]]
+    factor = 2.0 ** (form.frac - lowering.frac(source)) / count
+    unit = MeanSpec.from_float(factor, count, form)
+    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
+
+
+def _concat(lowering: Lowering, node: Node) -> None:
+    form = fixed_form(node) if len(node.output.shape) > 1 else lowering.quants[node.inputs[0]]
+    names = tuple(lowering.fixed(name, form) for name in node.inputs)
+    lowering.emit(node, names, form, form.dtype, **node.attrs)
+
+
+def lower_movement(lowering: Lowering, node: Node) -> None:
+    """Move the integers as the reals are moved, with the scales that belong to them."""
+    source = lowering.operand(node.inputs[0])
+    quant = moved(lowering.quants[node.inputs[0]], node, lowering.graph.shape(node.inputs[0]))
+    lowering.emit(node, (source,), quant, lowering.dtypes[source], **node.attrs)
+
+
+def _range_extract(lowering: Lowering, node: Node) -> None:
+    source, chunk = node.inputs[0], node.attrs["chunk_tokens"]
+    _, tokens, channels = lowering.graph.shape(source)
+    unit = RangeExtractSpec(channels, chunk, tokens // chunk)
+    # sums of differences have the scale of what they summarise
+    form = FixedPoint(32, lowering.frac(source))
+    lowering.emit(node, (source,), form, form.dtype, **node.attrs, unit=unit)
+
+
+def _scale_predictor(lowering: Lowering, node: Node) -> None:
+    unit = node.attrs["predictor"].to_spec(lowering.frac(node.inputs[0]))
+    shape = (unit.scales, 4)
+    output = replace(node.output, shape=shape, dtype="int64", quant=None)
+    attrs = {"predictor": None, "shape": shape, "unit": unit}
+    lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
+
+
+UNITS: Mapping[str, Callable[[Lowering, Node], None]] = {
+    "softmax": _softmax,
+    "gelu": _gelu,
+    "layer_norm": _layer_norm,
+    "add": _add,
+    "mean": _mean,
+    "concat": _concat,
+    "range_extract": _range_extract,
+    "scale_predictor": _scale_predictor,
+}

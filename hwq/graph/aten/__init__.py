@@ -1,0 +1,1 @@
+"""ATen operations as nodes of the graph, every argument of every overload."""
