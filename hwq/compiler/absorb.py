@@ -44,11 +44,17 @@ def absorb(graph: Graph, name: str, factor: Constant) -> Graph | None:
     if factor.size > 1:
         return None
     if node.op == "matmul":
-        alpha = float(np.float64(node.attrs["alpha"]) * float(factor.reshape(-1)[0]))
-        return graph.replace_nodes({name: replace(node, attrs={**node.attrs, "alpha": alpha})})
+        scaled = scale_alpha(node, factor.item())
+        return None if scaled is None else graph.replace_nodes({name: scaled})
     if node.op == "add" or OPS[node.op].movement:
         return _absorb_all(graph, node, factor)
     return None
+
+
+def scale_alpha(matmul: Node, factor: float) -> Node | None:
+    """Return the product with another alpha; None where that would not be positive."""
+    alpha = float(np.float64(matmul.attrs["alpha"]) * factor)
+    return replace(matmul, attrs={**matmul.attrs, "alpha": alpha}) if alpha > 0 else None
 
 
 def _absorb_all(graph: Graph, node: Node, factor: Constant) -> Graph | None:

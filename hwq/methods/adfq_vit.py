@@ -130,7 +130,7 @@ class AdfqViT(Method):
         self, graph: Graph, site: Site, values: dict[str, Tensor], bits: Bits
     ) -> Quantizer:
         width = bits.activation
-        if site.producer == "constant":
+        if site.producer == "weight":
             return symmetric_per_row(torch.tensor(graph.constants[site.source]), bits.weight)
         if site.producer == "input":
             return pixel_quantizer()
@@ -164,7 +164,7 @@ class AdfqViT(Method):
         }
 
 
-_GIVEN = ("constant", "input")
+_GIVEN = ("weight", "input")
 
 
 def _after_gelu(x: Tensor, bits: int) -> Quantizer:

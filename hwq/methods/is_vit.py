@@ -133,9 +133,7 @@ def _quantizers(
 ) -> dict[str, Quantizer]:
     """One quantizer for every site; `known` ones by source."""
     sites = find_sites(graph)
-    computed = [
-        s for s in sites if s.producer not in ("constant", "input") and s.source not in known
-    ]
+    computed = [s for s in sites if s.producer not in ("weight", "input") and s.source not in known]
     values = calibration.collect(graph, tuple({site.source: None for site in computed}))
     return {site.name: _quantizer(graph, site, values, known, bits) for site in sites}
 
@@ -145,7 +143,7 @@ def _quantizer(
 ) -> Quantizer:
     if site.source in known:
         return known[site.source]
-    if site.producer == "constant":
+    if site.producer == "weight":
         return symmetric_per_row(torch.tensor(graph.constants[site.source]), bits.weight)
     if site.producer == "input":
         return pixel_quantizer()

@@ -60,13 +60,13 @@ class MinMax(Method):
         """Quantise `graph` from all images given."""
         sites = find_sites(graph)
         sources = tuple(
-            {site.source: None for site in sites if site.producer not in ("constant", "input")}
+            {site.source: None for site in sites if site.producer not in ("weight", "input")}
         )
         low = calibration.reduce(graph, sources, lambda x: x.min())
         high = calibration.reduce(graph, sources, lambda x: x.max())
         quantizers: dict[str, Quantizer] = {}
         for site in sites:
-            if site.producer == "constant":
+            if site.producer == "weight":
                 weight = torch.tensor(graph.constants[site.source])
                 quantizers[site.name] = Uniform.symmetric(
                     weight.abs().amax(1, keepdim=True), bits.weight

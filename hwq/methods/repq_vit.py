@@ -57,7 +57,7 @@ class RepqViT(Method):
             {
                 site.source: None
                 for site in sites
-                if site.producer not in ("constant", "input") and site.source not in folded
+                if site.producer not in ("weight", "input") and site.source not in folded
             }
         )
         values = calibration.collect(graph, sources)
@@ -76,7 +76,7 @@ class RepqViT(Method):
     ) -> Quantizer:
         if site.source in folded:
             return folded[site.source]
-        if site.producer == "constant":
+        if site.producer == "weight":
             return symmetric_per_row(torch.tensor(graph.constants[site.source]), bits.weight)
         if site.producer == "input":
             return pixel_quantizer()

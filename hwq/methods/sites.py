@@ -26,7 +26,8 @@ class Site:
         The tensor.
     producer : str
         The operation that computed it, looking through data movement: "layer_norm", "softmax",
-        "gelu", "linear", "matmul", "input" for the image, "constant" for a weight.
+        "gelu", "linear", "matmul", "input" for the image, "weight" for that of a linear layer,
+        "constant" for what else does not depend on the image (a latent query).
     dynamic : bool
         Whether both operands of the product are activations.
     """
@@ -51,14 +52,16 @@ class Site:
 def find_sites(graph: Graph) -> tuple[Site, ...]:
     """Every operand of every matrix product, in graph order."""
     return tuple(
-        Site(node.name, operand, source, _producer(graph, source), node.op == "matmul")
+        Site(node.name, operand, source, _producer(graph, node, source), node.op == "matmul")
         for node in graph.nodes
         if node.op in PRODUCTS
         for operand, source in zip(_OPERANDS, node.inputs[:2], strict=True)
     )
 
 
-def _producer(graph: Graph, name: str) -> str:
+def _producer(graph: Graph, product: Node, name: str) -> str:
+    if product.op == "linear" and name in graph.constants:
+        return "weight" if name == product.inputs[1] else "constant"
     while name in graph.by_name and OPS[graph.by_name[name].op].movement:
         name = graph.by_name[name].inputs[0]
     if name in graph.by_name:

@@ -13,17 +13,17 @@ def test_sites_of_one_block(tiny_prepared):
     }
     assert producers == {
         "attn.qkv.a": "layer_norm",
-        "attn.qkv.b": "constant",
+        "attn.qkv.b": "weight",
         "attn.matmul.a": "linear",
         "attn.matmul.b": "linear",
         "attn.matmul_1.a": "softmax",
         "attn.matmul_1.b": "linear",
         "attn.proj.a": "matmul",
-        "attn.proj.b": "constant",
+        "attn.proj.b": "weight",
         "mlp.fc1.a": "layer_norm",
-        "mlp.fc1.b": "constant",
+        "mlp.fc1.b": "weight",
         "mlp.fc2.a": "gelu",
-        "mlp.fc2.b": "constant",
+        "mlp.fc2.b": "weight",
     }
     assert sites["patch_embed.proj.linear.a"].producer == "input"
     assert sites["head.a"] == Site("head", "a", "select", "layer_norm", False)

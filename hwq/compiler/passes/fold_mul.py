@@ -1,11 +1,9 @@
 """Removes multiplications by constants: into the matrix product before or after them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from hwq.compiler.absorb import absorb
+from hwq.compiler.absorb import absorb, scale_alpha
 from hwq.compiler.passes.base import Pass
 from hwq.graph.ir import Constant, Graph, Node
 from hwq.graph.ops import OPS
@@ -59,13 +57,12 @@ def _fold(graph: Graph, node: Node) -> Graph:
 def _into_matmuls_after(graph: Graph, node: Node, factor: Constant) -> Graph | None:
     """Multiply the alphas of the matmuls that read `node`, once per operand."""
     readers = _matmuls_after(graph, node)
-    changed = {}
-    for name in readers:
-        matmul = graph.by_name[name]
-        power = float(factor.reshape(-1)[0]) ** readers.count(name)
-        alpha = float(np.float64(matmul.attrs["alpha"]) * power)
-        changed[name] = replace(matmul, attrs={**matmul.attrs, "alpha": alpha})
-    return graph.replace_nodes(changed) if changed else None
+    changed = {
+        name: scale_alpha(graph.by_name[name], factor.item() ** readers.count(name))
+        for name in readers
+    }
+    positive = {name: matmul for name, matmul in changed.items() if matmul is not None}
+    return graph.replace_nodes(positive) if positive and len(positive) == len(changed) else None
 
 
 def _matmuls_after(graph: Graph, node: Node) -> list[str]:

@@ -106,7 +106,10 @@ def _attention(
         raise Refused(f"its dropout is active: dropout_p={dropout_p}")
     q, k, v = (build.value(operand) for operand in (query, key, value))
     alpha = float(q.shape[-1] ** -0.5 if scale is None else scale)
-    scores = build.emit("matmul", [q, _transposed(build, k)], alpha=alpha)
+    # an accumulator's scale is positive
+    scores = build.emit("matmul", [q, _transposed(build, k)], alpha=alpha if alpha > 0 else 1.0)
+    if alpha <= 0:
+        scores = build.emit("mul", [scores, alpha])
     if attn_mask is not None and not _lets_all_pass(attn_mask):
         scores = build.emit("add", [scores, attn_mask])
     weights = build.emit("softmax", [scores], base="e")
