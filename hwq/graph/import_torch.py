@@ -9,6 +9,7 @@ torch, and becomes constants.
 """
 
 import operator
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -78,7 +79,7 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str) -> Import:
     """
     example = torch.zeros(tuple(input_shape))
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
             program = torch.export.export(module.eval(), (example,), strict=False)
     except Exception as error:  # torch.export has no common base of its errors
         raise ImportGraphError(f"torch cannot export model {name!r}: {_reason(error)}") from error
@@ -191,6 +192,8 @@ class _Importer:
             value = tensor.clone() if name in self.program.graph_signature.buffers else tensor
             self.builder.parameter(name, value)
             return value
+        if not isinstance(node.meta.get("val"), torch.Tensor):
+            raise ImportGraphError(f"model {self.name!r} reads {name!r}, which is no tensor")
         if self.builder.inputs:
             raise ImportGraphError(f"model {self.name!r} has more than one input: {name!r}")
         return self.builder.image(node.meta["val"].shape)
@@ -199,10 +202,11 @@ class _Importer:
         by_name = {node.name: node for node in self.values}
         outputs = []
         for name in self.program.graph_signature.user_outputs:
+            # what a module returns besides tensors stands here as itself
             value = self.values.get(by_name[name]) if name in by_name else None
             if isinstance(value, Value):
                 outputs.append(value.name)
-            elif name is not None:
+            elif isinstance(name, str):
                 raise ImportGraphError(
                     f"output {name!r} of model {self.name!r} does not depend on the image"
                 )
@@ -215,15 +219,21 @@ class _Importer:
             fx.Node, self.values.__getitem__, (node.args, node.kwargs)
         )
         leaves = pytree.tree_leaves((args, kwargs))
-        if node.target is operator.getitem or not any(isinstance(x, Value) for x in leaves):
-            return cast(Any, node.target)(*args, **kwargs)
         try:
+            if node.target is operator.getitem or not any(isinstance(x, Value) for x in leaves):
+                return self._compute(node, args, kwargs)
             return self._translate(node)
         except (Refused, GraphError) as error:
             raise ImportGraphError(
                 f"operation {node.target} in module {module_path(node) or '(root)'!r} of model "
                 f"{self.name!r}: {error}"
             ) from error
+
+    def _compute(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """Call what does not depend on the image."""
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise Refused("it draws random numbers")
+        return cast(Any, node.target)(*args, **kwargs)
 
     def _translate(self, node: fx.Node) -> Any:
         if _asserts(node):

@@ -56,17 +56,25 @@ def check_import(module: nn.Module, imported: Import, images: Tensor) -> None:
     """
     graph = imported.graph
     with torch.no_grad():
-        wanted = _run(module, images)
         first = _LockStep(imported).run_on(images[:1])
         rest = TorchExecutor(graph)(images[1:])
-        for name, output in zip(graph.outputs, wanted, strict=True):
-            values = torch.cat([first[name].flatten(), rest[name].flatten()])
-            difference = _difference(values, output.flatten())
-            if difference is not None:
-                raise ImportGraphError(
-                    f"model {graph.name!r}: output {name} of the graph, for one image, is not the "
-                    f"module's, for a batch of {len(images)}: {difference}"
-                )
+        values = [torch.cat([first[n].flatten(), rest[n].flatten()]) for n in graph.outputs]
+        batch = _together(module, images)
+        if _first_difference(graph, values, batch) is None:
+            return
+        alone = [_tensors(module(image[None])) for image in images]
+    wanted = [torch.cat([x.flatten() for x in parts]) for parts in zip(*alone, strict=True)]
+    difference = _first_difference(graph, values, wanted)
+    if difference is not None:
+        raise ImportGraphError(f"model {graph.name!r}: the graph is not the module: {difference}")
+    if batch:
+        # the same numbers in another order are those of a batch axis that is not the first
+        difference = _first_difference(graph, _sorted(batch), _sorted(wanted))
+        if difference is not None:
+            raise ImportGraphError(
+                f"model {graph.name!r} gives another result for an image in a batch than alone: "
+                f"{difference}"
+            )
 
 
 def check_prepared(imported: Graph, prepared: Graph, images: Tensor, pixels: Tensor) -> None:
@@ -96,16 +104,27 @@ def check_prepared(imported: Graph, prepared: Graph, images: Tensor, pixels: Ten
             )
 
 
-def _run(module: nn.Module, images: Tensor) -> list[Tensor]:
-    """Return the module's outputs, an image along the first axis: float32[B, ...]."""
+def _together(module: nn.Module, images: Tensor) -> list[Tensor]:
+    """Return the module's outputs for a batch, flat; none where it takes one image only."""
     try:
-        outputs = _tensors(module(images))
-    except Exception:  # a network may be written for one image
-        outputs = []
-    if outputs and all(output.shape[:1] == images.shape[:1] for output in outputs):
-        return outputs
-    singles = [_tensors(module(image[None])) for image in images]
-    return [torch.stack(parts) for parts in zip(*singles, strict=True)]
+        return [output.flatten() for output in _tensors(module(images))]
+    except Exception:  # whatever a module that was written for one image raises
+        return []
+
+
+def _sorted(outputs: list[Tensor]) -> list[Tensor]:
+    return [output.sort().values for output in outputs]
+
+
+def _first_difference(graph: Graph, values: list[Tensor], wanted: list[Tensor]) -> str | None:
+    """Say which output differs, and how."""
+    if len(values) != len(wanted):
+        return f"there are {len(values)} outputs, not {len(wanted)}"
+    for name, value, expected in zip(graph.outputs, values, wanted, strict=True):
+        difference = _difference(value, expected)
+        if difference is not None:
+            return f"output {name}: {difference}"
+    return None
 
 
 class _LockStep(fx.Interpreter):
@@ -121,7 +140,9 @@ class _LockStep(fx.Interpreter):
 
     def run_on(self, image: Tensor) -> dict[str, Tensor]:
         """Compare on float32[1, C, H, W]; return the graph's outputs."""
-        self.steps = TorchExecutor(self.computed).steps({self.computed.inputs[0].name: image})
+        name = self.computed.inputs[0].name
+        self.steps = TorchExecutor(self.computed).steps({name: image})
+        self.outputs = {name: image}
         inputs = placeholders(self.imported.program)
         self.run(*(image if tensor is None else tensor.clone() for _, _, tensor in inputs))
         return self.outputs

@@ -16,7 +16,7 @@ from hwq.graph.aten.builder import Builder, Refused
 Rule = Callable[..., Any]
 
 # where and how a tensor lies in memory says nothing of its values; types are checked by the import
-_PLACEMENT = frozenset(
+PLACEMENT = frozenset(
     {"memory_format", "non_blocking", "copy", "device", "layout", "pin_memory", "dtype"}
 )
 _X = frozenset({"self", "input"})
@@ -57,6 +57,6 @@ def translate(builder: Builder, rule: Rule, given: Mapping[str, tuple[Any, Any]]
         name = "x" if name in _X else name
         if name in known or takes_all:
             passed[name] = value
-        elif name not in _PLACEMENT and value != default:
+        elif name not in PLACEMENT and value != default:
             raise Refused(f"its argument {name}={value!r} has no counterpart in the graph")
     return rule(builder, **passed)
