@@ -22,7 +22,7 @@ from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Origin
 from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
 from hwq.models.weights import load_weights
-from hwq.runtime.import_check import check_import, check_prepared, random_pixels
+from hwq.runtime.import_check import check_import, random_pixels
 
 # what the type of an option is called; None is never given
 _KINDS = {int: "a whole number", float: "a number", str: "a word", type(None): ""}
@@ -87,9 +87,8 @@ def float_graph(network: Network) -> Graph:
         torch.tensor(values).double()[:, None, None] for values in (config.mean, config.std)
     )
     images = (pixels / 255 - mean) / std
-    check_import(network.module, imported, images.float())
     prepared = run_passes(imported.graph, prepare(config.mean, config.std))
-    check_prepared(imported.graph, prepared, images[1:], pixels[1:])
+    check_import(network.module, imported, prepared, images.float(), pixels.float())
     return prepared
 
 

@@ -62,8 +62,6 @@ class TorchExecutor:
         What each operation does; a function maps (node, inputs) to the output.
     device : str or torch.device, optional
         Where it runs.
-    dtype : torch.dtype, optional
-        Type of the constants, which are float32 in the graph; images must have it too.
 
     Notes
     -----
@@ -76,7 +74,6 @@ class TorchExecutor:
         graph: Graph,
         functions: Mapping[str, Function] = FLOAT_OPS,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         for node in graph.nodes:
             if node.op not in functions:
@@ -85,8 +82,7 @@ class TorchExecutor:
         self.graph = place(graph, self.device)
         self.functions = functions
         self.constants = {
-            name: torch.tensor(value, dtype=dtype, device=self.device)
-            for name, value in graph.constants.items()
+            name: torch.tensor(value, device=self.device) for name, value in graph.constants.items()
         }
 
     def __call__(self, images: Tensor, fetch: Sequence[str] = ()) -> dict[str, Tensor]:

@@ -21,9 +21,6 @@ from hwq.runtime.float_executor import TorchExecutor
 TOLERANCE = 1e-4
 """Largest difference of a tensor's elements, as a share of its largest magnitude, in float32."""
 
-PREPARED_TOLERANCE = 1e-6
-"""The same in float64, where folded constants, which are float32, are all that differs."""
-
 SEEDS = (0, 1)
 
 
@@ -36,17 +33,24 @@ def random_pixels(shape: Sequence[int]) -> Tensor:
     return torch.stack(images).double()
 
 
-def check_import(module: nn.Module, imported: Import, images: Tensor) -> None:
-    """Compare an imported graph with its module.
+def check_import(
+    module: nn.Module, imported: Import, prepared: Graph, images: Tensor, pixels: Tensor
+) -> None:
+    """Compare an imported graph, and what was made of it, with the module.
+
+    It takes five times as long as the module takes for an image.
 
     Parameters
     ----------
     module : nn.Module
         In eval mode.
     imported : Import
-        Made from it.
-    images : float32[B, C, H, W]
-        What the module reads, two or more; the first is compared tensor by tensor.
+        Made from it; compared tensor by tensor, on the first image.
+    prepared : Graph
+        Float graph of the same network that reads pixels; its outputs are compared, on the second
+        image.
+    images, pixels : float32[2, C, H, W]
+        The same two images: as the module reads them, and 0..255.
 
     Raises
     ------
@@ -56,52 +60,27 @@ def check_import(module: nn.Module, imported: Import, images: Tensor) -> None:
     """
     graph = imported.graph
     with torch.no_grad():
-        first = _LockStep(imported).run_on(images[:1])
-        rest = TorchExecutor(graph)(images[1:])
-        values = [torch.cat([first[n].flatten(), rest[n].flatten()]) for n in graph.outputs]
+        values = _LockStep(imported).run_on(images[:1])
+        first = [values[name].flatten() for name in graph.outputs]
+        values = TorchExecutor(prepared)(pixels[1:])
+        second = [values[name].flatten() for name in prepared.outputs]
         batch = _together(module, images)
-        if _first_difference(graph, values, batch) is None:
+        both = [torch.cat(parts) for parts in zip(first, second, strict=True)]
+        if _first_difference(graph, both, batch) is None:
             return
-        alone = [_tensors(module(image[None])) for image in images]
-    wanted = [torch.cat([x.flatten() for x in parts]) for parts in zip(*alone, strict=True)]
-    difference = _first_difference(graph, values, wanted)
-    if difference is not None:
-        raise ImportGraphError(f"model {graph.name!r}: the graph is not the module: {difference}")
+        alone = [[x.flatten() for x in _tensors(module(image[None]))] for image in images]
+    _refuse(_first_difference(graph, first, alone[0]), f"model {graph.name!r}: the graph")
+    wrong = _first_difference(prepared, second, alone[1])
+    _refuse(wrong, f"model {graph.name!r}: the graph that is prepared for 8-bit pixels")
     if batch:
         # the same numbers in another order are those of a batch axis that is not the first
-        difference = _first_difference(graph, _sorted(batch), _sorted(wanted))
-        if difference is not None:
-            raise ImportGraphError(
-                f"model {graph.name!r} gives another result for an image in a batch than alone: "
-                f"{difference}"
-            )
+        wrong = _first_difference(graph, _sorted(batch), _sorted(both))
+        _refuse(wrong, f"model {graph.name!r}: for one image of a batch, the graph")
 
 
-def check_prepared(imported: Graph, prepared: Graph, images: Tensor, pixels: Tensor) -> None:
-    """Compare a prepared graph, which reads pixels, with the imported one.
-
-    Parameters
-    ----------
-    imported, prepared : Graph
-        Float graphs of one network.
-    images, pixels : float64[B, C, H, W]
-        The same images: as the imported graph reads them, and 0..255.
-
-    Raises
-    ------
-    ImportGraphError
-        When an output differs; it is named.
-    """
-    with torch.no_grad():
-        wanted = TorchExecutor(imported, dtype=torch.float64)(images)
-        values = TorchExecutor(prepared, dtype=torch.float64)(pixels)
-    for old, new in zip(imported.outputs, prepared.outputs, strict=True):
-        difference = _difference(values[new], wanted[old], PREPARED_TOLERANCE)
-        if difference is not None:
-            raise ImportGraphError(
-                f"model {prepared.name!r}, prepared for 8-bit pixels: output {new} is not the "
-                f"module's: {difference}"
-            )
+def _refuse(difference: str | None, what: str) -> None:
+    if difference is not None:
+        raise ImportGraphError(f"{what} is not the module: {difference}")
 
 
 def _together(module: nn.Module, images: Tensor) -> list[Tensor]:

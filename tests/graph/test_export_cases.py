@@ -258,7 +258,7 @@ ELEMENTWISE = {
     "mean over two axes": refused(r"it is over axes \[1, 2\] of 3", lambda x: x.mean((1, 2))),
     "mean over everything": refused(r"it is over axes \[0, 1, 2\] of 3", lambda x: x.mean()),
     "mean over the batch": refused(
-        "for an image in a batch than alone", lambda x: x + x.mean(0, keepdim=True)
+        "for one image of a batch", lambda x: x + x.mean(0, keepdim=True)
     ),
     "sum": refused(NO_RULE, lambda x: x.sum(1)),
     "amax": refused(NO_RULE, lambda x: x.amax(1)),
@@ -357,9 +357,7 @@ MOVEMENT = {
     "cat, axis counted from the back": Case(lambda x: torch.cat([x, x[:, :, :1]], dim=-1)),
     "cat of a constant": Case(lambda x: torch.cat([ROWS[None, :1], x], 1)),
     "cat with an empty tensor": Case(lambda x: torch.cat([torch.zeros(0), x], 1)),
-    "cat along the batch": refused(
-        "for an image in a batch than alone", lambda x: torch.cat([x, x])[:1]
-    ),
+    "cat along the batch": refused("for one image of a batch", lambda x: torch.cat([x, x])[:1]),
     "stack": Case(lambda x: torch.stack([x, x * 2], 1)),
     "stack, axis counted from the back": Case(lambda x: torch.stack([x, x], -1)),
     "roll": refused(NO_RULE, lambda x: x.roll(1, 1)),
@@ -474,7 +472,7 @@ def checked(case):
     module = Forward(case.forward)
     images = torch.randn((2, *case.shape), generator=torch.Generator().manual_seed(1))
     imported = trace(module, (1, *case.shape), "case")
-    check_import(module, imported, images)
+    check_import(module, imported, imported.graph, images, images)
     return module, imported.graph
 
 
