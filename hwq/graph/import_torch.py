@@ -8,10 +8,13 @@ What does not depend on the image (position tables, index arithmetic, masks) is 
 torch, and becomes constants.
 """
 
+import logging
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any, cast
 
 import torch
@@ -79,11 +82,23 @@ def trace(module: nn.Module, input_shape: Sequence[int], name: str) -> Import:
     """
     example = torch.zeros(tuple(input_shape))
     try:
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        with torch.no_grad(), _quiet():
             program = torch.export.export(module.eval(), (example,), strict=False)
     except Exception as error:  # torch.export has no common base of its errors
         raise ImportGraphError(f"torch cannot export model {name!r}: {_reason(error)}") from error
     return _Importer(_simplify(program), name).run()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from writing to the terminal: what goes wrong comes back as an error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _reason(error: BaseException) -> str:
@@ -219,21 +234,17 @@ class _Importer:
             fx.Node, self.values.__getitem__, (node.args, node.kwargs)
         )
         leaves = pytree.tree_leaves((args, kwargs))
+        constant = node.target is operator.getitem or not any(isinstance(x, Value) for x in leaves)
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         try:
-            if node.target is operator.getitem or not any(isinstance(x, Value) for x in leaves):
-                return self._compute(node, args, kwargs)
+            if constant and not random:
+                return cast(Any, node.target)(*args, **kwargs)
             return self._translate(node)
         except (Refused, GraphError) as error:
             raise ImportGraphError(
                 f"operation {node.target} in module {module_path(node) or '(root)'!r} of model "
                 f"{self.name!r}: {error}"
             ) from error
-
-    def _compute(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """Call what does not depend on the image."""
-        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
-            raise Refused("it draws random numbers")
-        return cast(Any, node.target)(*args, **kwargs)
 
     def _translate(self, node: fx.Node) -> Any:
         if _asserts(node):

@@ -408,7 +408,9 @@ CONSTANTS = {
         "which is no tensor",
         lambda x: x + torch.randn(6, generator=generator),
     ),
-    "random numbers": refused("it draws random numbers", lambda x: x + torch.rand(4, 6)),
+    "dropout of a constant, off": Case(lambda x: x + F.dropout(ROWS, 0.5, training=False)),
+    "dropout of a constant, on": refused("it is active", lambda x: x + F.dropout(ROWS, 0.5, True)),
+    "random numbers": refused(NO_RULE, lambda x: x + torch.rand(4, 6)),
     "a transposed weight": Case(lambda x: F.linear(x, W.T.contiguous().T)),
     "half weights, cast": Case(lambda x: F.linear(x, W.half().float())),
 }

@@ -188,3 +188,37 @@ def test_number_as_operand_becomes_a_constant():
 )
 def test_operations_written_in_a_forward(function):
     assert difference(wrap(function), (6, 4)) <= 1e-5
+
+
+def test_torch_writes_nothing_around_a_failed_export(capfd):
+    with pytest.raises(ImportGraphError) as caught:
+        import_torch(wrap(lambda x: x * 2 if x.sum() > 0 else x), (1, 4), "bad")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_names_that_the_graph_uses_itself_are_escaped():
+    class Inner(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(4, 4))
+            self.a, self.acc = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.a(self.acc(nn.functional.linear(x, self.weight)))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image, self.a, self.fc = nn.Linear(4, 4), nn.Linear(4, 4), Inner()
+            self.b = nn.Parameter(torch.randn(4))
+            self.register_buffer("scale", torch.randn(4))
+
+        def forward(self, x):
+            return self.fc(self.a(self.image(x)) + self.b * self.scale)
+
+    module = Outer()
+    graph = import_torch(module, (1, 5, 4), "names")
+    linear = [node.name for node in graph.nodes if node.op == "linear"]
+    assert linear == ["image_", "a_", "fc", "fc.acc_", "fc.a_"]
+    assert difference(module, (5, 4)) <= 1e-5
