@@ -17,7 +17,8 @@ class Layernorm(StreamUnit):
     """Layer normalisation of tokens: y = (x - mean) / sqrt(variance + eps) * gamma + beta.
 
     Exact sum and sum of squares; an 18-bit root and the reciprocal of it; rounded half up to 16
-    fraction bits, and after gamma and beta to the format of y, which saturates.
+    fraction bits, and after gamma and beta to the format of y, which saturates. Without
+    centering the mean is 0 (RMSNorm).
 
     Two passes of words = ceil(dim / lanes) cycles each: the sums; normalisation. The passes of
     successive tokens overlap.
@@ -49,7 +50,7 @@ class Layernorm(StreamUnit):
         self.inputs_per_result = self.outputs_per_result = self.words
         out = Shape(spec.spec.out.bits, spec.spec.out.signed)
         super().__init__(data.ArrayLayout(ELEMENT, lanes), data.ArrayLayout(out, lanes))
-        self.sums = Sums(self.length, lanes, self.words)
+        self.sums = Sums(self.length, lanes, self.words, spec.spec.centered)
         self.deviation = ReciprocalDeviation(spec.spec, self.sums.o.payload.shape())
         self.affine = Affine(spec, lanes, self.words, self.deviation.o.payload.shape())
 

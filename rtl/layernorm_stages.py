@@ -38,10 +38,12 @@ class Sums(StreamUnit):
     ----------
     dim, lanes, words : int
         Length of a token, elements per word, words per token.
+    centered : bool
+        Whether the sum is of the elements, or 0.
     """
 
-    def __init__(self, dim: int, lanes: int, words: int) -> None:
-        self.lanes, self.inputs_per_result = lanes, words
+    def __init__(self, dim: int, lanes: int, words: int, centered: bool) -> None:
+        self.lanes, self.inputs_per_result, self.centered = lanes, words, centered
         # |x| <= 2**15 and x**2 <= 2**30
         total, squares = holding(dim * LARGEST), unsigned((dim * LARGEST**2).bit_length())
         self.square = unsigned((LARGEST**2).bit_length())
@@ -68,7 +70,8 @@ class Sums(StreamUnit):
             with m.If(p.load[0]):
                 m.d.sync += x.eq(self.i.payload[k])
                 m.d.sync += square.eq(self.i.payload[k] * self.i.payload[k])
-            m.d.comb += [total.i.payload[k].eq(x), squares.i.payload[k].eq(square)]
+            m.d.comb += total.i.payload[k].eq(x if self.centered else 0)
+            m.d.comb += squares.i.payload[k].eq(square)
         m.d.comb += [
             self.o.valid.eq(total.o.valid & squares.o.valid),
             total.o.ready.eq(self.o.ready & squares.o.valid),

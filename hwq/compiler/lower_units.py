@@ -62,8 +62,9 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
         gamma = to_array(lowering.graph.constants[node.inputs[1]])
     if len(node.inputs) > 2:
         beta = to_array(lowering.graph.constants[node.inputs[2]])
-    unit = LayerNormSpec.from_float(gamma, beta, node.attrs["eps"], lowering.frac(source), form)
-    lowering.emit(node, (source,), form, form.dtype, eps=0, unit=unit)
+    eps, centered = node.attrs["eps"], node.attrs["centered"]
+    unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), form, centered)
+    lowering.emit(node, (source,), form, form.dtype, eps=0, centered=centered, unit=unit)
 
 
 def _narrow(form: FixedPoint, bits: int) -> FixedPoint:
@@ -87,7 +88,8 @@ def _mean(lowering: Lowering, node: Node) -> None:
 
 
 def _concat(lowering: Lowering, node: Node) -> None:
-    form = fixed_form(node) if len(node.output.shape) > 1 else lowering.quants[node.inputs[0]]
+    # the ranges of a scale predictor have the format that they were made in
+    form = node.output.quant or lowering.quants[node.inputs[0]]
     names = tuple(lowering.fixed(name, form) for name in node.inputs)
     lowering.emit(node, names, form, form.dtype, **node.attrs)
 

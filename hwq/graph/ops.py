@@ -161,7 +161,7 @@ OPS: Mapping[str, OpDef] = {
     # element-wise and row-wise units
     "softmax": OpDef((1, 1), _same, _needs("base")),
     "gelu": OpDef((1, 1), _same),
-    "layer_norm": OpDef((1, 3), _layer_norm, _needs("eps")),
+    "layer_norm": OpDef((1, 3), _layer_norm, _needs("eps", "centered")),
     "add": OpDef((2, 2), _elementwise),
     "mul": OpDef((2, 2), _elementwise),
     "mean": OpDef((1, 1), _mean, _needs("axis", "keepdim")),

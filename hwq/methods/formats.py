@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isfinite
 
 import networkx as nx
 import numpy as np
 
+from hwq.errors import GraphError
 from hwq.graph.ir import Graph
 from hwq.graph.ops import OPS
 from hwq.numerics.fixed_point import FixedPoint
@@ -16,6 +18,8 @@ _GELU_FRAC, _GELU_MIN_FRAC = 12, 8
 _MAX_FRAC = 31
 # how far beyond the calibrated maximum a format reaches: other images exceed it
 _HEADROOM = 1.25
+# these make the ranges of a scale predictor, and its corrections
+_RANGES = frozenset({"range_extract", "scale_predictor"})
 # tensors of these operations share one format: a sum is then exact
 _TIED = frozenset({"add", "concat"})
 
@@ -35,11 +39,18 @@ def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
     Graph
         The same graph; each non-code tensor has `quant` set. The residual stream (everything
         that additions and concatenations tie together) shares one 16-bit power-of-two scale.
+
+    Raises
+    ------
+    GraphError
+        When a tensor was not finite in calibration; the first is named.
     """
     formats: dict[str, FixedPoint] = {}
     for group in _groups(graph):
-        bound = max(max_abs.get(name, 0.0) for name in group)
-        bound = max(bound, _largest_constant(graph, group))
+        peaks = [max_abs.get(name, 0.0) for name in group]
+        bound = float(np.max([*peaks, _largest_constant(graph, group)]))
+        if not isfinite(bound):
+            raise GraphError(f"{_first(graph, group)}: its values are not finite in calibration")
         form = _format(graph, group, bound)
         formats.update(dict.fromkeys(group, form))
     nodes = [
@@ -51,12 +62,20 @@ def assign_formats(graph: Graph, max_abs: Mapping[str, float]) -> Graph:
     return replace(graph, nodes=tuple(nodes))
 
 
+def _first(graph: Graph, group: set[str]) -> str:
+    """Return the first of a group, with the operation that makes it."""
+    node = next(node for node in graph.nodes if node.name in group)
+    return f"{node.name} ({node.op})"
+
+
 def float_tensors(graph: Graph) -> tuple[str, ...]:
-    """Names of the tensors that need a format."""
+    """Names of the tensors that need a format: all but codes, and the ranges of a predictor."""
+    ranges: set[str] = set()
+    for node in graph.nodes:
+        if node.op in _RANGES or (node.inputs and ranges.issuperset(node.inputs)):
+            ranges.add(node.name)
     return tuple(
-        node.name
-        for node in graph.nodes
-        if node.op != "quantize" and len(node.output.shape) > 1  # a vector holds range statistics
+        node.name for node in graph.nodes if node.op != "quantize" and node.name not in ranges
     )
 
 

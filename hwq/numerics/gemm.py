@@ -37,7 +37,7 @@ def check_accumulator(k: int, a_max_abs: int, b_max_abs: int) -> None:
     require(
         bound <= MAX_ACCUMULATOR,
         f"an accumulator must stay below 2**31, not reach {bound} "
-        f"(K = {k}, |a| <= {a_max_abs}, |b| <= {b_max_abs})",
+        f"(K = {k}, |a| <= {a_max_abs}, |b| <= {b_max_abs}): take fewer bits",
     )
 
 
@@ -51,7 +51,7 @@ def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> None:
     require(
         bound <= MAX_ACCUMULATOR,
         f"an accumulator must stay below 2**31, not reach {bound} "
-        f"(|a| <= {a_max_abs}, sum of |b| over a column <= {largest})",
+        f"(|a| <= {a_max_abs}, sum of |b| over a column <= {largest}): take fewer bits",
     )
 
 

@@ -45,11 +45,12 @@ def _layernorm(
     beta: NDArray[np.int64],
     epsilon: int,
     shift: int,
-    lo: int,
-    hi: int,
+    limits: tuple[int, int],
+    centered: bool,
 ) -> tuple[NDArray[np.int32], int]:
     """int16[T, D] -> int32[T, D], saturations; the formula is LayerNormSpec's."""
     tokens, dim = x.shape
+    lo, hi = limits
     out = np.empty((tokens, dim), np.int32)
     half = (1 << shift) >> 1
     saturated = 0
@@ -60,6 +61,8 @@ def _layernorm(
         for i in range(dim):
             total += np.int64(x[t, i])
             squares += np.int64(x[t, i]) * np.int64(x[t, i])
+        if not centered:
+            total = np.int64(0)
         reciprocal, down = _reciprocal_std(dim * squares - total * total + epsilon)
         down -= NORM_FRAC  # in 2..32, as variance + epsilon is in 1..2**61-1
         up = 1 << (down - 1)
@@ -84,7 +87,7 @@ def layernorm_reference(
     out = np.empty(np.shape(x), np.int32)
     saturated = 0
     for t, row in enumerate(np.asarray(x, np.int64)):
-        centred = spec.dim * row - row.sum()
+        centred = spec.dim * row - (row.sum() if spec.centered else 0)
         scaled_variance = sum(v * v for v in centred.tolist()) // spec.dim + spec.epsilon
         half = (scaled_variance.bit_length() + 1) // 2 - ROOT_BITS
         root = isqrt((scaled_variance << 2 * ROOT_BITS) >> 2 * (half + ROOT_BITS))
@@ -105,7 +108,8 @@ class LayerNormSpec:
     Q = floor(2**35 / R); n_i = round(d_i*Q / 2**(19 + half))       (16 fraction bits)
     y_i = saturate(round((n_i*gamma_i + beta_i) / 2**shift)), shift = 16 + gamma_shift - out.frac
 
-    round is half up. The number of saturated elements is counted.
+    round is half up. The number of saturated elements is counted. Without centering S = 0: root
+    mean square normalisation, RMSNorm.
 
     Parameters
     ----------
@@ -118,12 +122,15 @@ class LayerNormSpec:
     out : FixedPoint
         Format of y: at most 32 bits signed or 31 unsigned, out.frac in gamma_shift-15 ..
         gamma_shift+16.
+    centered : bool
+        Whether the mean is subtracted.
     """
 
     dim: int
     epsilon: int
     gamma_shift: int
     out: FixedPoint
+    centered: bool = True
 
     def __post_init__(self) -> None:
         require(1 <= self.dim <= MAX_DIM, f"dim must be in 1..{MAX_DIM}, not {self.dim}")
@@ -155,6 +162,7 @@ class LayerNormSpec:
         eps: float,
         in_frac: int,
         out: FixedPoint,
+        centered: bool = True,
     ) -> "LayerNorm":
         """float[D] gamma, beta -> LayerNorm, with the finest common shift of gamma.
 
@@ -164,11 +172,13 @@ class LayerNormSpec:
         wide_beta = np.asarray(beta, np.float64)
         largest = float(np.abs(wide_gamma).max(initial=0.0))
         require(largest < MAX_GAMMA, f"gamma must be below {MAX_GAMMA}, not {largest}")
-        gamma_shift = MAX_GAMMA_SHIFT
+        # as fine as the last shift allows
+        gamma_shift = min(MAX_GAMMA_SHIFT, out.frac + 15)
         while np.ldexp(largest, gamma_shift) > MAX_GAMMA:
             gamma_shift -= 1
         step = float(wide_gamma.size**2) * 2.0 ** (2 * in_frac)
-        spec = LayerNormSpec(wide_gamma.size, max(round(eps * step), 1), gamma_shift, out)
+        epsilon = max(round(eps * step), 1)
+        spec = LayerNormSpec(wide_gamma.size, epsilon, gamma_shift, out, centered)
         codes = half_up_float(np.ldexp(wide_gamma, gamma_shift)).astype(np.int32)
         limit = MAX_BETA / 2.0 ** (gamma_shift + NORM_FRAC)
         worst = float(np.abs(wide_beta).max(initial=0.0))
@@ -214,8 +224,8 @@ class LayerNorm:
             np.ascontiguousarray(self.beta, np.int64),
             spec.epsilon,
             spec.shift,
-            spec.out.min,
-            spec.out.max,
+            (spec.out.min, spec.out.max),
+            spec.centered,
         )
         return y.reshape(x.shape), int(saturated)
 

@@ -17,6 +17,9 @@ Function = Callable[[Node, Sequence[Tensor]], Tensor]
 
 def _layer_norm(node: Node, x: Sequence[Tensor]) -> Tensor:
     weight, bias = (*x[1:], None, None)[:2]
+    if not node.attrs["centered"]:
+        normalised = F.rms_norm(x[0], x[0].shape[-1:], weight, node.attrs["eps"])
+        return normalised if bias is None else normalised + bias
     return F.layer_norm(x[0], x[0].shape[-1:], weight, bias, node.attrs["eps"])
 
 

@@ -22,14 +22,19 @@ ELEMENTS = 100_000
 
 
 def example_layernorm(
-    dim: int, gamma_shift: int, out: FixedPoint, epsilon: int = 1, spread: float = 0.4
+    dim: int,
+    gamma_shift: int,
+    out: FixedPoint,
+    epsilon: int = 1,
+    spread: float = 0.4,
+    centered: bool = True,
 ) -> LayerNorm:
     """Return a layer norm with seeded gamma of all 16 bits and beta of `spread` times the range.
 
     More than half of the range saturates many elements whatever the token.
     """
     rng = np.random.default_rng(0)
-    spec = LayerNormSpec(dim, epsilon, gamma_shift, out)
+    spec = LayerNormSpec(dim, epsilon, gamma_shift, out, centered)
     gamma = rng.integers(-MAX_GAMMA, MAX_GAMMA, dim, np.int32, endpoint=True)
     end = 2.0 ** (out.bits - 1 + spec.shift)
     beta = np.floor(rng.standard_normal(dim) * spread * end).astype(np.int64)
@@ -82,6 +87,9 @@ ROWS: Mapping[str, Unit] = {
             "length5_lanes1": Layernorm(example_layernorm(5, 31, FixedPoint(12, 27), 3), 1),
             "length10_lanes4_wide": Layernorm(
                 example_layernorm(10, 3, FixedPoint(32, 18), 1 << 44, spread=0.43), 4
+            ),
+            "length13_lanes4_rms": Layernorm(
+                example_layernorm(13, 14, FixedPoint(12, 9), 1 << 20, centered=False), 4
             ),
             "length192_lanes16": Layernorm(
                 example_layernorm(192, 13, FixedPoint(8, 4), spread=1.0), 16

@@ -138,6 +138,12 @@ PRODUCTS = {
     "layer_norm, weight from the image": refused(
         "its weights depend on the image", lambda x: F.layer_norm(x, (6,), x.reshape(24)[:6])
     ),
+    "rms_norm": Case(lambda x: F.rms_norm(x, (6,))),
+    "rms_norm, weight": Case(lambda x: F.rms_norm(x, (6,), ROWS[0])),
+    "rms_norm, eps": Case(lambda x: F.rms_norm(x, (6,), eps=0.5)),
+    "rms_norm over two axes": refused(
+        "it normalises over more than the last axis", lambda x: F.rms_norm(x, (4, 6))
+    ),
     "softmax": Case(lambda x: x.softmax(-1)),
     "softmax, axis counted from the front": Case(lambda x: x.softmax(2)),
     "softmax, dtype": Case(lambda x: x.softmax(-1, dtype=torch.float32)),

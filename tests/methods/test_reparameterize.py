@@ -73,7 +73,7 @@ def test_linear_without_bias_gets_one(build_graph, grid):
     graph = build_graph(
         (1, 5, 4),
         {"g": np.ones(4), "b": np.zeros(4), "w": grid(3, 4)},
-        ("norm", "layer_norm", ["image", "g", "b"], {"eps": 1e-6}),
+        ("norm", "layer_norm", ["image", "g", "b"], {"eps": 1e-6, "centered": True}),
         ("y", "linear", ["norm", "w"]),
     )
     quantizer = Uniform(torch.tensor([0.1, 0.2, 0.4, 0.1]), torch.tensor([3, 9, 0, 15]), 4)

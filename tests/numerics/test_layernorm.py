@@ -10,10 +10,10 @@ WIDE = FixedPoint(32, 20, True)
 EPS, FRAC = 1e-6, 8
 
 
-def make(dim, out=WIDE, seed=0, in_frac=FRAC):
+def make(dim, out=WIDE, seed=0, in_frac=FRAC, centered=True):
     rng = np.random.default_rng(seed)
     gamma, beta = rng.normal(1, 0.5, dim), rng.normal(0, 1, dim)
-    return LayerNormSpec.from_float(gamma, beta, EPS, in_frac, out), gamma, beta
+    return LayerNormSpec.from_float(gamma, beta, EPS, in_frac, out, centered), gamma, beta
 
 
 def tokens(dim, std, count=16, mean=100):
@@ -21,10 +21,11 @@ def tokens(dim, std, count=16, mean=100):
     return np.clip(np.rint(x), -32768, 32767).astype(np.int16)
 
 
-def normalised_float(x):
+def normalised_float(x, centered=True):
     wide = x / 2.0**FRAC
-    centred = wide - wide.mean(-1, keepdims=True)
-    return centred / np.sqrt(wide.var(-1, keepdims=True) + EPS)
+    if centered:
+        wide = wide - wide.mean(-1, keepdims=True)
+    return wide / np.sqrt(np.square(wide).mean(-1, keepdims=True) + EPS)
 
 
 def corner_tokens(dim):
@@ -43,16 +44,22 @@ def assert_kernel_equals_reference(layernorm, x):
     assert saturated == expected_saturated
 
 
+CENTERED = pytest.mark.parametrize("centered", [True, False], ids=["layer norm", "RMS norm"])
+
+
+@CENTERED
 @pytest.mark.parametrize("std", [0.4, 30, 300, 3000, 20000])
 @pytest.mark.parametrize("dim", [1, 2, 192, 197, 4096])
-def test_kernel_equals_reference_on_random_tokens(dim, std):
-    assert_kernel_equals_reference(make(dim)[0], tokens(dim, std, count=4))
+def test_kernel_equals_reference_on_random_tokens(dim, std, centered):
+    layernorm = make(dim, centered=centered)[0]
+    assert_kernel_equals_reference(layernorm, tokens(dim, std, count=4))
 
 
+@CENTERED
 @pytest.mark.parametrize("out", [FixedPoint(8, 4), FixedPoint(31, 12, False), WIDE], ids=str)
 @pytest.mark.parametrize("dim", [1, 2, 3, 768, 4096])
-def test_kernel_equals_reference_on_corners(dim, out):
-    assert_kernel_equals_reference(make(dim, out)[0], corner_tokens(dim))
+def test_kernel_equals_reference_on_corners(dim, out, centered):
+    assert_kernel_equals_reference(make(dim, out, centered=centered)[0], corner_tokens(dim))
 
 
 @pytest.mark.parametrize("epsilon", [1, 2, 3, (1 << 60) - 1])
@@ -72,13 +79,14 @@ def test_kernel_equals_reference_at_every_last_shift(gamma_shift):
             assert_kernel_equals_reference(layernorm, corner_tokens(64))
 
 
+@CENTERED
 @pytest.mark.parametrize("std", [3, 30, 300, 3000, 20000])
 @pytest.mark.parametrize("dim", [192, 384, 768])
-def test_error_against_float64(dim, std):
-    layernorm, gamma, beta = make(dim)
+def test_error_against_float64(dim, std, centered):
+    layernorm, gamma, beta = make(dim, centered=centered)
     x = tokens(dim, std, count=64)
     y, saturated = layernorm.compute(x)
-    norm = normalised_float(x)
+    norm = normalised_float(x, centered)
     error = np.abs(WIDE.to_float(y) - (norm * gamma + beta))
     assert saturated == 0
     assert (error <= 2.0**-13 * np.abs(gamma).max() * np.maximum(np.abs(norm), 1)).all()
@@ -96,6 +104,21 @@ def test_mean_does_not_matter():
     layernorm = make(192)[0]
     x = tokens(192, 300, mean=0)
     assert_array_equal(layernorm.compute(x)[0], layernorm.compute(x + np.int16(20000))[0])
+
+
+def test_the_mean_matters_where_it_is_not_subtracted():
+    layernorm = make(192, centered=False)[0]
+    x = tokens(192, 300, mean=0)
+    assert (layernorm.compute(x)[0] != layernorm.compute(x + np.int16(20000))[0]).mean() > 0.9
+
+
+def test_a_gamma_of_zeros_gives_beta_in_every_format():
+    """A norm that was just made to do nothing; its output may have few fraction bits."""
+    for frac in (-10, 0, 13, 30):
+        out = FixedPoint(32, frac)
+        layernorm = LayerNormSpec.from_float(np.zeros(4), np.full(4, 0.75), EPS, FRAC, out)
+        y, _ = layernorm.compute(np.array([[5, 9, -3, 0]], np.int16))
+        assert_array_equal(y[0], out.from_float(np.full(4, 0.75)))
 
 
 def test_constant_tokens_give_beta():

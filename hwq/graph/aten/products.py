@@ -61,7 +61,18 @@ def _layer_norm(
     eps: float = 1e-5,
     cudnn_enable: bool = True,
 ) -> Value:
-    return _normalise(build, x, normalized_shape, [weight, bias], eps)
+    return _normalise(build, x, normalized_shape, [weight, bias], eps=float(eps), centered=True)
+
+
+def _rms_norm(
+    build: Builder,
+    x: Value,
+    normalized_shape: Sequence[int],
+    weight: _Weight = None,
+    eps: float | None = None,
+) -> Value:
+    eps = torch.finfo(torch.float32).eps if eps is None else eps
+    return _normalise(build, x, normalized_shape, [weight, None], eps=float(eps), centered=False)
 
 
 def _normalise(
@@ -69,7 +80,7 @@ def _normalise(
     x: Value,
     normalized_shape: Sequence[int],
     parameters: Sequence[_Weight],
-    eps: float,
+    **attrs: float | bool,
 ) -> Value:
     if len(normalized_shape) != 1:
         raise Refused("it normalises over more than the last axis")
@@ -79,7 +90,7 @@ def _normalise(
     if weight is None and isinstance(bias, torch.Tensor):
         weight = torch.ones_like(bias)
     operands = [x, *(parameter for parameter in (weight, bias) if parameter is not None)]
-    return build.emit("layer_norm", operands, eps=float(eps))
+    return build.emit("layer_norm", operands, **attrs)
 
 
 def _softmax(build: Builder, x: Value, dim: int) -> Value:
@@ -141,6 +152,7 @@ PRODUCTS: Mapping[str, Rule] = {
     "conv2d.default": _conv2d,
     "conv2d.padding": _conv2d,
     "layer_norm.default": _layer_norm,
+    "rms_norm.default": _rms_norm,
     "softmax.int": _softmax,
     "_softmax.default": _internal_softmax,
     "scaled_dot_product_attention.default": _attention,

@@ -92,7 +92,7 @@ def test_columns_of_several_channels_read_the_written_out_normalisation(build_gr
     [
         ([("fc", "linear", ["image", "w"]), ("y", "add", ["fc", "image"])], ("y",)),
         ([("y", "gelu", ["image"])], ("y",)),
-        ([("y", "layer_norm", ["image"], {"eps": 1e-5})], ("y",)),
+        ([("y", "layer_norm", ["image"], {"eps": 1e-5, "centered": True})], ("y",)),
         ([("y", "linear", ["image", "w"])], ("y", "image")),
     ],
     ids=["two readers", "gelu", "layer_norm", "returned"],
