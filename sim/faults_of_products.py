@@ -23,8 +23,29 @@ _ADD = (
     Fault("valid not reset", "$6  = 1'h0;", "$6  = o__valid;"),
 )
 
+_MUL = (
+    Fault("no saturation above", "$9  ? 16'h007f : $11 ;", "$11 ;"),
+    Fault("no saturation below", "$10  ? 16'hff80 : wide;", "wide;"),
+    Fault("saturation one late", "> $signed(8'h7f);", "> $signed(9'h080);"),
+    Fault("lower end off by one", "16'hff80 :", "16'hff81 :"),
+    Fault(
+        "operand without sign", "$signed(i__payload[15:8])", "$signed({ 1'h0, i__payload[15:8] })"
+    ),
+    Fault("square of an operand", "* $signed(i__payload[15:8])", "* $signed(i__payload[7:0])"),
+    Fault("not rounded", "$signed(2'h1)", "$signed(2'h0)"),
+    Fault("sign of the quotient lost", "{ $5 [16], $5 [16], $5", "{ 1'h0, $5 [16], $5"),
+    Fault("product loaded while waiting", "$16  = product;", "$16  = $4 ;"),
+    Fault("quotient loaded while waiting", "$17  = wide;", "$17  = $8 [15:0];"),
+    Fault("payload loaded while waiting", "$18  = o__payload;", "$18  = $12 [7:0];"),
+    Fault("ready of the receiver ignored", "$3  | o__ready;", "1'h1;"),
+    Fault("ready of the second register ignored", "$1  | load_2;", "1'h1;"),
+    Fault("valid not reset", "$15  = 1'h0;", "$15  = o__valid;"),
+)
+
 OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ("add", "signed8"): _ADD,
+    ("mul", "bits8"): _MUL,
+    ("mul", "unsigned"): (Fault("shifted one too far", "$5 [32:17]", "$5 [32:18]"),),
     ("add", "unsigned7"): (
         Fault("no saturation", "$2  ? 8'h7f : total;", "total;"),
         Fault("saturation one late", "> 7'h7f;", "> 8'h80;"),

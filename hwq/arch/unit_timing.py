@@ -148,6 +148,11 @@ def add() -> UnitTiming:
     return UnitTiming(latency_cycles=1, interval_cycles=1)
 
 
+def mul() -> UnitTiming:
+    """Item: `lanes` pairs. One pass: multiply; round; saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
 def mean(count: int) -> UnitTiming:
     """Item: one mean of `count` values. An accumulator before `requantize`."""
     return UnitTiming(1 + requantize().latency_cycles, interval_cycles=count)
@@ -186,6 +191,7 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "shift_uniform_log2": shift_uniform_log2,
     "rescale": rescale,
     "add": add,
+    "mul": mul,
     "mean": mean,
     "move": move,
     "outlier_split": outlier_split,

@@ -18,6 +18,7 @@ from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gelu import OUT_FRAC, GeluSpec
 from hwq.numerics.layernorm import LayerNormSpec
 from hwq.numerics.mean import MeanSpec
+from hwq.numerics.mul import OPERAND_BITS, MulSpec
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.softmax import MAX_FRAC, SoftmaxSpec
 
@@ -33,7 +34,7 @@ def _softmax(lowering: Lowering, node: Node) -> None:
         raise GraphError(f"{node.name}: the softmax unit works in base 2, not {node.attrs['base']}")
     source = lowering.converted(node.inputs[0], lambda form: _with_frac(form, 1, MAX_FRAC, 32))
     unit = SoftmaxSpec(frac=lowering.frac(source))
-    lowering.emit_unit(node, source, PROBABILITY, base=2, unit=unit)
+    lowering.emit_unit(node, (source,), PROBABILITY, base=2, unit=unit)
 
 
 def _gelu(lowering: Lowering, node: Node) -> None:
@@ -44,7 +45,7 @@ def _gelu(lowering: Lowering, node: Node) -> None:
     unit = GeluSpec(in_frac=form.frac, in_bits=form.bits)
     # as many bits in front of the point as the input has
     native = FixedPoint(form.bits + OUT_FRAC - form.frac, OUT_FRAC)
-    lowering.emit_unit(node, source, native, unit=unit)
+    lowering.emit_unit(node, (source,), native, unit=unit)
 
 
 def _with_frac(form: FixedPoint, least: int, most: int, max_bits: int) -> FixedPoint:
@@ -77,6 +78,30 @@ def _add(lowering: Lowering, node: Node) -> None:
     form = fixed_form(node)
     names = tuple(lowering.fixed(name, form) for name in node.inputs)
     lowering.emit(node, names, form, form.dtype, unit=form)
+
+
+def _mul(lowering: Lowering, node: Node) -> None:
+    form = fixed_form(node)
+    operands = [_factor(lowering, name) for name in node.inputs]
+    a, b = (form for _, form in operands)
+    unit = MulSpec.between(a, b, form)
+    lowering.emit_unit(node, tuple(name for name, _ in operands), unit.out, unit=unit)
+
+
+def _factor(lowering: Lowering, name: str) -> tuple[str, FixedPoint]:
+    """Name and format of an operand within 16 bits; a constant has as many fraction bits as fit."""
+    constant = lowering.graph.constants.get(name)
+    if constant is not None:
+        form = FixedPoint.covering(float(np.abs(constant).max()), OPERAND_BITS)
+        return lowering.fixed(name, form), form
+    source = lowering.converted(name, _within_operand)
+    form = lowering.quants[source]
+    return source, form
+
+
+def _within_operand(form: FixedPoint) -> FixedPoint:
+    fits = form.bits + (not form.signed) <= OPERAND_BITS
+    return form if fits else _narrow(form, OPERAND_BITS)
 
 
 def _mean(lowering: Lowering, node: Node) -> None:
@@ -123,6 +148,7 @@ UNITS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "gelu": _gelu,
     "layer_norm": _layer_norm,
     "add": _add,
+    "mul": _mul,
     "mean": _mean,
     "concat": _concat,
     "range_extract": _range_extract,

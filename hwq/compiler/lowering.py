@@ -48,15 +48,17 @@ class Lowering:
         """Name of the integer tensor for a code-carrying tensor of the quantised graph."""
         return self.alias.get(name, name)
 
-    def emit_unit(self, node: Node, source: str, native: FixedPoint, **attrs: Any) -> None:
+    def emit_unit(
+        self, node: Node, inputs: tuple[str, ...], native: FixedPoint, **attrs: Any
+    ) -> None:
         """Append the unit of `node`, whose output has the format `native`, and convert that."""
         form = fixed_form(node)
         if (native.frac, native.signed) == (form.frac, form.signed):
-            self.emit(node, (source,), native, native.dtype, **attrs)
+            self.emit(node, inputs, native, native.dtype, **attrs)
             return
         name = f"{node.name}.unit"
         unit = replace(node, output=replace(node.output, name=name))
-        self.emit(unit, (source,), native, native.dtype, **attrs)
+        self.emit(unit, inputs, native, native.dtype, **attrs)
         self._convert(name, node.output, form)
 
     def fixed(self, name: str, form: FixedPoint) -> str:

@@ -144,6 +144,7 @@ def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunc
         "layer_norm": rows,
         "mean": mean,
         "add": lambda node, x: getattr(AddSpec(node.attrs["unit"]), which)(x[0], x[1]),
+        "mul": whole,
         "requantize": whole,
         "encode": whole,
         "outlier_split": outlier_split,

@@ -10,6 +10,7 @@ from hwq.numerics.add import AddSpec
 from hwq.numerics.epilogue import EpilogueSpec
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.mean import MeanSpec
+from hwq.numerics.mul import MulSpec
 from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
 from hwq.numerics.rescale import RescaleSpec
@@ -17,6 +18,7 @@ from hwq.rtl.add import Add
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.epilogue import Epilogue
 from hwq.rtl.mean import Mean
+from hwq.rtl.mul import Mul
 from hwq.rtl.outlier_join import OutlierJoin
 from hwq.rtl.outlier_split import OutlierSplit
 from hwq.rtl.rescale import Rescale
@@ -28,6 +30,7 @@ _SPLIT = OutlierSplitSpec(_MULT[:1], _SHIFT[:1], zero_point=117, threshold=11000
 _SPLITS = OutlierSplitSpec(_MULT, _SHIFT, zero_point=7, threshold=2500, bits=4)
 _JOIN = OutlierJoinSpec(np.array([4095, 1, 2731]), np.array([-(1 << 31), 70001, 0, 1 << 31, -8192]))
 _JOIN_ONE = OutlierJoinSpec(np.array([3001]), np.array([-123456]))
+_MUL = MulSpec(14, FixedPoint(16, 12))
 _MEAN = MeanSpec.from_float(1 / 49, 49, FixedPoint(16, 12))
 
 PRODUCTS: Mapping[str, Unit] = {
@@ -73,6 +76,16 @@ PRODUCTS: Mapping[str, Unit] = {
             "signed16": Add(AddSpec(FixedPoint(16, 12))),
             "signed8": Add(AddSpec(FixedPoint(8, 4))),
             "unsigned7": Add(AddSpec(FixedPoint(7, 0, signed=False))),
+        },
+    ),
+    "mul": Unit(
+        Mul(_MUL),
+        {
+            "q4_12": Mul(_MUL),
+            "bits8": Mul(MulSpec(5, FixedPoint(8, 4)), bits=8),
+            "exact": Mul(MulSpec(0, FixedPoint(32, 0))),
+            "far": Mul(MulSpec(31, FixedPoint(3, 0))),
+            "unsigned": Mul(MulSpec(17, FixedPoint(9, 0, signed=False))),
         },
     ),
     "mean": Unit(

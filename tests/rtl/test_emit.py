@@ -27,7 +27,7 @@ SAID = {
     ),
     ("layernorm", "length13_lanes4"): (
         "dim=13 epsilon=1073741824 gamma_shift=15 out.bits=9 out.frac=7 out.signed=False "
-        "gamma=[13]#d3755eb7c0ec beta=[13]#a4915c9771c6 lanes=4"
+        "centered=True gamma=[13]#d3755eb7c0ec beta=[13]#a4915c9771c6 lanes=4"
     ),
     ("scale_predictor", "degree1"): (
         "range_extract.channels=2 range_extract.chunk_tokens=2 range_extract.chunks=1 "

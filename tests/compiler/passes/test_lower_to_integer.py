@@ -138,9 +138,13 @@ def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lowe
     ("build", "error", "message"),
     [
         (
-            lambda b: b((1, 4), {}, ("y", "mul", ["image", "image"])),
+            lambda b: b(
+                (1, 1, 2, 2),
+                {"w": np.ones((1, 1, 2, 2))},
+                ("y", "conv2d", ["image", "w"], {"stride": (1, 1), "padding": (0, 0)}),
+            ),
             GraphError,
-            "y: mul has no integer unit",
+            "y: conv2d has no integer unit",
         ),
         (
             lambda b: linear(b, weight=uniform(0.25, zero_point=1), fc=FixedPoint(16, 4)),
