@@ -14,9 +14,9 @@ import numpy as np
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.gemm import pack
 from hwq.numerics.horner import HornerSpec
 from hwq.numerics.isqrt import IsqrtSpec
@@ -39,7 +39,7 @@ def cases() -> dict[str, Case]:
     norm = LayerNormSpec.from_float(
         rng.normal(1, 0.3, DIM), rng.normal(0, 1, DIM), 1e-6, 8, FixedPoint(16, 11)
     )
-    softmax, gelu, exp2 = SoftmaxSpec(10), GeluSpec(), Exp2Spec()
+    softmax, gelu, exp2 = SoftmaxSpec(10), ActivationSpec(), Exp2Spec()
     horner, isqrt = HornerSpec((300, -900, 2000, 55)), IsqrtSpec(36)
     scores = rng.normal(0, 1500, (HEADS * TOKENS, TOKENS)).astype(np.int16)
     hidden = rng.normal(0, 4000, (TOKENS, HIDDEN)).astype(np.int16)
@@ -48,7 +48,7 @@ def cases() -> dict[str, Case]:
     codes = rng.integers(-128, 127, (TOKENS, 64), np.int8)
     return {
         "exp2": Case(exp2.compute, exp2.reference, hidden),
-        "gelu": Case(gelu.compute, gelu.reference, hidden),
+        "activation": Case(gelu.compute, gelu.reference, hidden),
         "horner, degree 3": Case(horner.compute, horner.reference, hidden),
         "isqrt, 36 bits": Case(isqrt.compute, isqrt.reference, roots),
         "layernorm, D = 384": Case(norm.compute, norm.reference, residual),

@@ -8,8 +8,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.layernorm import MAX_GAMMA, NORM_FRAC, LayerNorm, LayerNormSpec
-from hwq.rtl.layernorm_stages import ELEMENT, PAIR, RECIPROCAL, holding
-from hwq.rtl.pipeline import Pipeline, StreamUnit, saturated
+from hwq.rtl.layernorm_stages import ELEMENT, PAIR, RECIPROCAL
+from hwq.rtl.pipeline import Pipeline, StreamUnit, holding, saturated
 
 STAGES = 7
 GAMMA = holding(MAX_GAMMA)

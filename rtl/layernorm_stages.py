@@ -2,14 +2,14 @@
 
 import operator
 
-from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
 
 from hwq.numerics.isqrt import IsqrtSpec
 from hwq.numerics.layernorm import ROOT_BITS, LayerNormSpec
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
-from hwq.rtl.pipeline import Pipeline, StreamUnit
+from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
 from hwq.rtl.rows import Reduce, RowBuffer, connect, fork
 
 ELEMENT = signed(16)
@@ -18,11 +18,6 @@ LARGEST = 1 << 15
 PAIR = unsigned(5)
 # floor(2**35 / root) of a root with its top bit set: up to 2**18
 RECIPROCAL = unsigned(ROOT_BITS + 1)
-
-
-def holding(largest: int) -> Shape:
-    """Return the signed shape that holds -largest .. largest."""
-    return signed(largest.bit_length() + 1)
 
 
 class Sums(StreamUnit):

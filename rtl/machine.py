@@ -71,7 +71,9 @@ class Machine(wiring.Component):
         command, incoming, load, begin = self._sequencer(m)
         from_array = Signal()
         m.d.comb += [
-            from_array.eq((command.route == Route.REQUANTIZE) | (command.route == Route.GELU)),
+            from_array.eq(
+                (command.route == Route.REQUANTIZE) | (command.route == Route.ACTIVATION)
+            ),
             self.array.start.eq(begin & from_array),
             Value.cast(self.array.product).eq(Value.cast(command.program)),
         ]
@@ -160,18 +162,20 @@ class Machine(wiring.Component):
         """Return for every route when it gives a word, and the word."""
         spec = self.spec
         m.submodules.epilogue = epilogue = Lanes([spec.epilogue() for _ in range(spec.lanes)])
-        m.submodules.gelu = gelu = Lanes([spec.gelu() for _ in range(spec.lanes)])
+        m.submodules.activation = activation = Lanes([spec.activation() for _ in range(spec.lanes)])
         m.submodules.encoder = encoder = Lanes([spec.encoder() for _ in range(spec.lanes)])
         m.submodules.rows = rows = spec.rows
-        to_gelu, to_rows = command.route == Route.GELU, command.route == Route.ROWS
-        encodes = Mux(to_gelu, gelu.o.valid, word.valid & (command.route == Route.ENCODE))
+        to_activation, to_rows = command.route == Route.ACTIVATION, command.route == Route.ROWS
+        encodes = Mux(
+            to_activation, activation.o.valid, word.valid & (command.route == Route.ENCODE)
+        )
         m.d.comb += [
             epilogue.i.valid.eq(sums.valid),
-            gelu.i.valid.eq(epilogue.o.valid & to_gelu),
+            activation.i.valid.eq(epilogue.o.valid & to_activation),
             encoder.i.valid.eq(encodes),
             rows.i.valid.eq(word.valid & to_rows),
             word.ready.eq(Mux(to_rows, rows.i.ready, encoder.i.ready)),
-            *(unit.o.ready.eq(1) for unit in (epilogue, gelu, encoder, rows)),
+            *(unit.o.ready.eq(1) for unit in (epilogue, activation, encoder, rows)),
         ]
         lanes: dict[Route, list[Value]] = {route: [] for route in Route}
         for lane in range(spec.lanes):
@@ -180,19 +184,19 @@ class Machine(wiring.Component):
             held = Signal(ELEMENT, name=f"epilogued_{lane}")
             m.d.comb += [
                 held.eq(_clamped(epilogue.o.payload[lane], command.epilogue)),
-                gelu.i.payload[lane].eq(held),
+                activation.i.payload[lane].eq(held),
                 rows.i.payload[lane].eq(word.payload[lane]),
             ]
-            value = Mux(to_gelu, gelu.o.payload[lane], word.payload[lane])
+            value = Mux(to_activation, activation.o.payload[lane], word.payload[lane])
             _take(m, encoder.i.payload[lane], [value], command.encoder.scaling)
             code = _clamped(encoder.o.payload[lane], command.encoder)
             lanes[Route.REQUANTIZE].append(held)
-            lanes[Route.GELU].append(code)
+            lanes[Route.ACTIVATION].append(code)
             lanes[Route.ENCODE].append(code)
             lanes[Route.ROWS].append(rows.o.payload[lane])
         valid = {
             Route.REQUANTIZE: epilogue.o.valid,
-            Route.GELU: encoder.o.valid,
+            Route.ACTIVATION: encoder.o.valid,
             Route.ENCODE: encoder.o.valid,
             Route.ROWS: rows.o.valid,
         }

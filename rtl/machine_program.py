@@ -24,8 +24,8 @@ class Route(IntEnum):
 
     REQUANTIZE = 0
     """Sums of the array; the epilogue."""
-    GELU = 1
-    """Sums of the array; the epilogue, GELU, the encoder."""
+    ACTIVATION = 1
+    """Sums of the array; the epilogue, the activation, the encoder."""
     ENCODE = 2
     """Words of the vector memory; the encoder."""
     ROWS = 3
@@ -40,7 +40,7 @@ class MachineSpec:
     ----------
     array : ArraySpec
         Weight-stationary and square: a word of results is a word of the next operand a.
-    epilogue, gelu, encoder : callable
+    epilogue, activation, encoder : callable
         Makers of one lane's unit; the epilogue takes sums, the encoder elements.
     rows : StreamUnit
         Works on rows, word by word: softmax.
@@ -50,7 +50,7 @@ class MachineSpec:
 
     array: ArraySpec
     epilogue: Callable[[], StreamUnit]
-    gelu: Callable[[], StreamUnit]
+    activation: Callable[[], StreamUnit]
     encoder: Callable[[], StreamUnit]
     rows: StreamUnit
     vector_depth: int = 4096

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
@@ -82,6 +82,11 @@ class Pipeline:
             with m.If(self.load[k]):
                 m.d.sync += self.valid[k].eq(before[k])
         self.ready = self.load[0]
+
+
+def holding(largest: int) -> Shape:
+    """Return the signed shape that holds -largest .. largest."""
+    return signed(largest.bit_length() + 1)
 
 
 def clamped(value: Value, low: int, high: int) -> Value:

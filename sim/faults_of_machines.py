@@ -37,7 +37,7 @@ OF_MACHINES: tuple[Fault, ...] = tuple(
                 "start = $signal$16 ;",
             ),
             # sources
-            ("products with GELU are none", "$4  = command[1:0] == 1'h1;", "$4  = 1'h0;"),
+            ("products with an activation are none", "$4  = command[1:0] == 1'h1;", "$4  = 1'h0;"),
             ("word waits until its register is empty", "$8  = $7  | word_ready;", "$8  = $7 ;"),
             (
                 "word overwrites one that waits",
@@ -53,14 +53,14 @@ OF_MACHINES: tuple[Fault, ...] = tuple(
                 "issue;",
             ),
             # routes
-            ("GELU passed over", "$19  = $18  ? {", "$19  = 1'h0 ? {"),
+            ("activation passed over", "$19  = $18  ? {", "$19  = 1'h0 ? {"),
             ("epilogue's low end ignored", "$17  = $16  ?", "$17  = 1'h0 ?"),
             (
                 "epilogue's high end is its low end",
                 "$15  ? command[225:208]",
                 "$15  ? command[207:190]",
             ),
-            ("encoder's low end ignored, of GELU", "$24  = $23  ?", "$24  = 1'h0 ?"),
+            ("encoder's low end ignored, of the activation", "$24  = $23  ?", "$24  = 1'h0 ?"),
             ("encoder's high end ignored, of codes", "$30  = $27  ?", "$30  = 1'h0 ?"),
             # target
             (

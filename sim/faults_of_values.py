@@ -201,7 +201,7 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("ready ignored in the middle", "$5  | load_6;", "1'h1;"),
         READY,
     ),
-    ("gelu", "frac8"): (
+    ("activation", "gelu_frac8"): (
         Fault(
             "border of the table off by one",
             ">= 15'h5000;",

@@ -113,7 +113,7 @@ class MachineProgram:
             The walk of what is stored, and `to_operand`; words come tile by tile of columns, row
             by row.
         encoder : Span, optional
-            GELU and this encoder follow the epilogue.
+            The activation and this encoder follow the epilogue.
         """
         m, _, n = extents
         lanes = self.machine.spec.lanes
@@ -124,7 +124,7 @@ class MachineProgram:
         words = pack(self.machine.parameters, scaling.reshape(tiles, lanes * 4))
         self.writes["parameter_write"] += [(parameters + k, w) for k, w in enumerate(words)]
         source = {"base": parameters, "inner": m, "outer": tiles}
-        route = Route.REQUANTIZE if encoder is None else Route.GELU
+        route = Route.REQUANTIZE if encoder is None else Route.ACTIVATION
         program = self.machine.spec.array.program(*extents, bases=bases)
         self._add(route, source, {"inner": m, "outer": tiles, **target}, epilogue, encoder, program)
         # every tile of columns has parameters of its own, the same for all its rows

@@ -5,26 +5,27 @@ from functools import partial
 
 import numpy as np
 
+from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import EpilogueSpec
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.pe import PeSpec
 from hwq.numerics.softmax import SoftmaxSpec
+from hwq.rtl.activation import Activation
 from hwq.rtl.epilogue import Epilogue
-from hwq.rtl.gelu import Gelu
 from hwq.rtl.machine import Machine
 from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route
 from hwq.rtl.softmax import Softmax
 from hwq.sim.machine import Done, Int, MachineProgram, ProgramOutcome, Span
 
-# a[M, K] b[K, N] -> softmax over N -> codes; their product with b2[N, P] -> GELU -> codes; again
+# a[M, K] b[K, N] -> softmax over N -> codes; their product with b2[N, P] -> activation -> codes;
+# again
 M, K, N, P, Q = 5, 7, 4, 8, 2
 CODES, HIDDEN = 64, 128  # where commands store operands
 PROBABILITIES, RESULT = 64, 128  # and words
 FIXED16 = (-(1 << 15), (1 << 15) - 1)
 SIX_BITS = PeSpec("multiply", 6, 5, 20, (*range(32), *range(-32, 0)))
 BY_ROW = (1, 2)  # commands whose words come row by row
-TO_SCORES, TO_GELU, TO_RESULT, OF_PROBABILITIES, OF_GELU = range(5)
+TO_SCORES, TO_ACTIVATION, TO_RESULT, OF_PROBABILITIES, OF_ACTIVATION = range(5)
 
 
 def small_machine(lanes: int) -> Machine:
@@ -34,7 +35,7 @@ def small_machine(lanes: int) -> Machine:
         MachineSpec(
             ArraySpec(lanes, lanes, "weight_stationary", SIX_BITS, 256, 256, 256, 8),
             epilogue=partial(Epilogue, EpilogueSpec(lo, hi, acc_bits=20)),
-            gelu=partial(Gelu, GeluSpec()),
+            activation=partial(Activation, ActivationSpec()),
             encoder=partial(Epilogue, EpilogueSpec(lo, hi, acc_bits=ELEMENT.width)),
             rows=Softmax(SoftmaxSpec(8), N, lanes),
             vector_depth=256,
@@ -53,7 +54,7 @@ def operands() -> tuple[Int, ...]:
 
 
 def spans() -> list[Span]:
-    """Of scores, of GELU's inputs, of the result; of probabilities, of GELU's outputs."""
+    """Of scores, of inputs of the activation, of the result; of probabilities, of activations."""
     rng = np.random.default_rng(1)
 
     def columns(count: int, shift: int, lo: int, hi: int) -> Span:
@@ -99,14 +100,14 @@ def wanted(machine: Machine) -> list[Int]:
     scores = product(codes, others[0], of[TO_SCORES])
     probabilities = spec.rows.spec.compute(scores.astype(np.int32)).astype(np.int64)
     codes = scaled(spec.encoder(), probabilities, of[OF_PROBABILITIES])
-    inner = product(codes, others[1], of[TO_GELU])
-    gelu = spec.gelu().compute(inner.ravel()).reshape(inner.shape)
-    hidden = scaled(spec.encoder(), gelu, of[OF_GELU])
+    inner = product(codes, others[1], of[TO_ACTIVATION])
+    activation = spec.activation().compute(inner.ravel()).reshape(inner.shape)
+    hidden = scaled(spec.encoder(), activation, of[OF_ACTIVATION])
     return [scores, probabilities, codes, hidden, product(hidden, others[2], of[TO_RESULT])]
 
 
 def program(machine: Machine) -> MachineProgram:
-    """Return the program: requantize, rows, encode, gelu, requantize."""
+    """Return the program: requantize, rows, encode, activation, requantize."""
     made, array, of = MachineProgram(machine), machine.spec.array, spans()
     a, *others = operands()
     bases, at = [], 0
@@ -128,8 +129,11 @@ def program(machine: Machine) -> MachineProgram:
         *({"base": CODES, "to_operand": 1, **by_tile}, of[OF_PROBABILITIES]),
     )
     made.matmul(
-        *((M, N, P), (CODES, bases[1], 0), 8, of[TO_GELU]),
-        *({"base": HIDDEN, "to_operand": 1, "inner_stride": 1, "outer_stride": M}, of[OF_GELU]),
+        *((M, N, P), (CODES, bases[1], 0), 8, of[TO_ACTIVATION]),
+        *(
+            {"base": HIDDEN, "to_operand": 1, "inner_stride": 1, "outer_stride": M},
+            of[OF_ACTIVATION],
+        ),
     )
     made.matmul(
         *((M, P, Q), (HIDDEN, bases[2], 0), 16, of[TO_RESULT]),

@@ -27,7 +27,7 @@ accumulators chosen by the code's parity (log_sqrt2); product followed by a 2:1 
 VECTOR_OPS: Final[tuple[str, ...]] = (
     "softmax",
     "layernorm",
-    "gelu",
+    "activation",
     "requantize",
     "rescale",
     "encode",

@@ -103,7 +103,7 @@ def layernorm(length: int, lanes: int) -> UnitTiming:
     )
 
 
-def gelu() -> UnitTiming:
+def activation() -> UnitTiming:
     """Item: `lanes` values. One pass: table look-up, a degree-2 polynomial, a final add."""
     return UnitTiming(latency_cycles=horner(2).latency_cycles + 2, interval_cycles=1)
 
@@ -182,7 +182,7 @@ UNIT_TIMING: dict[str, Callable[..., UnitTiming]] = {
     "isqrt": isqrt,
     "softmax": softmax,
     "layernorm": layernorm,
-    "gelu": gelu,
+    "activation": activation,
     "requantize": requantize,
     "epilogue": epilogue,
     "uniform": uniform,

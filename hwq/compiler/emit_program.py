@@ -14,7 +14,7 @@ from hwq.numerics.epilogue import Epilogue
 ACC_BITS = 32
 _VECTOR_OPS = {
     "softmax": "softmax",
-    "gelu": "gelu",
+    "activation": "activation",
     "layer_norm": "layernorm",
     "add": "add",
     "mul": "mul",
@@ -30,7 +30,9 @@ _RANGE_BITS, _SCALE_BITS = 32, 24
 # an outlier is a 16-bit value and its place: 12 bits of token, 12 of channel; joined sums, factors
 _OUTLIER_BITS, _JOINED_BITS, _ROW_BITS = 40, 46, 12
 # what can follow a matrix product element by element, without waiting for a whole row
-_STREAMS = frozenset({"requantize", "encode", "gelu", "add", "mul", "concat", "range_extract"})
+_STREAMS = frozenset(
+    {"requantize", "encode", "activation", "add", "mul", "concat", "range_extract"}
+)
 
 
 def emit_program(graph: Graph) -> Program:

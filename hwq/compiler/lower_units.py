@@ -14,8 +14,8 @@ from hwq.compiler.accumulator import moved, to_array
 from hwq.compiler.lowering import Lowering, fixed_form
 from hwq.errors import GraphError
 from hwq.graph.ir import Node
+from hwq.numerics.activation import MAX_IN_BITS, MIN_IN_FRAC, OUT_FRAC, ActivationSpec
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gelu import OUT_FRAC, GeluSpec
 from hwq.numerics.layernorm import LayerNormSpec
 from hwq.numerics.mean import MeanSpec
 from hwq.numerics.mul import OPERAND_BITS, MulSpec
@@ -25,7 +25,6 @@ from hwq.numerics.softmax import MAX_FRAC, SoftmaxSpec
 PROBABILITY = FixedPoint(16, 16, signed=False)
 """What the softmax unit gives."""
 
-_GELU_FRAC, _GELU_BITS = (8, OUT_FRAC), 20
 _LAYERNORM_BITS = 16
 
 
@@ -37,15 +36,13 @@ def _softmax(lowering: Lowering, node: Node) -> None:
     lowering.emit_unit(node, (source,), PROBABILITY, base=2, unit=unit)
 
 
-def _gelu(lowering: Lowering, node: Node) -> None:
+def _activation(lowering: Lowering, node: Node) -> None:
     source = lowering.converted(
-        node.inputs[0], lambda form: _with_frac(form, *_GELU_FRAC, _GELU_BITS)
+        node.inputs[0], lambda form: _with_frac(form, MIN_IN_FRAC, OUT_FRAC, MAX_IN_BITS)
     )
     form = lowering.quants[source]
-    unit = GeluSpec(in_frac=form.frac, in_bits=form.bits)
-    # as many bits in front of the point as the input has
-    native = FixedPoint(form.bits + OUT_FRAC - form.frac, OUT_FRAC)
-    lowering.emit_unit(node, (source,), native, unit=unit)
+    unit = ActivationSpec(node.attrs["function"], in_frac=form.frac, in_bits=form.bits)
+    lowering.emit_unit(node, (source,), unit.out, **node.attrs, unit=unit)
 
 
 def _with_frac(form: FixedPoint, least: int, most: int, max_bits: int) -> FixedPoint:
@@ -145,7 +142,7 @@ def _scale_predictor(lowering: Lowering, node: Node) -> None:
 
 UNITS: Mapping[str, Callable[[Lowering, Node], None]] = {
     "softmax": _softmax,
-    "gelu": _gelu,
+    "activation": _activation,
     "layer_norm": _layer_norm,
     "add": _add,
     "mul": _mul,

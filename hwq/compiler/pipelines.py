@@ -5,6 +5,7 @@ from hwq.compiler.passes.base_two_softmax import BaseTwoSoftmax
 from hwq.compiler.passes.fold_constants import FoldConstants
 from hwq.compiler.passes.fold_mul import FoldMul
 from hwq.compiler.passes.fold_preprocessing import FoldPreprocessing
+from hwq.compiler.passes.fuse_activation import FuseActivation
 from hwq.compiler.passes.hoist_quantize import HoistQuantize
 from hwq.compiler.passes.legalize_conv2d import LegalizeConv2d
 from hwq.compiler.passes.legalize_matmul import LegalizeMatmul
@@ -17,6 +18,7 @@ def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]
         FoldConstants(),
         LegalizeConv2d(),
         LegalizeMatmul(),
+        FuseActivation(),
         FoldMul(),
         BaseTwoSoftmax(),
         FoldPreprocessing(mean, std),

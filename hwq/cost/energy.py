@@ -46,7 +46,7 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("shift", 40, 40, 2),
         ("register", 16, 16, 2),  # the queue of the token
     ),
-    "gelu": (
+    "activation": (
         ("int_multiply", 16, 9, 2),  # degree 2 on a segment
         ("int_add", 24, 24, 3),
         ("shift", 32, 32, 1),

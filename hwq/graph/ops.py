@@ -12,6 +12,9 @@ from typing import Any
 from hwq.errors import GraphError
 
 Shape = tuple[int, ...]
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "sigmoid", "relu")
+"""What an `activation` computes: its attribute `function`."""
+
 Infer = Callable[[Sequence[Shape], Mapping[str, Any]], Shape]
 
 
@@ -68,6 +71,12 @@ def _linear(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     if len(shapes) > 2:
         _fit(shapes[2] == (weight[0],), f"bias {shapes[2]} does not fit weight {weight}")
     return (*x[:-1], weight[0])
+
+
+def _activation(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    function = attrs["function"]
+    _fit(function in ACTIVATIONS, f"function must be one of {ACTIVATIONS}, not {function!r}")
+    return shapes[0]
 
 
 def _conv2d(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
@@ -160,7 +169,7 @@ OPS: Mapping[str, OpDef] = {
     "matmul": OpDef((2, 2), _matmul, _needs("alpha")),
     # element-wise and row-wise units
     "softmax": OpDef((1, 1), _same, _needs("base")),
-    "gelu": OpDef((1, 1), _same),
+    "activation": OpDef((1, 1), _activation, _needs("function")),
     "layer_norm": OpDef((1, 3), _layer_norm, _needs("eps", "centered")),
     "add": OpDef((2, 2), _elementwise),
     "mul": OpDef((2, 2), _elementwise),

@@ -22,7 +22,7 @@ from hwq.methods.search import (
     symmetric,
     symmetric_per_row,
 )
-from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.sites import DIPS, Site, find_sites, insert_quantizers
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
@@ -140,8 +140,8 @@ class AdfqViT(Method):
             return least_product_error(x, right, [LogSqrt2(width, offset) for offset in range(6)])
         if site.producer == "layer_norm" and not site.dynamic and x.ndim > 2:
             return PerPatchOutlier.from_values(x, width, self.outliers)
-        if site.producer == "gelu":
-            return _after_gelu(x, width)
+        if site.producer in DIPS:
+            return _after_dip(x, min(_GELU_MIN, DIPS[site.producer]), width)
         return symmetric(x, width) if site.symmetric else asymmetric(x, width)
 
     def _findings(
@@ -167,9 +167,9 @@ class AdfqViT(Method):
 _GIVEN = ("weight", "input")
 
 
-def _after_gelu(x: Tensor, bits: int) -> Quantizer:
-    """The shifted log-sqrt(2) quantizer whose top fits GELU outputs best."""
+def _after_dip(x: Tensor, least: float, bits: int) -> Quantizer:
+    """The shifted log-sqrt(2) quantizer from `least` whose top fits the outputs best."""
     kept = sample(x)
     ordered = kept.sort().values
     tops = [max(float(quantile(ordered, part)), 2.0**-8) for part in _PEAKS]
-    return least_error(kept, [ShiftLog2.from_range(_GELU_MIN, top, bits) for top in tops])
+    return least_error(kept, [ShiftLog2.from_range(least, top, bits) for top in tops])

@@ -14,7 +14,7 @@ from hwq.numerics.fixed_point import FixedPoint
 
 RESIDUAL_BITS = 16
 _PROBABILITY = FixedPoint(16, 16, signed=False)
-_GELU_FRAC, _GELU_MIN_FRAC = 12, 8
+_ACTIVATION_FRAC, _ACTIVATION_MIN_FRAC = 12, 8
 _MAX_FRAC = 31
 # how far beyond the calibrated maximum a format reaches: other images exceed it
 _HEADROOM = 1.25
@@ -109,15 +109,15 @@ def _format(graph: Graph, group: set[str], bound: float) -> FixedPoint:
     readers = {reader.op for name in group for reader in graph.consumers(name)}
     if producers == {"softmax"}:
         return _PROBABILITY
-    if producers == {"gelu"}:
-        return FixedPoint(_gelu_bits(bound), _GELU_FRAC)
+    if producers == {"activation"}:
+        return FixedPoint(_activation_bits(bound), _ACTIVATION_FRAC)
     if producers & _TIED:
         return _covering(bound)
-    if "gelu" in readers:
-        form = _covering(bound, _GELU_FRAC)
-        return FixedPoint(16, max(form.frac, _GELU_MIN_FRAC))
+    if "activation" in readers:
+        form = _covering(bound, _ACTIVATION_FRAC)
+        return FixedPoint(16, max(form.frac, _ACTIVATION_MIN_FRAC))
     if "softmax" in readers:
-        return _covering(bound, _GELU_FRAC)
+        return _covering(bound, _ACTIVATION_FRAC)
     return _covering(bound)
 
 
@@ -131,6 +131,6 @@ def _covering(bound: float, max_frac: int = _MAX_FRAC) -> FixedPoint:
     return FixedPoint.covering(bound * _HEADROOM, RESIDUAL_BITS, max_frac)
 
 
-def _gelu_bits(bound: float) -> int:
-    """Width of a GELU output with 12 fraction bits."""
-    return max(16, 16 + _GELU_FRAC - _covering(bound).frac)
+def _activation_bits(bound: float) -> int:
+    """Width of an activation with 12 fraction bits."""
+    return max(16, 16 + _ACTIVATION_FRAC - _covering(bound).frac)

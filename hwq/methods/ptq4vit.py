@@ -17,11 +17,11 @@ from hwq.methods.calibration import Calibration
 from hwq.methods.minmax import pixel_quantizer
 from hwq.methods.output_search import METRICS, Choices, fixed, search, symmetric_choices
 from hwq.methods.product_samples import ProductSample, sample_products
-from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.sites import DIPS, Site, find_sites, insert_quantizers
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.numerics.gemm import MAX_ACCUMULATOR, accumulator_bound
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.twin_uniform import GELU_MIN, TwinUniform
+from hwq.quantizers.twin_uniform import TwinUniform
 
 WEIGHTS = ("per_tensor", "per_channel")
 
@@ -133,13 +133,14 @@ class Ptq4ViT(Method):
         if site.producer == "input":
             return fixed(pixel_quantizer())
         width = bits.activation
-        if self.twin and site.producer in ("softmax", "gelu"):
+        if self.twin and site.producer in ("softmax", *DIPS):
             limit = self.softmax_m if site.producer == "softmax" else self.gelu_m
             right = bits.weight if node.op == "linear" else bits.activation
             most = largest_m(sample.a.shape[-1], width, right, limit)
             if site.producer == "softmax":
                 return Choices(lambda index: TwinUniform.softmax(width, int(index)), most + 1)
-            return _gelu_choices(float(sample.peak_a.amax()), self.factors, width, most)
+            least = DIPS[site.producer]
+            return _gelu_choices(float(sample.peak_a.amax()), least, self.factors, width, most)
         if node.op == "linear" or site.producer == "softmax":
             whole = sample.peak_a.reshape(-1).amax(0, keepdim=True)
             return symmetric_choices(whole, self.factors, width, _scalar)
@@ -210,16 +211,17 @@ def _operands(graph: Graph, name: str, ids: Any) -> list[Any]:
     return found
 
 
-def _gelu_choices(peak: float, factors: Tensor, bits: int, most: int) -> Choices:
+def _gelu_choices(peak: float, least: float, factors: Tensor, bits: int, most: int) -> Choices:
     """Coarse ranges that reach peak times a factor, each with the finest fine range that fits.
 
-    The fine range holds the minimum of GELU, so that negatives never clip; m follows from both.
+    The fine range holds the least value of the function, so that negatives never clip; m follows
+    from both.
     """
 
     def make(index: Tensor) -> TwinUniform:
         reach = peak * float(factors[index])
-        octaves = floor(log2(reach / -GELU_MIN)) if reach > -GELU_MIN else 0
-        return TwinUniform.gelu(reach, bits, min(octaves, most))
+        octaves = floor(log2(reach / -least)) if reach > -least else 0
+        return TwinUniform.gelu(reach, bits, min(octaves, most), least)
 
     return Choices(make, len(factors), start=int((factors - 1).abs().argmin()))
 

@@ -8,8 +8,17 @@ import torch
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.quantizers.base import Quantizer
+from hwq.quantizers.twin_uniform import GELU_MIN
 
 _OPERANDS = ("a", "b")
+
+DIPS: Mapping[str, float] = {
+    "gelu": GELU_MIN,
+    "gelu_tanh": -0.17004075057125404,
+    "quick_gelu": -0.16361018963635361,
+    "silu": -0.27846454276107380,
+}
+"""Activation functions with values below zero -> the least of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +35,9 @@ class Site:
         The tensor.
     producer : str
         The operation that computed it, looking through data movement: "layer_norm", "softmax",
-        "gelu", "linear", "matmul", "input" for the image, "weight" for that of a linear layer,
-        "constant" for what else does not depend on the image (a latent query).
+        "linear", "matmul", "input" for the image; of an activation its function: "gelu", "relu".
+        "weight" for that of a linear layer, "constant" for what else does not depend on the image
+        (a latent query).
     dynamic : bool
         Whether both operands of the product are activations.
     """
@@ -65,7 +75,8 @@ def _producer(graph: Graph, product: Node, name: str) -> str:
     while name in graph.by_name and OPS[graph.by_name[name].op].movement:
         name = graph.by_name[name].inputs[0]
     if name in graph.by_name:
-        return graph.by_name[name].op
+        node = graph.by_name[name]
+        return str(node.attrs["function"]) if node.op == "activation" else node.op
     return "constant" if name in graph.constants else "input"
 
 

@@ -56,14 +56,14 @@ class TwinUniform(Quantizer):
         return cls(torch.tensor(2.0 ** -(bits - 1 + m)), m, bits, "softmax")
 
     @classmethod
-    def gelu(cls, max_value: float, bits: int, m: int) -> "TwinUniform":
-        """Return the quantizer of GELU outputs up to max_value, whose negatives never clip.
+    def gelu(cls, max_value: float, bits: int, m: int, least: float = GELU_MIN) -> "TwinUniform":
+        """Return the quantizer of GELU outputs in least..max_value, whose negatives never clip.
 
         The coarse range reaches max_value; the fine scale is 2**-m of the coarse one, or larger
-        where the minimum of GELU needs it: the coarse range then reaches further.
+        where the least value needs it: the coarse range then reaches further.
         """
         top = (1 << (bits - 1)) - 1
-        scale = max(max_value / (top << m), -GELU_MIN / top)
+        scale = max(max_value / (top << m), -least / top)
         return cls(torch.tensor(scale, dtype=torch.float32), m, bits, "gelu")
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:

@@ -33,12 +33,21 @@ def _softmax(node: Node, x: Sequence[Tensor]) -> Tensor:
     return torch.softmax(x[0] * scale, -1)
 
 
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "silu": F.silu,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+}
+
 FLOAT_OPS: Mapping[str, Function] = {
     "linear": lambda node, x: F.linear(*x),
     "conv2d": _conv2d,
     "matmul": lambda node, x: torch.matmul(x[0], x[1]) * node.attrs["alpha"],
     "softmax": _softmax,
-    "gelu": lambda node, x: F.gelu(x[0]),
+    "activation": lambda node, x: ACTIVATIONS[node.attrs["function"]](x[0]),
     "layer_norm": _layer_norm,
     "add": lambda node, x: x[0] + x[1],
     "mul": lambda node, x: x[0] * x[1],

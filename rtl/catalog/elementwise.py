@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 
+from hwq.numerics.activation import FUNCTIONS, ActivationSpec
 from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.horner import HornerSpec
 from hwq.numerics.log2 import Log2Spec
+from hwq.rtl.activation import Activation
 from hwq.rtl.catalog.base import Unit
 from hwq.rtl.exp2 import Exp2
 from hwq.rtl.horner import Horner
@@ -32,6 +34,22 @@ ELEMENTWISE: Mapping[str, Unit] = {
     "exp2": Unit(
         Exp2(Exp2Spec()),
         {"q4_12": Exp2(Exp2Spec()), "narrow": Exp2(Exp2Spec(in_bits=14, frac=10, mantissa_bits=8))},
+    ),
+    "activation": Unit(
+        Activation(ActivationSpec()),
+        {
+            **{
+                f"{function}_frac{frac}": Activation(ActivationSpec(function, frac))
+                for function in FUNCTIONS
+                for frac in (8, 12)
+            },
+            **{
+                f"gelu_frac{frac}": Activation(ActivationSpec("gelu", frac)) for frac in (9, 10, 11)
+            },
+            "gelu_bits20": Activation(ActivationSpec("gelu", 12, 20)),
+            "gelu_narrow": Activation(ActivationSpec("gelu", 8, 9)),
+            "sigmoid_narrow": Activation(ActivationSpec("sigmoid", 8, 9)),
+        },
     ),
 }
 """Stem -> row."""

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.isqrt import IsqrtSpec
 from hwq.numerics.layernorm import MAX_GAMMA, LayerNorm, LayerNormSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.rtl.catalog.base import Unit
-from hwq.rtl.gelu import Gelu
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.layernorm import Layernorm
 from hwq.rtl.softmax import Softmax
@@ -58,14 +56,6 @@ ROWS: Mapping[str, Unit] = {
     "isqrt": Unit(
         Isqrt(IsqrtSpec()),
         {f"bits{bits}": Isqrt(IsqrtSpec(bits)) for bits in (16, 36, 25)},
-    ),
-    "gelu": Unit(
-        Gelu(GeluSpec()),
-        {
-            **{f"frac{frac}": Gelu(GeluSpec(frac)) for frac in (8, 9, 10, 11, 12)},
-            "bits20": Gelu(GeluSpec(12, 20)),
-            "narrow": Gelu(GeluSpec(8, 9)),
-        },
     ),
     "softmax": _row_unit(
         Softmax(SoftmaxSpec(10), 197, 16),

@@ -39,7 +39,7 @@ def matmul(name, a, out, count=1, b=None, m=64, n=64, k=64, bits=8):
     )
 
 
-def vector(name, inputs, out, elements=4096, bits=8, fused=False, op="gelu"):
+def vector(name, inputs, out, elements=4096, bits=8, fused=False, op="activation"):
     operands = tuple(Operand(tensor, elements, bits) for tensor in inputs)
     return VectorLayer(name, op, 1, elements, operands, Operand(out, elements, bits), fused)
 

@@ -147,6 +147,6 @@ def _block(b, name, stream, dim, heads, a):
     stream = b.fused(f"{name}.add1", "add", proj, TOKENS, dim, 16, stream)
     norm = b.vector(f"{name}.norm2", "layernorm", [stream], TOKENS, dim, a)
     hidden = b.linear(f"{name}.mlp.fc1", norm.tensor, TOKENS, 4 * dim, dim, out_bits=16)
-    act = b.fused(f"{name}.mlp.act", "gelu", hidden, TOKENS, 4 * dim, a)
+    act = b.fused(f"{name}.mlp.act", "activation", hidden, TOKENS, 4 * dim, a)
     out = b.linear(f"{name}.mlp.fc2", act.tensor, TOKENS, dim, 4 * dim, out_bits=16)
     return b.fused(f"{name}.add2", "add", out, TOKENS, dim, 16, stream)

@@ -179,7 +179,7 @@ def test_fused_work_is_exposed_only_beyond_the_array():
         acc = replace(matmul, out=Operand("acc", 3500, 32))
         first = VectorLayer("r", "requantize", 50, 70, (acc.out,), Operand("y", 3500, 8), True)
         second = VectorLayer(
-            "g", "gelu", 1, elements, (first.out,), Operand("z", elements, 8), True
+            "g", "activation", 1, elements, (first.out,), Operand("z", elements, 8), True
         )
         return Program("p", (acc, first, second))
 
@@ -198,7 +198,7 @@ def test_time_beyond_the_array_is_counted_once():
     acc = replace(single().layers[0], out=Operand("acc", 3500, 32))
     codes, out = Operand("y", 3500, 8), Operand("z", 3500, 8)
     first = VectorLayer("r", "requantize", 50, 70, (acc.out,), codes, True)
-    second = VectorLayer("g", "gelu", 50, 70, (codes,), out, True)
+    second = VectorLayer("g", "activation", 50, 70, (codes,), out, True)
     slow = changed(EDGE, vector_unit={"lanes": 1}, dram={"bandwidth_gib_s": 1e6})
     array, *fused = estimate(Program("p", (acc, first, second)), slow, timing="stall_free").layers
     assert [layer.compute_cycles for layer in fused] == [3504, 3506]
@@ -209,7 +209,7 @@ def test_in_the_gateware_what_streams_behind_the_array_ends_after_it():
     acc = replace(single().layers[0], out=Operand("acc", 3500, 32))
     codes, out = Operand("y", 3500, 8), Operand("z", 3500, 8)
     first = VectorLayer("r", "requantize", 50, 70, (acc.out,), codes, True)
-    second = VectorLayer("g", "gelu", 50, 70, (codes,), out, True)
+    second = VectorLayer("g", "activation", 50, 70, (codes,), out, True)
     alone = VectorLayer("e", "encode", 50, 70, (out,), Operand("c", 3500, 8))
     layers = estimate(Program("p", (acc, first, second, alone)), EDGE, timing="rtl").layers
     assert [layer.cycles for layer in layers[1:3]] == [1 + 4, 6]

@@ -20,7 +20,7 @@ def test_row_units_count_rows():
     assert busy_cycles(layer("layernorm", 6, 200), 8) == 6 * 25 + 25 + 3 + 50
 
 
-@pytest.mark.parametrize("op", ["gelu", "requantize", "rescale", "encode", "add", "move"])
+@pytest.mark.parametrize("op", ["activation", "requantize", "rescale", "encode", "add", "move"])
 def test_element_units_take_a_word_at_a_time_and_end_it_with_the_row(op):
     unit = UNIT_TIMING["epilogue" if op in ("requantize", "encode") else op]
     assert busy_cycles(layer(op), 7) == 6 * 6 + unit().latency_cycles

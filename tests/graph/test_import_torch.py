@@ -78,7 +78,7 @@ def test_names_come_from_module_paths(tiny_graph):
     ]
     assert tiny_graph.by_name["patch_embed.proj"].op == "conv2d"
     assert tiny_graph.by_name["blocks.1.norm2"].op == "layer_norm"
-    assert tiny_graph.by_name["blocks.1.mlp.act"].op == "gelu"
+    assert tiny_graph.by_name["blocks.1.mlp.act"].attrs == {"function": "gelu"}
     assert tiny_graph.by_name["blocks.0.attn.matmul_1"].op == "matmul"
 
 

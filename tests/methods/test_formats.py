@@ -36,7 +36,7 @@ def test_probabilities_are_16_bit_fractions(quantised):
     assert form(quantised, "blocks.0.attn.softmax") == FixedPoint(16, 16, signed=False)
 
 
-def test_gelu_takes_8_to_12_fraction_bits(quantised):
+def test_an_activation_takes_8_to_12_fraction_bits(quantised):
     names = float_tensors(quantised)
     peaks = dict.fromkeys(names, 1.0)
     for peak, frac in ((0.5, 12), (3.0, 12), (40.0, 9), (1000.0, 8)):
@@ -44,7 +44,7 @@ def test_gelu_takes_8_to_12_fraction_bits(quantised):
         assert form(graph, "blocks.0.mlp.fc1") == FixedPoint(16, frac)
 
 
-def test_wide_gelu_output_gets_more_bits_not_fewer_fraction_bits(quantised):
+def test_wide_activation_gets_more_bits_not_fewer_fraction_bits(quantised):
     peaks = dict.fromkeys(float_tensors(quantised), 1.0)
     for peak, bits in ((1.0, 16), (7.0, 17), (40.0, 19)):
         graph = assign_formats(quantised, {**peaks, "blocks.0.mlp.act": peak})

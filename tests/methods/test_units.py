@@ -24,7 +24,7 @@ def test_a_sum_inside_a_branch_is_no_cut(build_graph):
         (1, 4),
         {},
         ("inner", "add", ["image", "image"]),
-        ("again", "gelu", ["image"]),
+        ("again", "activation", ["image"], {"function": "gelu"}),
         ("outer", "add", ["inner", "again"]),
     )
     assert residual_sums(graph) == ("outer",)
@@ -50,6 +50,6 @@ def test_a_unit_has_its_twin_in_the_float_network(quantised, tiny_prepared):
 
 
 def test_a_network_without_residual_sums_is_refused(build_graph):
-    graph = build_graph((1, 4), {}, ("y", "gelu", ["image"]))
+    graph = build_graph((1, 4), {}, ("y", "activation", ["image"], {"function": "gelu"}))
     with pytest.raises(UsageError, match="small"):
         split_units(graph)

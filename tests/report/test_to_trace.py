@@ -22,7 +22,7 @@ def outlasted(result):
     layers = (
         MatmulLayer("fc", 64, 256, 64, 1, "multiply", image, weight, acc, 32),
         VectorLayer("fc.requantize", "requantize", 64, 256, (acc,), codes, fused=True),
-        VectorLayer("act", "gelu", 64, 256, (codes,), act, fused=True),
+        VectorLayer("act", "activation", 64, 256, (codes,), act, fused=True),
         VectorLayer("norm", "layernorm", 64, 256, (act,), out),
     )
     machine = load_accelerator("edge_16x16")

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 
 from hwq.errors import SpecError
+from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import EpilogueSpec
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.softmax import SoftmaxSpec
+from hwq.rtl.activation import Activation
 from hwq.rtl.epilogue import Epilogue
-from hwq.rtl.gelu import Gelu
 from hwq.rtl.machine_program import MachineSpec
 from hwq.rtl.softmax import Softmax
 
@@ -18,7 +18,7 @@ def machine_spec(**changes: Any) -> MachineSpec:
     parts: dict[str, Any] = {
         "array": ArraySpec(3, 3),
         "epilogue": partial(Epilogue, EpilogueSpec(-8, 7)),
-        "gelu": partial(Gelu, GeluSpec()),
+        "activation": partial(Activation, ActivationSpec()),
         "encoder": partial(Epilogue, EpilogueSpec(-8, 7, acc_bits=18)),
         "rows": Softmax(SoftmaxSpec(10), 7, 3),
     }

@@ -33,10 +33,10 @@ def test_values_are_freed_after_their_last_use(build_graph):
         seen.append(node.name)
         return x[0] + 0
 
-    graph = build_graph(
-        (1, 2), {}, *[(f"n{i}", "gelu", [f"n{i - 1}" if i else "image"]) for i in range(4)]
-    )
-    executor = TorchExecutor(graph, {"gelu": spy})
+    gelu = {"function": "gelu"}
+    chain = [(f"n{i}", "activation", [f"n{i - 1}" if i else "image"], gelu) for i in range(4)]
+    graph = build_graph((1, 2), {}, *chain)
+    executor = TorchExecutor(graph, {"activation": spy})
     result = executor.run({"image": torch.ones(1, 2)}, ["n1", "n3"])
     assert seen == ["n0", "n1", "n2", "n3"] and set(result) == {"n1", "n3"}
 

@@ -25,7 +25,9 @@ def test_unknown_operation_is_named(tiny_prepared, quantise):
 def chain(count):
     nodes, source = [], "image"
     for index in range(count):
-        nodes.append(Node("gelu", (source,), Tensor(f"n{index}", (1, 2))))
+        nodes.append(
+            Node("activation", (source,), Tensor(f"n{index}", (1, 2)), {"function": "gelu"})
+        )
         source = f"n{index}"
     return Graph("g", (Tensor("image", (1, 2)),), {}, tuple(nodes), (source,))
 
@@ -44,13 +46,13 @@ def test_values_are_freed_after_their_last_use():
         assert len(alive) <= 3, alive
         return value, 0
 
-    run = ImageExecutor(chain(6), {"gelu": step}).run(np.zeros(2, np.uint8), ["n1", "n5"])
+    run = ImageExecutor(chain(6), {"activation": step}).run(np.zeros(2, np.uint8), ["n1", "n5"])
     assert sorted(alive) == ["n1", "n5"]
     assert set(run.values) == {"n1", "n5"}
 
 
 def test_saturations_are_kept_per_node():
-    run = ImageExecutor(chain(3), {"gelu": lambda n, x: (x[0], int(n.name[1]))}).run(
+    run = ImageExecutor(chain(3), {"activation": lambda n, x: (x[0], int(n.name[1]))}).run(
         np.zeros(2, np.uint8)
     )
     assert run.saturations == {"n0": 0, "n1": 1, "n2": 2}

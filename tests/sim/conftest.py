@@ -41,7 +41,7 @@ def machine_cycles() -> Callable[[int], list[int]]:
     """Return lanes -> cycles of the commands of `machine_cases`, by docs/machine.md's formulas."""
     from hwq.sim.machine_cases import K, M, N, P, Q
 
-    epilogue, gelu = UNIT_TIMING["epilogue"](), UNIT_TIMING["gelu"]()
+    epilogue, activation = UNIT_TIMING["epilogue"](), UNIT_TIMING["activation"]()
 
     def cycles(lanes: int) -> list[int]:
         def product(m: int, k: int, n: int, *behind: int) -> int:
@@ -52,7 +52,7 @@ def machine_cycles() -> Callable[[int], list[int]]:
             product(M, K, N, epilogue.latency_cycles),
             1 + UNIT_TIMING["softmax"](N, lanes).busy_cycles(M),
             1 + epilogue.busy_cycles(M * -(-N // lanes)),
-            product(M, N, P, 2 * epilogue.latency_cycles, gelu.latency_cycles),
+            product(M, N, P, 2 * epilogue.latency_cycles, activation.latency_cycles),
             product(M, P, Q, epilogue.latency_cycles),
         ]
 

@@ -14,13 +14,13 @@ from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
 from hwq.compiler.program import MatmulLayer, Program
 from hwq.cost.estimate import estimate
+from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import EpilogueSpec
-from hwq.numerics.gelu import GeluSpec
 from hwq.numerics.pe import PeSpec
 from hwq.numerics.softmax import SoftmaxSpec
+from hwq.rtl.activation import Activation
 from hwq.rtl.epilogue import Epilogue
-from hwq.rtl.gelu import Gelu
 from hwq.rtl.machine import Machine
 from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route
 from hwq.rtl.softmax import Softmax
@@ -36,7 +36,7 @@ LOW, HIGH = -(1 << (ELEMENT.width - 1)), (1 << (ELEMENT.width - 1)) - 1
 NINE_BITS = PeSpec("multiply", a_bits=9, significand=(*range(256), *range(-256, 0)))
 
 
-def make_machine(softmax: SoftmaxSpec, length: int, gelu: GeluSpec) -> Machine:
+def make_machine(softmax: SoftmaxSpec, length: int, activation: ActivationSpec) -> Machine:
     array = ArraySpec(
         *(LANES, LANES, "weight_stationary", NINE_BITS),
         # hardly more than the program needs: writing the Verilog takes longer with every word
@@ -46,7 +46,7 @@ def make_machine(softmax: SoftmaxSpec, length: int, gelu: GeluSpec) -> Machine:
         MachineSpec(
             array,
             epilogue=partial(Epilogue, EpilogueSpec(LOW, HIGH)),
-            gelu=partial(Gelu, gelu),
+            activation=partial(Activation, activation),
             encoder=partial(Epilogue, EpilogueSpec(LOW, HIGH, acc_bits=ELEMENT.width)),
             rows=Softmax(softmax, length, LANES),
             vector_depth=11_500,
@@ -215,8 +215,8 @@ def accounts(program: Program) -> list[int]:
 @pytest.fixture(scope="module")
 def outcome(network, tensors, simulator, tmp_path_factory):
     values, nodes, _ = tensors
-    softmax, gelu = (nodes[name].attrs["unit"] for name in ("attn.softmax", "mlp.act"))
-    machine = make_machine(softmax, values["attn.softmax"].shape[-1], gelu)
+    softmax, activation = (nodes[name].attrs["unit"] for name in ("attn.softmax", "mlp.act"))
+    machine = make_machine(softmax, values["attn.softmax"].shape[-1], activation)
     bank = build_components(simulator, {"machine": machine})
     return load(machine, *tensors).run(bank, tmp_path_factory.mktemp("machine"))
 

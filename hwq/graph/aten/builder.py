@@ -13,7 +13,7 @@ from hwq.graph.names import escape
 from hwq.graph.ops import OPS
 
 # operations that are the whole of a leaf module and so may bear its name
-_LEAVES = frozenset({"linear", "conv2d", "layer_norm", "gelu"})
+_LEAVES = frozenset({"linear", "conv2d", "layer_norm", "activation"})
 
 
 @dataclass(frozen=True, slots=True)

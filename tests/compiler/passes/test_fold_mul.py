@@ -11,10 +11,10 @@ def test_layer_scale_goes_into_the_weight(check_pass, build_graph, grid):
         {"w": grid(6, 4), "b": grid(6, seed=1), "gamma": grid(6, seed=2)},
         ("fc", "linear", ["image", "w", "b"]),
         ("scaled", "mul", ["fc", "gamma"]),
-        ("y", "gelu", ["scaled"]),
+        ("y", "activation", ["scaled"], {"function": "gelu"}),
     )
     after = check_pass(FoldMul(), graph, name="fold_mul_into_weight")
-    assert [node.op for node in after.nodes] == ["linear", "gelu"]
+    assert [node.op for node in after.nodes] == ["linear", "activation"]
 
 
 def test_factor_on_queries_goes_into_alpha(check_pass, build_graph):
@@ -91,7 +91,7 @@ def test_several_factors_in_one_graph(check_pass, build_graph, grid):
         # a factor per token fits no weight
         [("fc", "linear", ["image", "w"]), ("y", "mul", ["fc", "per_token"])],
         # no matrix product near
-        [("g", "gelu", ["image"]), ("y", "mul", ["g", "half"])],
+        [("g", "activation", ["image"], {"function": "gelu"}), ("y", "mul", ["g", "half"])],
         # a factor that is not constant
         [("y", "mul", ["image", "image"])],
         # the product of a matmul by a vector

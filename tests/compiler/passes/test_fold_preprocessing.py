@@ -91,11 +91,11 @@ def test_columns_of_several_channels_read_the_written_out_normalisation(build_gr
     ("nodes", "outputs"),
     [
         ([("fc", "linear", ["image", "w"]), ("y", "add", ["fc", "image"])], ("y",)),
-        ([("y", "gelu", ["image"])], ("y",)),
+        ([("y", "activation", ["image"], {"function": "gelu"})], ("y",)),
         ([("y", "layer_norm", ["image"], {"eps": 1e-5, "centered": True})], ("y",)),
         ([("y", "linear", ["image", "w"])], ("y", "image")),
     ],
-    ids=["two readers", "gelu", "layer_norm", "returned"],
+    ids=["two readers", "activation", "layer_norm", "returned"],
 )
 def test_an_image_read_by_other_work_is_normalised_first(build_graph, grid, nodes, outputs):
     graph = build_graph((1, 3, 4), {"w": grid(4, 4)}, *nodes, outputs=outputs)

@@ -115,7 +115,7 @@ def test_outputs_keep_their_values(build_graph, grid):
         {"w": grid(2, 3)},
         ("fc", "linear", ["image", "w"]),
         ("q", "quantize", ["fc"], {"quantizer": uniform(0.125)}),
-        ("y", "gelu", ["q"]),
+        ("y", "activation", ["q"], {"function": "gelu"}),
         outputs=("y", "fc"),
     )
     assert run_passes(graph, [HoistQuantize()]).outputs == graph.outputs

@@ -1,0 +1,118 @@
+"""Gateware twin of hwq.numerics.activation."""
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data
+from amaranth.lib.memory import Memory
+from numpy.typing import NDArray
+
+from hwq.numerics.activation import GUARD, ONE, OUT_FRAC, ActivationSpec, coefficients
+from hwq.rtl.horner import HornerStep
+from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
+
+
+class Activation(StreamUnit):
+    """An activation function: an asymptote, less a bump h of |x| in parabolas.
+
+    v = x << (12 - in_frac); segment = min(|v| >> segment_bits, segments);
+    u = |v| mod 2**segment_bits; y = max(v, 0) + ((2**7 - h(segment, u)) >> 8), the bump by two
+    steps of Horner's rule. A sigmoid has 1 - h and h, by the sign of v, rounded alike.
+
+    Latency 6 cycles; one value per cycle.
+
+    Ports: `i` signed(in_bits), x; `o` the signed format `spec.out`, y with 12 fraction bits.
+
+    A memory of the segments, of 41 words of 50 bits for "gelu", and two multipliers of
+    acc x segment_bits.
+
+    Parameters
+    ----------
+    spec : ActivationSpec
+        Function, and format of x.
+    """
+
+    def __init__(self, spec: ActivationSpec) -> None:
+        self.spec = spec
+        self.table = coefficients(spec.function)
+        # no accumulator is wider than its coefficients, see tests/rtl/test_activation.py
+        self.acc = holding(int(abs(self.table).max()))
+        super().__init__(signed(spec.in_bits), signed(spec.out.bits))
+
+    @property
+    def latency_cycles(self) -> int:
+        """The look-up, two steps and the sum."""
+        return 6
+
+    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n] of in_bits bits -> int64[n] with 12 fraction bits."""
+        return self.spec.compute(inputs).astype(np.int64)
+
+    def _memory(self) -> Memory:
+        """Return the coefficients, a word per segment and one beyond."""
+        names = ("c2", "c1", "c0")
+        widest = abs(self.table).max(axis=1).tolist()
+        shapes = {name: holding(most) for name, most in zip(names, widest, strict=True)}
+        return Memory(
+            shape=data.StructLayout(shapes),
+            depth=max(self.table.shape[1], 2),
+            init=[dict(zip(names, row, strict=True)) for row in self.table.T.tolist()],
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the look-up, the two steps and the sum."""
+        m = Module()
+        curve, memory = self.spec.curve, self._memory()
+        m.submodules.table = memory
+        coefficients = memory.read_port()
+        wide = signed(self.spec.in_bits + OUT_FRAC - self.spec.in_frac)
+        place = unsigned(curve.segment_bits)
+        beside = data.StructLayout({"c0": coefficients.data.c0.shape(), "v": wide})
+        first, second = (
+            HornerStep(self.acc, place, curve.segment_bits, side=side, saturate=False)
+            for side in (beside, wide)
+        )
+        m.submodules += [first, second]
+
+        # stage 1: magnitude; read the segment. |v| may be 2**(bits-1), which needs all bits
+        value, v = Signal(wide), Signal(wide)
+        magnitude, u = Signal(wide.width), Signal(place)
+        look_up = Pipeline(m, self.i.valid, first.i.ready, depth=1)
+        m.d.comb += [
+            self.i.ready.eq(look_up.ready),
+            value.eq(self.i.payload << (OUT_FRAC - self.spec.in_frac)),
+            magnitude.eq(Mux(value < 0, -value, value)),
+            coefficients.addr.eq(
+                Mux(magnitude >= curve.farthest, curve.segments, magnitude >> curve.segment_bits)
+            ),
+            coefficients.en.eq(look_up.load[0]),
+        ]
+        with m.If(look_up.load[0]):
+            m.d.sync += [v.eq(value), u.eq(magnitude)]
+
+        # stages 2 .. 5: c2*u + c1, then times u + c0
+        m.d.comb += [
+            first.i.valid.eq(look_up.valid[0]),
+            first.i.p.acc.eq(coefficients.data.c2),
+            first.i.p.x.eq(u),
+            first.i.p.coefficient.eq(coefficients.data.c1),
+            first.i.p.side.c0.eq(coefficients.data.c0),
+            first.i.p.side.v.eq(v),
+            second.i.valid.eq(first.o.valid),
+            first.o.ready.eq(second.i.ready),
+            second.i.p.acc.eq(first.o.p.acc),
+            second.i.p.x.eq(first.o.p.x),
+            second.i.p.coefficient.eq(first.o.p.side.c0),
+            second.i.p.side.eq(first.o.p.side.v),
+        ]
+
+        # stage 6: the rounded bump from the asymptote; x <= y <= 0 left of 0, and 0 <= y <= 1 of a
+        # step, so y fits
+        add = Pipeline(m, second.o.valid, self.o.ready, depth=1)
+        m.d.comb += [second.o.ready.eq(add.ready), self.o.valid.eq(add.valid[0])]
+        acc, below = second.o.p.acc, second.o.p.side < 0
+        half = 1 << (GUARD - 1)
+        asymptote = Mux(below, 0, ONE if curve.step else second.o.p.side)
+        inward = Mux(below, half + acc, half - acc) if curve.step else half - acc
+        with m.If(add.load[0]):
+            m.d.sync += self.o.payload.eq(asymptote + (inward >> GUARD))
+        return m
