@@ -133,9 +133,7 @@ class _Sums:
             self.quantizer_noise += _power(fake - real)
 
 
-def check_nodes(
-    quantised: Graph, integer: Graph, images: Sequence[NDArray[np.uint8]]
-) -> NodeCheck:
+def check_nodes(quantised: Graph, integer: Graph, images: Sequence[NDArray[np.uint8]]) -> NodeCheck:
     """Compare every node of an integer graph with the fake-quant graph it was lowered from.
 
     Parameters
@@ -266,7 +264,8 @@ class _OneImage:
         """Return what a node's integers stand for."""
         quant = node.output.quant
         if node.op == "scale_predictor":
-            return np.ldexp(output[:, 0].astype(np.float64), output[:, 1] - _FACTOR_FRAC)
+            factors: Real = np.ldexp(output[:, 0].astype(np.float64), output[:, 1] - _FACTOR_FRAC)
+            return factors
         if isinstance(quant, Dynamic) and quant.index in self._corrections:
             return to_real(output, quant.corrected(self._corrections[quant.index]))
         dense = to_real(output, quant)
