@@ -35,6 +35,10 @@ def test_measures_and_writes_a_valid_result(workplace, method):
     assert result["run"]["images"] == result["fidelity"]["images"] == 6
     assert sum(row["cycles"] for row in result["layers"]) == result["totals"]["cycles"]
     assert any(row["sqnr_db"] is not None for row in result["layers"])
+    assert all(row["node_sqnr_db"] > 40 for row in result["layers"] if row["node_sqnr_db"])
+    rows = [row for row in result["layers"] if row["op"] == "softmax"]
+    assert rows and all(0.99 < row["row_sum_min"] <= row["row_sum_mean"] < 1.01 for row in rows)
+    assert any(row["quantizer_sqnr_db"] for row in result["layers"])
     with files["csv"].open() as file:
         assert len(list(csv.DictReader(file))) == len(result["layers"])
     assert "traceEvents" in json.loads(files["trace"].read_text())

@@ -31,7 +31,7 @@ CASES = [
     "scalepredictor/minmax",
     "scalepredictor/repq_vit",
 ]
-BITS = ["w8a8", "w6a6", "w4a4", "w3a3", "w4a8"]
+BITS = ["w8a8", "w7a7", "w6a6", "w4a4", "w3a3", "w2a2", "w4a8"]
 
 
 def assert_equal_everywhere(graph, image):
