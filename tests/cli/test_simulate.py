@@ -176,3 +176,14 @@ def test_lists_names(what, capsys):
     names = capsys.readouterr().out.split()
     expected = {"methods": "minmax", "accelerators": "edge_32x32", "models": "deit_s"}
     assert expected.get(what, "log_sqrt2") in names
+
+
+def test_a_format_that_does_not_hold_its_tensor_is_refused_before_a_number(
+    workplace, capsys, monkeypatch
+):
+    monkeypatch.setattr("hwq.runtime.node_check.LEAST_DB", 200.0)
+    assert simulate("--method", "minmax") == 1
+    out, err = capsys.readouterr()
+    assert "cycles" not in out
+    (line,) = [text for text in err.splitlines() if "dB from what they stand for" in text]
+    assert "at least 200 dB are needed" in line and "signed 16 bits" in line
