@@ -1,13 +1,17 @@
 """Run a quantised network in integers and cost it on an accelerator."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hwq import __version__
 from hwq.api.calibration import Job, fit
 from hwq.api.images import makes_its_own
+from hwq.api.layer_figures import with_errors, with_nodes
 from hwq.api.network import (
     FloatNetwork,
     check_device,
@@ -21,18 +25,19 @@ from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
-from hwq.compiler.program import Program
 from hwq.cost.estimate import estimate
-from hwq.cost.result import Fidelity, LayerCost, ProgramCost, RunInfo, SimulationResult
+from hwq.cost.result import Fidelity, RunInfo, SimulationResult
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
+from hwq.methods.calibration import Calibration
 from hwq.methods.checkpoint import Calibrated, load_calibrated
 from hwq.methods.evaluate import Evaluation, evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
 from hwq.models.catalog import Preprocessing
 from hwq.models.images import ImageFolder, open_images
 from hwq.models.weights import sha256
+from hwq.runtime.node_check import check_nodes
 
 _SQNR_IMAGES = 4
 
@@ -45,6 +50,17 @@ class _Subject:
     source: FloatNetwork | None
     weights: Path | None
     file: Path | None
+    calibration: Calibration | None = None
+
+    def pixels(self, test: ImageFolder | None) -> NDArray[np.uint8]:
+        """Return one image to check nodes on, a test image where there are any."""
+        if test is not None:
+            return next(iter(test.head(1).pixels()))
+        known = self.calibration
+        if known is None:
+            known = Calibration.noise(self.preprocessing.input_size, 1, self.calibrated.origin.seed)
+        pixels: NDArray[np.uint8] = known.pixels[0]
+        return pixels
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -169,8 +185,8 @@ def simulate(
         source = open_network(model, weights, pretrained, seed or 0)
         test = _test_images(data, source.network.preprocessing, limit)
         job = Job(source, algorithm, widths, seed or 0, device)
-        fitted = fit(job, calib, work, resume, track).calibrated
-        subject = _Subject(fitted, source, weights, None)
+        fitted = fit(job, calib, work, resume, track)
+        subject = _Subject(fitted.calibrated, source, weights, None, fitted.images.calibration)
     return _result(subject, machine, dataflow, timing, test, device, track)
 
 
@@ -218,16 +234,18 @@ def _result(
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
     hoisted = run_passes(quantized.graph, HOIST)
     integer = run_passes(hoisted, LOWER)
+    nodes = check_nodes(hoisted, integer, [subject.pixels(test)])
+    nodes.refuse()
     program = emit_program(integer)
     cost = estimate(program, machine, dataflow=dataflow, timing=timing)
-    layers, fidelity = cost.layers, None
+    layers, fidelity = with_nodes(program, cost.layers, nodes), None
     if test is not None:
         reference = None if subject.source is None else subject.source.graph
         graph, images = quantized.graph, test.pixels()
         found = evaluate(reference, graph, integer, images, test.labels, track, device)
         # a calibrated file no longer has the float weights that layers are compared with
         few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
-        layers = _with_errors(program, cost, found, layer_sqnr_db(hoisted, integer, few))
+        layers = with_errors(program, layers, found, layer_sqnr_db(hoisted, integer, few))
         fidelity = _fidelity(found)
     run = RunInfo(
         model=origin.model,
@@ -241,7 +259,7 @@ def _result(
         images=0 if fidelity is None else fidelity.images,
         hwq_version=__version__,
         timing=cost.timing,
-        notes=(*subject.notes(), *quantized.notes),
+        notes=(*subject.notes(), *quantized.notes, *nodes.notes()),
         weights_sha256=origin.weights_sha256 if origin.weights == "file" else None,
         checkpoint=None if subject.file is None else subject.file.name,
         checkpoint_sha256=None if subject.file is None else sha256(subject.file),
@@ -258,18 +276,4 @@ def _fidelity(found: Evaluation) -> Fidelity:
         agreement_fp32=found.agreement_fp32,
         agreement_fake_quant=found.agreement_fake_quant,
         logit_sqnr_db=found.logit_sqnr_db,
-    )
-
-
-def _with_errors(
-    program: Program, cost: ProgramCost, found: Evaluation, sqnr: Mapping[str, float]
-) -> tuple[LayerCost, ...]:
-    """Add saturations and SQNR to the layers that computed each tensor."""
-    return tuple(
-        replace(
-            row,
-            saturations=found.saturations.get(layer.out.tensor) if layer.op != "matmul" else None,
-            sqnr_db=sqnr.get(layer.out.tensor),
-        )
-        for layer, row in zip(program.layers, cost.layers, strict=True)
     )

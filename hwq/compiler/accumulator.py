@@ -15,6 +15,7 @@ from hwq.numerics.fixed_point import FixedPoint, dyadic_array
 from hwq.numerics.outlier_join import OutlierJoinSpec, check_join
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
+from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
@@ -41,6 +42,7 @@ class Accumulator:
 def accumulate(
     node: Node,
     a: Quantizer,
+    form: MacForm,
     right: Uniform,
     weight: Constant | None,
     bias: Constant | None,
@@ -53,6 +55,8 @@ def accumulate(
         The product, in the quantised graph.
     a, right : Quantizer
         Of its operands.
+    form : MacForm
+        How the array consumes operand a.
     weight : int8[N, K], optional
         Codes of operand b where it is a constant.
     bias : float[N], optional
@@ -63,7 +67,6 @@ def accumulate(
     The offset of operand a is a correction per column where operand b is a constant; otherwise
     the product itself subtracts offset times the column sums of b.
     """
-    form = a.mac_form()
     scale = to_array(right.scale)
     if node.op == "linear":
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())

@@ -63,6 +63,13 @@ class LayerCost:
         Codes that met the end of their range; None where not counted.
     sqnr_db : float or None
         Of the layer's output against the float network; None where not measured.
+    node_sqnr_db : float or None
+        Of the layer's output against the fake-quant graph, given that graph's own inputs; None
+        for what has no counterpart there.
+    quantizer_sqnr_db : float or None
+        The same against what the codes stand for; None where the output is no code.
+    row_sum_min, row_sum_mean : float or None
+        Of a softmax: sums of the probabilities of a row.
     """
 
     name: str
@@ -86,6 +93,10 @@ class LayerCost:
     energy_pj: Energy
     saturations: int | None = None
     sqnr_db: float | None = None
+    node_sqnr_db: float | None = None
+    quantizer_sqnr_db: float | None = None
+    row_sum_min: float | None = None
+    row_sum_mean: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

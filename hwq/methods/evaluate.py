@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import sqrt
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.integers import decibel, to_real
 
 T = TypeVar("T")
 _BATCH = 16
@@ -206,29 +207,14 @@ def layer_sqnr_db(
             error = x - to_real(codes[name], integer.tensors[name].quant)
             signal[name] += float(np.square(x).sum())
             noise[name] += float(np.square(error).sum())
-    return {name: _decibel(signal[name], noise[name]) for name in names}
-
-
-def to_real(codes: NDArray[Any], quant: FixedPoint | Quantizer) -> NDArray[np.float64]:
-    """What integers stand for."""
-    if isinstance(quant, FixedPoint):
-        return quant.to_float(codes)
-    decoded = quant.decode(torch.from_numpy(codes.astype(np.int64)))
-    result: NDArray[np.float64] = decoded.double().numpy()
-    return result
+    return {name: decibel(signal[name], noise[name]) for name in names}
 
 
 def sqnr_db(signal: Tensor, noisy: Tensor) -> float:
     """10 log10 of the power of `signal` over that of the difference; infinite when equal."""
     difference = signal.double() - noisy.double()
     power = float(signal.double().square().sum())
-    return _decibel(power, float(difference.square().sum()))
-
-
-def _decibel(signal: float, noise: float) -> float:
-    if noise == 0.0:
-        return float("inf")
-    return float(10 * np.log10(max(signal, 1e-300) / noise))
+    return decibel(power, float(difference.square().sum()))
 
 
 def _percent(hits: Tensor) -> float:

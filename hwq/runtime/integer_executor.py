@@ -52,7 +52,8 @@ def _product(node: Node, a: Array, b: PackedOperand) -> Array:
     form = node.attrs["form"]
     a = np.ascontiguousarray(a)
     if form.pe == "multiply":
-        acc: Array = gemm(a, b)
+        # below 2**31, as lowering holds
+        acc: Array = gemm(a, b) * np.int32(form.plane_weights[0])
     else:
         index = a.view(np.uint8)
         planes = [gemm(table[index], b) for table in _negated_tables(form)]

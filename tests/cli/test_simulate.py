@@ -35,6 +35,10 @@ def test_measures_and_writes_a_valid_result(workplace, method):
     assert result["run"]["images"] == result["fidelity"]["images"] == 6
     assert sum(row["cycles"] for row in result["layers"]) == result["totals"]["cycles"]
     assert any(row["sqnr_db"] is not None for row in result["layers"])
+    assert all(row["node_sqnr_db"] > 40 for row in result["layers"] if row["node_sqnr_db"])
+    rows = [row for row in result["layers"] if row["op"] == "softmax"]
+    assert rows and all(0.99 < row["row_sum_min"] <= row["row_sum_mean"] < 1.01 for row in rows)
+    assert any(row["quantizer_sqnr_db"] for row in result["layers"])
     with files["csv"].open() as file:
         assert len(list(csv.DictReader(file))) == len(result["layers"])
     assert "traceEvents" in json.loads(files["trace"].read_text())
@@ -172,3 +176,14 @@ def test_lists_names(what, capsys):
     names = capsys.readouterr().out.split()
     expected = {"methods": "minmax", "accelerators": "edge_32x32", "models": "deit_s"}
     assert expected.get(what, "log_sqrt2") in names
+
+
+def test_a_format_that_does_not_hold_its_tensor_is_refused_before_a_number(
+    workplace, capsys, monkeypatch
+):
+    monkeypatch.setattr("hwq.runtime.node_check.LEAST_DB", 200.0)
+    assert simulate("--method", "minmax") == 1
+    out, err = capsys.readouterr()
+    assert "cycles" not in out
+    (line,) = [text for text in err.splitlines() if "dB from what they stand for" in text]
+    assert "at least 200 dB are needed" in line and "signed 16 bits" in line

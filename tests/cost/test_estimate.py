@@ -292,7 +292,7 @@ def test_result_rows_have_the_fields_of_the_contract_in_its_order():
     assert " ".join(names) == (
         "name op m n k count pe bits dataflow cycles compute_cycles stall_cycles utilization "
         "macs sram_read_bytes sram_write_bytes dram_read_bytes dram_write_bytes energy_pj "
-        "saturations sqnr_db"
+        "saturations sqnr_db node_sqnr_db quantizer_sqnr_db row_sum_min row_sum_mean"
     )
 
 

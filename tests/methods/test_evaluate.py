@@ -4,11 +4,8 @@ import torch
 
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
-from hwq.methods.evaluate import evaluate, layer_sqnr_db, sqnr_db, to_real
-from hwq.numerics.fixed_point import FixedPoint
-from hwq.quantizers.dynamic import Dynamic
+from hwq.methods.evaluate import evaluate, layer_sqnr_db, sqnr_db
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
-from hwq.quantizers.uniform import Uniform
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 
@@ -66,11 +63,3 @@ def test_sqnr():
     assert sqnr_db(signal, signal) == float("inf")
     assert sqnr_db(signal, signal + torch.tensor([0.3, 0.4])) == pytest.approx(20.0, abs=1e-4)
     assert sqnr_db(torch.zeros(2), signal) < -100
-
-
-def test_integers_stand_for_reals():
-    codes = np.array([0, 3, 15], np.uint8)
-    quantizer = Uniform(torch.tensor(0.5), torch.tensor(3), 4)
-    np.testing.assert_array_equal(to_real(codes, quantizer), [-1.5, 0.0, 6.0])
-    np.testing.assert_array_equal(to_real(codes, Dynamic(quantizer, 0)), [-1.5, 0.0, 6.0])
-    np.testing.assert_array_equal(to_real(codes, FixedPoint(8, 2)), [0, 0.75, 3.75])

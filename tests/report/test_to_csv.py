@@ -11,7 +11,7 @@ HEADER = (
     "name,op,m,n,k,count,pe,bits_a,bits_w,bits_acc,dataflow,cycles,compute_cycles,stall_cycles,"
     "utilization,macs,sram_read_bytes,sram_write_bytes,dram_read_bytes,dram_write_bytes,"
     "energy_mac_pj,energy_sram_pj,energy_dram_pj,energy_vector_pj,energy_leakage_pj,"
-    "energy_total_pj,saturations,sqnr_db"
+    "energy_total_pj,saturations,sqnr_db,node_sqnr_db,quantizer_sqnr_db,row_sum_min,row_sum_mean"
 )
 
 

@@ -17,6 +17,7 @@ from hwq.quantizers.log2 import Log2
 from hwq.quantizers.uniform import Uniform
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.reference_executor import ReferenceExecutor
 
 
 def uniform(scale, bits=4, signed=True, zero_point=0):
@@ -174,7 +175,7 @@ def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lowe
         (
             lambda b: linear(b, constants={"b": [0.5, -(2.0**44)]}, fc=FixedPoint(16, 4)),
             GraphError,
-            "fc: bias must stay below 2**45 in units of the accumulator, not reach 7.037e+13",
+            "fc: bias must stay below 2**45 in units of the accumulator, not reach 2.882e+17",
         ),
     ],
     ids=["op", "zero point", "kind", "format", "base", "bias"],
@@ -210,3 +211,22 @@ def test_an_accumulator_that_could_overflow_is_refused(build_graph):
     )
     with pytest.raises(GraphError, match=r"^fc \(linear\): an accumulator must stay below 2\*\*31"):
         run_passes(with_formats(graph, fc=FixedPoint(16, 0)), [LowerToInteger()])
+
+
+@pytest.mark.parametrize("zero_point", [0, 3])
+def test_a_bias_is_finer_than_a_product_of_codes(build_graph, zero_point):
+    """The codes of w3a3 are so coarse that a bias in their units would be a second rounding."""
+    x = uniform(64.0, 3, signed=False, zero_point=zero_point)
+    constants = {"b": [0.3, 7.7]}  # in units of 64 * 0.25: 0.02 and 0.48
+    graph = linear(build_graph, uniform(0.25, 3), x, constants=constants, fc=FixedPoint(24, 12))
+    wanted, integers, lowered = run_both(graph, [pixels(seed) for seed in range(20)])
+    assert np.abs(integers / 2**12 - wanted).max() < 16 / 2**12
+    images = [pixels(seed) for seed in range(20)]
+    for image in images:
+        fast, slow = (
+            run(lowered).run(image, ["fc.acc", "fc"]).values
+            for run in (IntegerExecutor, ReferenceExecutor)
+        )
+        assert fast["fc.acc"].dtype == np.int32
+        for name, value in fast.items():
+            assert_array_equal(value, slow[name], name)
