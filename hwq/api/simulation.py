@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq import __version__
+from hwq.api.accuracy import Trial, chance_notes, guess_picture, to_fidelity
 from hwq.api.calibration import Job, fit
 from hwq.api.images import makes_its_own
 from hwq.api.network import (
@@ -23,15 +24,14 @@ from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.compiler.program import Program
 from hwq.cost.estimate import estimate
-from hwq.cost.result import Fidelity, LayerCost, ProgramCost, RunInfo, SimulationResult
+from hwq.cost.result import LayerCost, ProgramCost, RunInfo, SimulationResult
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.checkpoint import Calibrated, load_calibrated
 from hwq.methods.evaluate import Evaluation, evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
-from hwq.models.catalog import Preprocessing
-from hwq.models.images import ImageFolder, open_images
+from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
 
 _SQNR_IMAGES = 4
@@ -50,6 +50,11 @@ class _Subject:
     def preprocessing(self) -> Preprocessing:
         """What its images go through."""
         return to_preprocessing(self.calibrated.origin)
+
+    @property
+    def graph(self) -> Graph:
+        """The fake-quant network."""
+        return self.calibrated.quantized.graph
 
     @property
     def weights_name(self) -> str:
@@ -92,6 +97,8 @@ def simulate(
     device: str = "cpu",
     work: Path | None = None,
     resume: bool = False,
+    resample_pos_embed: bool = False,
+    picture: Path | None = None,
     track: Track = no_track,
 ) -> SimulationResult:
     """Quantise a network, run it in integers, and cost it on an accelerator.
@@ -134,6 +141,10 @@ def simulate(
         Where torch runs.
     work, resume
         See `hwq.api.calibrate`; without `work` nothing is kept.
+    resample_pos_embed : bool, optional
+        See `hwq.models.weights.load_weights`.
+    picture : Path, optional
+        An image whose likeliest classes in the three networks are told.
     track : callable, optional
         Shows progress; see `hwq.methods.workspace.Track`.
 
@@ -154,8 +165,8 @@ def simulate(
     given |= {"seed": seed, "option": options or None, "work": work, "resume": resume or None}
     if checkpoint is not None:
         _refuse(given)
-        subject = _from_file(checkpoint, model, weights, pretrained)
-        test = _test_images(data, subject.preprocessing, limit)
+        subject = _from_file(checkpoint, model, weights, pretrained, resample_pos_embed)
+        images = Trial.of(data, limit, picture, subject.preprocessing, subject.graph)
     else:
         if resume and work is None:
             raise UsageError("resume needs work: the folder to go on in")
@@ -166,12 +177,12 @@ def simulate(
             raise UsageError(
                 "data needs calib: a method must not calibrate on what it is judged by"
             )
-        source = open_network(model, weights, pretrained, seed or 0)
-        test = _test_images(data, source.network.preprocessing, limit)
+        source = open_network(model, weights, pretrained, seed or 0, resample_pos_embed)
+        images = Trial.of(data, limit, picture, source.network.preprocessing, source.graph)
         job = Job(source, algorithm, widths, seed or 0, device)
         fitted = fit(job, calib, work, resume, track).calibrated
         subject = _Subject(fitted, source, weights, None)
-    return _result(subject, machine, dataflow, timing, test, device, track)
+    return _result(subject, machine, dataflow, timing, images, device, track)
 
 
 def lower(quantised: Quantized) -> Graph:
@@ -187,23 +198,21 @@ def _refuse(given: Mapping[str, Any]) -> None:
 
 
 def _from_file(
-    checkpoint: Path, model: str | None, weights: Path | None, pretrained: bool
+    checkpoint: Path,
+    model: str | None,
+    weights: Path | None,
+    pretrained: bool,
+    resample_pos_embed: bool,
 ) -> _Subject:
     """Read a calibrated file and, where a model is named, its float network."""
     loaded = load_calibrated(checkpoint)
     source = None
     if model is not None:
-        source = open_network(model, weights, pretrained, loaded.origin.seed)
+        source = open_network(model, weights, pretrained, loaded.origin.seed, resample_pos_embed)
         check_same_network(source, loaded.origin, checkpoint)
     elif weights is not None or pretrained:
         raise UsageError("weights need model: the file alone has no float network")
     return _Subject(loaded, source, weights, checkpoint)
-
-
-def _test_images(
-    data: Path | None, preprocessing: Preprocessing, limit: int | None
-) -> ImageFolder | None:
-    return None if data is None else open_images(data, preprocessing, labelled=True).head(limit)
 
 
 def _result(
@@ -211,7 +220,7 @@ def _result(
     machine: Accelerator,
     dataflow: str | None,
     timing: str | None,
-    test: ImageFolder | None,
+    images: Trial,
     device: str,
     track: Track,
 ) -> SimulationResult:
@@ -220,15 +229,21 @@ def _result(
     integer = run_passes(hoisted, LOWER)
     program = emit_program(integer)
     cost = estimate(program, machine, dataflow=dataflow, timing=timing)
-    layers, fidelity = cost.layers, None
-    if test is not None:
-        reference = None if subject.source is None else subject.source.graph
-        graph, images = quantized.graph, test.pixels()
-        found = evaluate(reference, graph, integer, images, test.labels, track, device)
+    layers, fidelity, picture = cost.layers, None, None
+    notes = (*subject.notes(), *quantized.notes)
+    reference = None if subject.source is None else subject.source.graph
+    if images.picture is not None:
+        picture = guess_picture(*images.picture, reference, quantized.graph, integer)
+    if images.test is not None:
+        test = images.test
+        found = evaluate(
+            reference, quantized.graph, integer, test.pixels(), test.labels, track, device
+        )
+        notes += chance_notes(found) if origin.weights != "random" else ()
         # a calibrated file no longer has the float weights that layers are compared with
         few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
         layers = _with_errors(program, cost, found, layer_sqnr_db(hoisted, integer, few))
-        fidelity = _fidelity(found)
+        fidelity = to_fidelity(found)
     run = RunInfo(
         model=origin.model,
         method=origin.method,
@@ -241,24 +256,12 @@ def _result(
         images=0 if fidelity is None else fidelity.images,
         hwq_version=__version__,
         timing=cost.timing,
-        notes=(*subject.notes(), *quantized.notes),
+        notes=notes,
         weights_sha256=origin.weights_sha256 if origin.weights == "file" else None,
         checkpoint=None if subject.file is None else subject.file.name,
         checkpoint_sha256=None if subject.file is None else sha256(subject.file),
     )
-    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings)
-
-
-def _fidelity(found: Evaluation) -> Fidelity:
-    return Fidelity(
-        images=found.images,
-        top1_fp32=found.top1_fp32,
-        top1_fake_quant=found.top1_fake_quant,
-        top1_integer=found.top1_integer,
-        agreement_fp32=found.agreement_fp32,
-        agreement_fake_quant=found.agreement_fake_quant,
-        logit_sqnr_db=found.logit_sqnr_db,
-    )
+    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings, picture)
 
 
 def _with_errors(

@@ -3,18 +3,28 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hwq.cost.result import Fidelity, LayerCost, RunInfo, SimulationResult, Totals
+from hwq.cost.result import (
+    Fidelity,
+    Guess,
+    LayerCost,
+    Picture,
+    RunInfo,
+    SimulationResult,
+    Totals,
+)
 
 _DATAFLOW = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
 _COLUMNS = ("x", "shape", "bits", "flow", "cycles", "time", "stall", "util", "DRAM", "uJ")
 _LEFT_OUT_FIRST = ("stall", "flow", "time", "util", "bits", "DRAM", "x")
 _NAMED_AFTER_MATMUL = ("requantize", "rescale")
+PICTURE_COLUMNS = ("float32", "fake-quant", "integer")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
@@ -79,6 +89,8 @@ def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableT
         Text(),
         _fidelity(result.fidelity),
     ]
+    if result.picture is not None:
+        parts += [Text(), _picture(result.picture)]
     parts += [Text(f"note: {note}", style="yellow") for note in result.run.notes]
     return Group(*parts)
 
@@ -233,6 +245,26 @@ def _fidelity(fidelity: Fidelity | None) -> RenderableType:
         ("logits, SQNR", fidelity.logit_sqnr_db, " dB"),
     ):
         table.add_row(label, "not measured" if value is None else f"{value:.2f}{unit}")
+    return table
+
+
+def picture_rows(picture: Picture) -> list[tuple[str, str, str]]:
+    """Return the guesses of float32, fake-quant and integer, a row per rank."""
+    columns = (picture.float32 or (), picture.fake_quant, picture.integer)
+    ranks = zip_longest(*([_guess(guess) for guess in column] for column in columns), fillvalue="-")
+    return [(first, second, third) for first, second, third in ranks]
+
+
+def _guess(guess: Guess) -> str:
+    return f"{guess.name or guess.index} {guess.probability:.1%}"
+
+
+def _picture(picture: Picture) -> Table:
+    table = Table(title=picture.file, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in PICTURE_COLUMNS:
+        table.add_column(heading, overflow="fold")
+    for row in picture_rows(picture):
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 
