@@ -32,6 +32,7 @@ VECTOR_OPS: Final[tuple[str, ...]] = (
     "rescale",
     "encode",
     "add",
+    "mean",
     "move",
     "outlier_split",
     "outlier_join",

@@ -17,7 +17,7 @@ _VECTOR_OPS = {
     "gelu": "gelu",
     "layer_norm": "layernorm",
     "add": "add",
-    "mean": "add",
+    "mean": "mean",
     "requantize": "requantize",
     "encode": "encode",
     "concat": "move",

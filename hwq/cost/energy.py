@@ -59,6 +59,7 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
     ),
     "encode": _REQUANTIZE,  # a uniform encoder is a requantizer; log codes take less
     "add": (("int_add", 16, 16, 1), ("compare", 16, 16, 2)),
+    "mean": (("int_add", 32, 32, 1),),  # one sum is requantized for many elements
     "move": (("register", 16, 16, 1),),
     "outlier_split": (("compare", 16, 16, 2), ("register", 16, 16, 1)),
     "outlier_join": (("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),

@@ -199,7 +199,8 @@ class ScalePredictor(Method):
             f"{len(names)} scales"
         )
         graph = with_formats(_dynamic(static, names, predictor), noise)
-        return Quantized(graph, (*base.notes, note))
+        findings = {"cost": "upper bound: every gate is counted as open"}
+        return Quantized(graph, (*base.notes, note), findings)
 
 
 def _logit_sqnr_db(

@@ -36,7 +36,7 @@ def to_html(result: SimulationResult) -> str:
     add(head, "title", f"{run.model} on {run.accelerator}")
     add(head, "style", _asset("page.css"))
     body = add(page, "body")
-    _header(body, run)
+    _header(body, run, result.findings.get("cost"))
     figures(section(body, "Totals, one image"), _totals(totals))
     _fidelity(section(body, "Fidelity"), result.fidelity)
     if result.picture is not None:
@@ -65,7 +65,7 @@ def write_html(result: SimulationResult, path: str | Path) -> None:
     write_text(path, to_html(result))
 
 
-def _header(body: Element, run: RunInfo) -> None:
+def _header(body: Element, run: RunInfo, cost: str | None) -> None:
     header = add(body, "header")
     add(header, "h1", f"{run.model} on {run.accelerator}")
     method = f"{run.method} on {run.base}" if run.base else run.method
@@ -73,6 +73,8 @@ def _header(body: Element, run: RunInfo) -> None:
     if run.checkpoint is not None:
         parts.append(f"calibrated file: {run.checkpoint}")
     add(header, "p", f" {DOT} ".join((*parts, f"weights: {run.weights}")))
+    if cost is not None:
+        add(add(header, "p"), "strong", f"cost: {cost}")
     if run.notes:
         notes = add(header, "ul", class_="notes")
         for note in run.notes:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,7 +15,6 @@ from hwq.cost.result import (
     Guess,
     LayerCost,
     Picture,
-    RunInfo,
     SimulationResult,
     Totals,
 )
@@ -30,7 +29,7 @@ _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 @dataclass(frozen=True, slots=True)
 class LayerGroup:
-    """Layers that differ only in the number of their block.
+    """Layers that differ only in the number of their block: in no figure that is shown.
 
     Parameters
     ----------
@@ -49,13 +48,14 @@ def group_layers(layers: Sequence[LayerCost]) -> list[LayerGroup]:
     Groups of the same numbered block stand together, and so do groups of the same name; otherwise
     they keep the order in which they first appear.
     """
-    found: dict[object, list[LayerCost]] = {}
+    found: dict[LayerCost, list[LayerCost]] = {}
     order: dict[str, int] = {}
     for position, layer in enumerate(layers):
         name = _NUMBER.sub("*", layer.name)
         order.setdefault(name, position)
         order.setdefault(_block(name), position)
-        key = (name, layer.op, layer.m, layer.n, layer.k, layer.count, layer.pe, layer.bits)
+        # what is measured, and not shown here, differs in every layer
+        key = replace(layer, name=name, saturations=None, sqnr_db=None)
         found.setdefault(key, []).append(layer)
     groups = [LayerGroup(_NUMBER.sub("*", own[0].name), tuple(own)) for own in found.values()]
     return sorted(groups, key=lambda group: (order[_block(group.name)], order[group.name]))
@@ -81,7 +81,7 @@ def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableT
         else group_layers(result.layers)
     )
     parts: list[RenderableType] = [
-        _heading(result.run),
+        _heading(result),
         Text(),
         _LayerTable(groups, result.totals),
         Text(),
@@ -102,13 +102,16 @@ def print_table(
     (console or Console()).print(to_table(result, every_layer))
 
 
-def _heading(run: RunInfo) -> Text:
+def _heading(result: SimulationResult) -> Text:
+    run = result.run
     method = f"{run.method} on {run.base}" if run.base else run.method
     text = Text()
     text.append(f"{run.model}", style="bold")
     text.append(f" · {method} · {run.bits} · ")
     text.append(run.accelerator, style="bold")
     text.append(f" · dataflow {run.dataflow} · timing {run.timing}\n")
+    if "cost" in result.findings:
+        text.append(f"cost: {result.findings['cost']}\n", style="bold yellow")
     if run.checkpoint is not None:
         text.append(f"calibrated file: {run.checkpoint} · ", style="dim")
     text.append(f"weights: {run.weights} · seed {run.seed} · hwq {run.hwq_version}", style="dim")
