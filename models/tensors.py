@@ -52,7 +52,8 @@ def to_float32(module: nn.Module, name: str) -> tuple[str, ...]:
     UsageError
         When a parameter or a buffer cannot be that; it is named.
     """
-    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    parameters: dict[str, Tensor] = dict(module.named_parameters())
+    buffers = dict(module.named_buffers())
     for label, tensor in parameters.items():
         fault = fault_of(tensor)
         if fault is not None:

@@ -124,7 +124,7 @@ def _check(path: Path, name: str, tensor: Tensor, expected: Tensor) -> None:
 
 def _resample(module: nn.Module, path: Path, state: dict[str, Tensor]) -> tuple[str, ...]:
     """Fit the position table in `state` to the module's grid of patches."""
-    from timm.layers import resample_abs_pos_embed
+    from timm.layers.pos_embed import resample_abs_pos_embed
 
     grid = getattr(getattr(module, "patch_embed", None), "grid_size", None)
     table, wanted = state.get(_TABLE), module.state_dict().get(_TABLE)
