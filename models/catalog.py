@@ -1,16 +1,16 @@
 """Names of networks: short ones of our own, any timm VisionTransformer, or a user's function."""
 
-import importlib
-import sys
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any
+from typing import Final
 
 import torch
 from torch import nn
 
-from hwq.errors import UsageError
+from hwq.errors import SpecError, UsageError
+from hwq.models.preprocessing import Preprocessing, preprocessing_of
+from hwq.models.tensors import to_float32
+from hwq.models.user_module import reason, user_module
 
 # short name -> timm name
 MODELS: dict[str, str] = {
@@ -22,28 +22,8 @@ MODELS: dict[str, str] = {
     "vit_b": "vit_base_patch16_224",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How an image becomes the network's input.
-
-    Parameters
-    ----------
-    input_size : tuple of int
-        Channels, height, width.
-    mean, std : tuple of float
-        Per channel, of pixels scaled to 0..1.
-    crop_pct : float
-        Side of the centre crop over the resized shorter side.
-    interpolation : str
-        Resampling filter, as timm names it.
-    """
-
-    input_size: tuple[int, int, int] = (3, 224, 224)
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    crop_pct: float = 0.9
-    interpolation: str = "bicubic"
+FAMILIES: Final = ("vision_transformer", "deit", "vision_transformer_relpos", "beit", "eva")
+"""The files of timm whose networks are tried; others are not Vision Transformers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +35,20 @@ class Network:
     name : str
         As the user gave it.
     module : nn.Module
-        In eval mode.
+        In eval mode, of float32.
     preprocessing : Preprocessing
         What its images go through.
     pretrained : bool
         False when the weights are seeded random.
+    notes : tuple of str
+        What a reader of its results must know, one sentence each.
     """
 
     name: str
     module: nn.Module
     preprocessing: Preprocessing
     pretrained: bool
+    notes: tuple[str, ...] = ()
 
 
 def create_network(name: str, *, pretrained: bool = False, seed: int = 0) -> Network:
@@ -84,25 +67,22 @@ def create_network(name: str, *, pretrained: bool = False, seed: int = 0) -> Net
     Raises
     ------
     UsageError
-        For an unknown name, a function that cannot be imported, or weights that cannot be fetched.
+        For an unknown name, a function that makes no network of float32, or weights that cannot
+        be fetched.
     """
     torch.manual_seed(seed)
     if ":" in name:
         if pretrained:
             raise UsageError(f"--pretrained needs a timm model, not {name!r}")
-        module = _user_module(name)
+        module = user_module(name)
     else:
         module = _timm_module(name, pretrained)
-    config = dict(getattr(module, "pretrained_cfg", None) or {})
-    defaults = Preprocessing()
-    preprocessing = Preprocessing(
-        tuple(config.get("input_size", defaults.input_size)),
-        tuple(config.get("mean", defaults.mean)),
-        tuple(config.get("std", defaults.std)),
-        float(config.get("crop_pct") or defaults.crop_pct),
-        str(config.get("interpolation") or defaults.interpolation),
-    )
-    return Network(name, module.eval(), preprocessing, pretrained)
+    notes = to_float32(module, name)
+    try:
+        preprocessing = preprocessing_of(module)
+    except (SpecError, TypeError, ValueError) as error:
+        raise UsageError(f"model {name!r}: preprocessing: {error}") from error
+    return Network(name, module.eval(), preprocessing, pretrained, notes)
 
 
 def list_models() -> list[str]:
@@ -113,8 +93,7 @@ def list_models() -> list[str]:
 def _timm_names() -> list[str]:
     import timm
 
-    names = timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
-    return sorted(str(name) for name in names)
+    return sorted(str(name) for family in FAMILIES for name in timm.list_models(module=family))
 
 
 def _timm_module(name: str, pretrained: bool) -> nn.Module:
@@ -132,23 +111,6 @@ def _timm_module(name: str, pretrained: bool) -> nn.Module:
     try:
         module: nn.Module = timm.create_model(timm_name, pretrained=pretrained)
     except Exception as error:  # timm and its hub have no common base of their errors
-        if not pretrained:
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"cannot fetch weights of {timm_name!r}: {reason}") from error
-    return module
-
-
-def _user_module(name: str) -> nn.Module:
-    module_name, _, attribute = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        function: Any = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot import model {name!r}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    module = function()
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"model {name!r} must return an nn.Module, not {type(module).__name__}")
+        what = "fetch weights of" if pretrained else "build"
+        raise UsageError(f"cannot {what} {timm_name!r}: {reason(error)}") from error
     return module

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hwq.errors import DataError
-from hwq.models.catalog import Preprocessing
+from hwq.models.preprocessing import Preprocessing
 
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
+# Pillow's modes by the channels that a network reads: grey, colour
+_MODES = {1: "L", 3: "RGB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +55,27 @@ class ImageFolder:
         Raises
         ------
         DataError
-            When a file is not an image; the file is named.
+            When a file is not an image; the file is named. Also for a network that reads neither
+            grey nor colour.
         """
         from timm.data.transforms_factory import create_transform
 
         config = self.preprocessing
+        channels = config.input_size[0]
+        if channels not in _MODES:
+            raise DataError(f"images have 1 or 3 channels, and the network reads {channels}")
         transform = create_transform(
             config.input_size,
             is_training=False,
             interpolation=config.interpolation,
             crop_pct=config.crop_pct,
+            crop_mode=config.crop_mode,
             normalize=False,
         )
         for file in self.files:
             try:
                 with Image.open(file) as image:
-                    yield np.asarray(transform(image.convert("RGB")), dtype=np.uint8)
+                    yield np.asarray(transform(image.convert(_MODES[channels])), dtype=np.uint8)
             except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
                 raise DataError(f"image {file} cannot be read: {error}") from error
 

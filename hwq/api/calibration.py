@@ -84,13 +84,14 @@ def calibrate(
     work: Path | None = None,
     resume: bool = False,
     images: Path | None = None,
+    resample_pos_embed: bool = False,
     track: Track = no_track,
 ) -> Fitted:
     """Quantise a network and write it to one file.
 
     Parameters
     ----------
-    model, method, base, bits, weights, pretrained, seed, options, track
+    model, method, base, bits, weights, pretrained, seed, options, resample_pos_embed, track
         As `hwq.api.simulate` takes them.
     out : Path, optional
         The `.safetensors` file; without it nothing is written.
@@ -125,7 +126,8 @@ def calibrate(
         raise UsageError(f"method {method!r} needs calib: images to calibrate on")
     if images is not None and makes_its_own(algorithm) and (calib is None or is_psaq(calib)):
         raise UsageError(f"images: method {method!r} makes its own and keeps none to write")
-    job = Job(open_network(model, weights, pretrained, seed), algorithm, widths, seed, device)
+    network = open_network(model, weights, pretrained, seed, resample_pos_embed)
+    job = Job(network, algorithm, widths, seed, device)
     folder = work
     if folder is None and out is not None:
         folder = out.with_name(out.name + ".work")
@@ -167,6 +169,10 @@ def fit_images(
     else:
         quantized = method.fit(graph, images.calibration, job.bits, kept)
     # the compiler reads scales as arrays
-    quantized = replace(quantized, graph=place(quantized.graph, "cpu"))
+    quantized = replace(
+        quantized,
+        graph=place(quantized.graph, "cpu"),
+        notes=(*job.network.notes, *quantized.notes),
+    )
     seconds = earlier + time.monotonic() - start
     return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)

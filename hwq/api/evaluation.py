@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from hwq import __version__
+from hwq.api.accuracy import check_classes
 from hwq.api.images import PSAQ, is_psaq, makes_its_own
 from hwq.api.kept_fits import Entry, KeptFits
 from hwq.api.network import (
@@ -49,6 +50,7 @@ def evaluate(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     device: str = "cpu",
+    resample_pos_embed: bool = False,
     on_row: Callable[[EvaluationRow], None] = lambda row: None,
     track: Track = no_track,
 ) -> EvaluationTable:
@@ -56,7 +58,7 @@ def evaluate(
 
     Parameters
     ----------
-    model, weights, pretrained, calib, seed, device, track
+    model, weights, pretrained, calib, seed, device, resample_pos_embed, track
         As `hwq.api.calibrate` takes them.
     data : Path
         Folder of labelled images.
@@ -95,7 +97,8 @@ def evaluate(
         if calib is None and not makes_its_own(entry.method):
             raise UsageError(f"method {entry.label!r} needs calib: images to calibrate on")
     files = [(path, load_calibrated(path)) for path in checkpoints]
-    network = open_network(model, weights, pretrained, seed)
+    network = open_network(model, weights, pretrained, seed, resample_pos_embed)
+    check_classes(network.graph)
     for path, calibrated in files:
         check_same_network(network, calibrated.origin, path)
     images = open_images(data, network.network.preprocessing, labelled=True).head(limit)

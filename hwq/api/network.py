@@ -20,7 +20,8 @@ from hwq.graph.ir import Graph
 from hwq.methods.base import Method
 from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import Origin
-from hwq.models.catalog import MODELS, Network, Preprocessing, create_network
+from hwq.models.catalog import MODELS, Network, create_network
+from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import load_weights
 from hwq.runtime.import_check import check_import, random_pixels
 
@@ -40,16 +41,23 @@ class FloatNetwork:
     weights : {"file", "pretrained", "random"}
     sha256 : str
         Of the weights file, or else of the module's parameters.
+    notes : tuple of str
+        What a reader of its results must know, one sentence each.
     """
 
     network: Network
     graph: Graph
     weights: str
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def open_network(
-    model: str, weights: Path | None = None, pretrained: bool = False, seed: int = 0
+    model: str,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    seed: int = 0,
+    resample_pos_embed: bool = False,
 ) -> FloatNetwork:
     """Build a network, load its weights and prepare its graph.
 
@@ -64,12 +72,16 @@ def open_network(
         raise UsageError(f"seed must be below 2**32, not {seed}")
     if weights is not None and pretrained:
         raise UsageError("weights and pretrained exclude each other")
+    if resample_pos_embed and weights is None:
+        raise UsageError("resample_pos_embed needs weights: a file whose table is resampled")
     network = create_network(model, pretrained=pretrained, seed=seed)
+    notes = network.notes
     if weights is not None:
-        digest, kind = load_weights(network.module, weights), "file"
+        loaded = load_weights(network.module, weights, resample_pos_embed=resample_pos_embed)
+        digest, kind, notes = loaded.sha256, "file", (*notes, *loaded.notes)
     else:
         digest, kind = state_sha256(network.module), "pretrained" if pretrained else "random"
-    return FloatNetwork(network, float_graph(network), kind, digest)
+    return FloatNetwork(network, float_graph(network), kind, digest, notes)
 
 
 def float_graph(network: Network) -> Graph:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq import __version__
+from hwq.api.accuracy import Trial, chance_notes, guess_picture, to_fidelity
 from hwq.api.calibration import Job, fit
 from hwq.api.images import makes_its_own
 from hwq.api.layer_figures import with_errors, with_nodes
@@ -26,16 +27,15 @@ from hwq.compiler.emit_program import emit_program
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.cost.estimate import estimate
-from hwq.cost.result import Fidelity, RunInfo, SimulationResult
+from hwq.cost.result import RunInfo, SimulationResult
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.calibration import Calibration
 from hwq.methods.checkpoint import Calibrated, load_calibrated
-from hwq.methods.evaluate import Evaluation, evaluate, layer_sqnr_db
+from hwq.methods.evaluate import evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
-from hwq.models.catalog import Preprocessing
-from hwq.models.images import ImageFolder, open_images
+from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
 from hwq.runtime.node_check import check_nodes
 
@@ -66,6 +66,11 @@ class _Subject:
     def preprocessing(self) -> Preprocessing:
         """What its images go through."""
         return to_preprocessing(self.calibrated.origin)
+
+    @property
+    def graph(self) -> Graph:
+        """The fake-quant network."""
+        return self.calibrated.quantized.graph
 
     @property
     def weights_name(self) -> str:
@@ -108,6 +113,8 @@ def simulate(
     device: str = "cpu",
     work: Path | None = None,
     resume: bool = False,
+    resample_pos_embed: bool = False,
+    picture: Path | None = None,
     track: Track = no_track,
 ) -> SimulationResult:
     """Quantise a network, run it in integers, and cost it on an accelerator.
@@ -150,6 +157,10 @@ def simulate(
         Where torch runs.
     work, resume
         See `hwq.api.calibrate`; without `work` nothing is kept.
+    resample_pos_embed : bool, optional
+        See `hwq.models.weights.load_weights`.
+    picture : Path, optional
+        An image whose likeliest classes in the three networks are told.
     track : callable, optional
         Shows progress; see `hwq.methods.workspace.Track`.
 
@@ -170,8 +181,8 @@ def simulate(
     given |= {"seed": seed, "option": options or None, "work": work, "resume": resume or None}
     if checkpoint is not None:
         _refuse(given)
-        subject = _from_file(checkpoint, model, weights, pretrained)
-        test = _test_images(data, subject.preprocessing, limit)
+        subject = _from_file(checkpoint, model, weights, pretrained, resample_pos_embed)
+        images = Trial.of(data, limit, picture, subject.preprocessing, subject.graph)
     else:
         if resume and work is None:
             raise UsageError("resume needs work: the folder to go on in")
@@ -182,12 +193,12 @@ def simulate(
             raise UsageError(
                 "data needs calib: a method must not calibrate on what it is judged by"
             )
-        source = open_network(model, weights, pretrained, seed or 0)
-        test = _test_images(data, source.network.preprocessing, limit)
+        source = open_network(model, weights, pretrained, seed or 0, resample_pos_embed)
+        images = Trial.of(data, limit, picture, source.network.preprocessing, source.graph)
         job = Job(source, algorithm, widths, seed or 0, device)
         fitted = fit(job, calib, work, resume, track)
         subject = _Subject(fitted.calibrated, source, weights, None, fitted.images.calibration)
-    return _result(subject, machine, dataflow, timing, test, device, track)
+    return _result(subject, machine, dataflow, timing, images, device, track)
 
 
 def lower(quantised: Quantized) -> Graph:
@@ -203,23 +214,21 @@ def _refuse(given: Mapping[str, Any]) -> None:
 
 
 def _from_file(
-    checkpoint: Path, model: str | None, weights: Path | None, pretrained: bool
+    checkpoint: Path,
+    model: str | None,
+    weights: Path | None,
+    pretrained: bool,
+    resample_pos_embed: bool,
 ) -> _Subject:
     """Read a calibrated file and, where a model is named, its float network."""
     loaded = load_calibrated(checkpoint)
     source = None
     if model is not None:
-        source = open_network(model, weights, pretrained, loaded.origin.seed)
+        source = open_network(model, weights, pretrained, loaded.origin.seed, resample_pos_embed)
         check_same_network(source, loaded.origin, checkpoint)
     elif weights is not None or pretrained:
         raise UsageError("weights need model: the file alone has no float network")
     return _Subject(loaded, source, weights, checkpoint)
-
-
-def _test_images(
-    data: Path | None, preprocessing: Preprocessing, limit: int | None
-) -> ImageFolder | None:
-    return None if data is None else open_images(data, preprocessing, labelled=True).head(limit)
 
 
 def _result(
@@ -227,26 +236,32 @@ def _result(
     machine: Accelerator,
     dataflow: str | None,
     timing: str | None,
-    test: ImageFolder | None,
+    images: Trial,
     device: str,
     track: Track,
 ) -> SimulationResult:
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
     hoisted = run_passes(quantized.graph, HOIST)
     integer = run_passes(hoisted, LOWER)
-    nodes = check_nodes(hoisted, integer, [subject.pixels(test)])
+    nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
     nodes.refuse()
     program = emit_program(integer)
     cost = estimate(program, machine, dataflow=dataflow, timing=timing)
-    layers, fidelity = with_nodes(program, cost.layers, nodes), None
-    if test is not None:
-        reference = None if subject.source is None else subject.source.graph
-        graph, images = quantized.graph, test.pixels()
-        found = evaluate(reference, graph, integer, images, test.labels, track, device)
+    layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
+    notes = (*subject.notes(), *quantized.notes, *nodes.notes())
+    reference = None if subject.source is None else subject.source.graph
+    if images.picture is not None:
+        picture = guess_picture(*images.picture, reference, quantized.graph, integer)
+    if images.test is not None:
+        test = images.test
+        found = evaluate(
+            reference, quantized.graph, integer, test.pixels(), test.labels, track, device
+        )
+        notes += chance_notes(found) if origin.weights != "random" else ()
         # a calibrated file no longer has the float weights that layers are compared with
         few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
         layers = with_errors(program, layers, found, layer_sqnr_db(hoisted, integer, few))
-        fidelity = _fidelity(found)
+        fidelity = to_fidelity(found)
     run = RunInfo(
         model=origin.model,
         method=origin.method,
@@ -259,21 +274,9 @@ def _result(
         images=0 if fidelity is None else fidelity.images,
         hwq_version=__version__,
         timing=cost.timing,
-        notes=(*subject.notes(), *quantized.notes, *nodes.notes()),
+        notes=notes,
         weights_sha256=origin.weights_sha256 if origin.weights == "file" else None,
         checkpoint=None if subject.file is None else subject.file.name,
         checkpoint_sha256=None if subject.file is None else sha256(subject.file),
     )
-    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings)
-
-
-def _fidelity(found: Evaluation) -> Fidelity:
-    return Fidelity(
-        images=found.images,
-        top1_fp32=found.top1_fp32,
-        top1_fake_quant=found.top1_fake_quant,
-        top1_integer=found.top1_integer,
-        agreement_fp32=found.agreement_fp32,
-        agreement_fake_quant=found.agreement_fake_quant,
-        logit_sqnr_db=found.logit_sqnr_db,
-    )
+    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings, picture)

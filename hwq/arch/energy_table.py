@@ -8,6 +8,7 @@ from typing import Final
 from hwq.arch.kinds import DramKind, PeKind
 from hwq.arch.node_scaling import EnergyScaling, interpolate_log, node_factor, read_table
 from hwq.arch.pe_ratio import pe_ratio
+from hwq.errors import require
 
 _ADDER_EXPONENT: Final = 0.87  # Horowitz: 8, 16 and 32 bits cost 0.03, 0.05 and 0.1 pJ
 
@@ -64,7 +65,7 @@ def energy_rows() -> tuple[EnergyRow, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EnergyTable:
-    """Energy per action at one node.
+    """Energy per action at one node; an action without a row raises `SpecError`.
 
     Parameters
     ----------
@@ -113,12 +114,15 @@ def anchor_exponent(action: str) -> float:
 
 @cache
 def _rows_of(action: str) -> tuple[EnergyRow, ...]:
-    return tuple(
-        sorted(
-            (row for row in energy_rows() if row.action == action),
-            key=lambda row: row.node_nm or 0.0,
+    """Rows of an action by node; what has none is refused, not free."""
+    rows = [row for row in energy_rows() if row.action == action]
+    require(bool(rows), f"the energy table has no row of action {action!r}")
+    for row in rows:
+        require(
+            row.pj > 0 and math.isfinite(row.pj),
+            f"the energy table's pj of {action!r} must be positive and finite, not {row.pj}",
         )
-    )
+    return tuple(sorted(rows, key=lambda row: row.node_nm or 0.0))
 
 
 @cache

@@ -33,6 +33,7 @@ VECTOR_OPS: Final[tuple[str, ...]] = (
     "encode",
     "add",
     "mul",
+    "mean",
     "move",
     "outlier_split",
     "outlier_join",

@@ -22,6 +22,7 @@ def add_network(add: Callable[..., Any], needed: bool = True) -> None:
     add("--model", required=needed, help="deit_t, deit_s, vit_b, a timm name, or module:function")
     add("--weights", type=Path, metavar="FILE", help="checkpoint (.safetensors, or torch)")
     add("--pretrained", action="store_true", help="fetch timm's weights")
+    add("--resample_pos_embed", action="store_true", help="fit a position table of another grid")
 
 
 def add_device(add: Callable[..., Any]) -> None:

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         bits=arguments.bits,
         weights=arguments.weights,
         pretrained=arguments.pretrained,
+        resample_pos_embed=arguments.resample_pos_embed,
         calib=arguments.calib,
         seed=arguments.seed,
         options=options(arguments.option),

@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoints=arguments.checkpoint,
         weights=arguments.weights,
         pretrained=arguments.pretrained,
+        resample_pos_embed=arguments.resample_pos_embed,
         calib=arguments.calib,
         work=arguments.work,
         limit=arguments.limit,

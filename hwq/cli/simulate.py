@@ -38,6 +38,7 @@ def add_parser(verbs: Any) -> None:
     add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)
     add("--data", type=Path, metavar="DIR", help="wnid folders of images to measure accuracy on")
     add("--limit", type=int, metavar="N", help="measure accuracy on the first N images")
+    add("--picture", type=Path, metavar="FILE", help="show its likeliest classes in each network")
     add("--seed", type=int, help="(default 0)")
     add("--option", action="append", default=[], metavar="NAME=VALUE", help="field of the method")
     add_device(add)
@@ -76,9 +77,11 @@ def run(arguments: argparse.Namespace) -> None:
         timing=arguments.timing,
         weights=arguments.weights,
         pretrained=arguments.pretrained,
+        resample_pos_embed=arguments.resample_pos_embed,
         calib=arguments.calib,
         data=arguments.data,
         limit=arguments.limit,
+        picture=arguments.picture,
         seed=arguments.seed,
         options=options(arguments.option),
         device=arguments.device,

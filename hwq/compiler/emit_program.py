@@ -18,7 +18,7 @@ _VECTOR_OPS = {
     "layer_norm": "layernorm",
     "add": "add",
     "mul": "mul",
-    "mean": "add",
+    "mean": "mean",
     "requantize": "requantize",
     "encode": "encode",
     "concat": "move",

@@ -65,6 +65,7 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("shift", 32, 32, 1),
         ("compare", 32, 32, 2),
     ),
+    "mean": (("int_add", 32, 32, 1),),  # one sum is requantized for many elements
     "move": (("register", 16, 16, 1),),
     "outlier_split": (("compare", 16, 16, 2), ("register", 16, 16, 1)),
     "outlier_join": (("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),

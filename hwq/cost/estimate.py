@@ -20,7 +20,7 @@ from hwq.cost.result import Bits, LayerCost, ProgramCost, Totals, to_bytes
 from hwq.cost.systolic import matmul_cycles, timing_correction, utilization
 from hwq.cost.traffic import Traffic, matmul_traffic, vector_traffic
 from hwq.cost.vector_unit import READ_CYCLES, busy_cycles, latency_cycles
-from hwq.errors import SpecError, UsageError
+from hwq.errors import SpecError, UsageError, require
 
 
 def estimate(
@@ -185,6 +185,12 @@ class _Estimator:
         compute_cycles: int,
         dataflow: Dataflow | None = None,
     ) -> LayerCost:
+        energy = self._energy.layer_energy(layer, traffic, cycles)
+        require(
+            compute_cycles > 0 and energy.mac + energy.vector > 0,
+            f"{layer.name}: {layer.op} has elements, and must take cycles and energy, not "
+            f"{compute_cycles} cycles and {energy.mac + energy.vector} pJ of work",
+        )
         matmul = layer if isinstance(layer, MatmulLayer) else None
         array, sram, dram = self._accelerator.array, traffic.sram, traffic.dram
         m, n = (layer.m, layer.n) if isinstance(layer, MatmulLayer) else (layer.rows, layer.length)
@@ -207,7 +213,7 @@ class _Estimator:
             sram_write_bytes=to_bytes(sram.write),
             dram_read_bytes=to_bytes(dram.read),
             dram_write_bytes=to_bytes(dram.write),
-            energy_pj=self._energy.layer_energy(layer, traffic, cycles),
+            energy_pj=energy,
         )
 
 

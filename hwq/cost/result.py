@@ -194,6 +194,25 @@ class Fidelity:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """A class by its index, its name where the network's classes are ImageNet-1k's, and softmax."""
+
+    index: int
+    name: str | None
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The likeliest classes of one picture, best first; `float32` is None where it is not known."""
+
+    file: str
+    float32: tuple[Guess, ...] | None
+    fake_quant: tuple[Guess, ...]
+    integer: tuple[Guess, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SimulationResult:
     """Everything that one run found.
 
@@ -206,6 +225,8 @@ class SimulationResult:
         None where accuracy was not measured.
     findings : Mapping
         Figures of the method's own, by name.
+    picture : Picture or None
+        Where one was asked for.
     schema : str
         Name and version of the JSON contract.
     """
@@ -215,14 +236,18 @@ class SimulationResult:
     totals: Totals
     fidelity: Fidelity | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
+    picture: Picture | None = None
     schema: str = SCHEMA
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON types, `schema` first.
 
         A ratio without noise has no decibels that JSON can write: an infinite SQNR becomes null.
+        A picture that was not asked for is left out.
         """
         plain = _plain(asdict(self))
+        if self.picture is None:
+            del plain["picture"]
         return {"schema": plain.pop("schema"), **plain}
 
 

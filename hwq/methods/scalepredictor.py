@@ -194,12 +194,11 @@ class ScalePredictor(Method):
         """Return a predictor that corrects nothing, of all scales: its cost is known."""
         width = static.shape(RANGES)[0]
         predictor = Predictor.static(width, len(names), self.features, self.degree)
-        note = (
-            f"scale predictor not fitted (no calibration images): its cost is counted for all "
-            f"{len(names)} scales"
-        )
+        note = "scale predictor not fitted (no calibration images): its cost is counted for all "
+        note += f"{len(names)} scales"
         graph = with_formats(_dynamic(static, names, predictor), noise)
-        return Quantized(graph, (*base.notes, note))
+        bound = {"cost": "upper bound: every gate is counted as open"}
+        return Quantized(graph, (*base.notes, note), bound)
 
 
 def _logit_sqnr_db(

@@ -99,7 +99,7 @@ def _steps(plot: Element, layers: Iterable[LayerCost]) -> None:
 
 def layer_chart(parent: Element, result: SimulationResult) -> None:
     """Draw a bar of exposed cycles per kind of layer."""
-    said = "Layers that differ only in the number of their block are added up. "
+    said = "Layers that differ only in the number of their block, and in no figure, are added up. "
     add(parent, "p", f"{said}Vector work beside a matmul that takes longer is hidden: no time.")
     keys = (("mac", "array works"), ("vector", "vector unit works"), ("dram", "it waits for DRAM"))
     legend(parent, keys)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element, tostring
 
-from hwq.cost.result import Fidelity, RunInfo, SimulationResult, Totals
+from hwq.cost.result import Fidelity, Picture, RunInfo, SimulationResult, Totals
 from hwq.report.charts import energy_chart, layer_chart, timeline_chart
 from hwq.report.elements import DOT, MICRO, SQUARED, add, figures, section
 from hwq.report.to_json import load_schema
-from hwq.report.to_table import format_bytes
+from hwq.report.to_table import PICTURE_COLUMNS, format_bytes, picture_rows
 from hwq.report.write_text import write_text
 
 _FOLDED_FROM: Final = 100  # characters
@@ -36,9 +36,11 @@ def to_html(result: SimulationResult) -> str:
     add(head, "title", f"{run.model} on {run.accelerator}")
     add(head, "style", _asset("page.css"))
     body = add(page, "body")
-    _header(body, run)
+    _header(body, run, result.findings.get("cost"))
     figures(section(body, "Totals, one image"), _totals(totals))
     _fidelity(section(body, "Fidelity"), result.fidelity)
+    if result.picture is not None:
+        _picture(section(body, "One picture"), result.picture)
     energy_chart(section(body, "Energy by cause"), result)
     timeline_chart(section(body, "Utilization and stalls over time"), result)
     layer_chart(section(body, "Exposed cycles by layer"), result)
@@ -63,7 +65,7 @@ def write_html(result: SimulationResult, path: str | Path) -> None:
     write_text(path, to_html(result))
 
 
-def _header(body: Element, run: RunInfo) -> None:
+def _header(body: Element, run: RunInfo, cost: str | None) -> None:
     header = add(body, "header")
     add(header, "h1", f"{run.model} on {run.accelerator}")
     method = f"{run.method} on {run.base}" if run.base else run.method
@@ -71,6 +73,8 @@ def _header(body: Element, run: RunInfo) -> None:
     if run.checkpoint is not None:
         parts.append(f"calibrated file: {run.checkpoint}")
     add(header, "p", f" {DOT} ".join((*parts, f"weights: {run.weights}")))
+    if cost is not None:
+        add(add(header, "p"), "strong", f"cost: {cost}")
     if run.notes:
         notes = add(header, "ul", class_="notes")
         for note in run.notes:
@@ -107,6 +111,19 @@ def _fidelity(parent: Element, fidelity: Fidelity | None) -> None:
     )
     measured = [(label, _measured(value, unit)) for label, value, unit in rows]
     figures(parent, [("images", f"{fidelity.images:,}"), *measured])
+
+
+def _picture(parent: Element, picture: Picture) -> None:
+    add(parent, "p", f"The likeliest classes of {picture.file}.")
+    table = add(parent, "table")
+    heads = add(add(table, "thead"), "tr")
+    for heading in PICTURE_COLUMNS:
+        add(heads, "th", heading, scope="col", class_="text")
+    body = add(table, "tbody")
+    for row in picture_rows(picture):
+        cells = add(body, "tr")
+        for cell in row:
+            add(cells, "td", cell, class_="text")
 
 
 def _measured(value: float | None, unit: str) -> str:

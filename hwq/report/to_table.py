@@ -2,25 +2,34 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from hwq.cost.result import Fidelity, LayerCost, RunInfo, SimulationResult, Totals
+from hwq.cost.result import (
+    Fidelity,
+    Guess,
+    LayerCost,
+    Picture,
+    SimulationResult,
+    Totals,
+)
 
 _DATAFLOW = {"output_stationary": "os", "weight_stationary": "ws", "input_stationary": "is"}
 _COLUMNS = ("x", "shape", "bits", "flow", "cycles", "time", "stall", "util", "DRAM", "uJ")
 _LEFT_OUT_FIRST = ("stall", "flow", "time", "util", "bits", "DRAM", "x")
 _NAMED_AFTER_MATMUL = ("requantize", "rescale")
+PICTURE_COLUMNS = ("float32", "fake-quant", "integer")
 _NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 @dataclass(frozen=True, slots=True)
 class LayerGroup:
-    """Layers that differ only in the number of their block.
+    """Layers that differ only in the number of their block: in no figure that is shown.
 
     Parameters
     ----------
@@ -39,13 +48,14 @@ def group_layers(layers: Sequence[LayerCost]) -> list[LayerGroup]:
     Groups of the same numbered block stand together, and so do groups of the same name; otherwise
     they keep the order in which they first appear.
     """
-    found: dict[object, list[LayerCost]] = {}
+    found: dict[LayerCost, list[LayerCost]] = {}
     order: dict[str, int] = {}
     for position, layer in enumerate(layers):
         name = _NUMBER.sub("*", layer.name)
         order.setdefault(name, position)
         order.setdefault(_block(name), position)
-        key = (name, layer.op, layer.m, layer.n, layer.k, layer.count, layer.pe, layer.bits)
+        # what is measured, and not shown here, differs in every layer
+        key = replace(layer, name=name, saturations=None, sqnr_db=None)
         found.setdefault(key, []).append(layer)
     groups = [LayerGroup(_NUMBER.sub("*", own[0].name), tuple(own)) for own in found.values()]
     return sorted(groups, key=lambda group: (order[_block(group.name)], order[group.name]))
@@ -71,7 +81,7 @@ def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableT
         else group_layers(result.layers)
     )
     parts: list[RenderableType] = [
-        _heading(result.run),
+        _heading(result),
         Text(),
         _LayerTable(groups, result.totals),
         Text(),
@@ -79,6 +89,8 @@ def to_table(result: SimulationResult, every_layer: bool = False) -> RenderableT
         Text(),
         _fidelity(result.fidelity),
     ]
+    if result.picture is not None:
+        parts += [Text(), _picture(result.picture)]
     parts += [Text(f"note: {note}", style="yellow") for note in result.run.notes]
     return Group(*parts)
 
@@ -90,13 +102,16 @@ def print_table(
     (console or Console()).print(to_table(result, every_layer))
 
 
-def _heading(run: RunInfo) -> Text:
+def _heading(result: SimulationResult) -> Text:
+    run = result.run
     method = f"{run.method} on {run.base}" if run.base else run.method
     text = Text()
     text.append(f"{run.model}", style="bold")
     text.append(f" · {method} · {run.bits} · ")
     text.append(run.accelerator, style="bold")
     text.append(f" · dataflow {run.dataflow} · timing {run.timing}\n")
+    if "cost" in result.findings:
+        text.append(f"cost: {result.findings['cost']}\n", style="bold yellow")
     if run.checkpoint is not None:
         text.append(f"calibrated file: {run.checkpoint} · ", style="dim")
     text.append(f"weights: {run.weights} · seed {run.seed} · hwq {run.hwq_version}", style="dim")
@@ -233,6 +248,26 @@ def _fidelity(fidelity: Fidelity | None) -> RenderableType:
         ("logits, SQNR", fidelity.logit_sqnr_db, " dB"),
     ):
         table.add_row(label, "not measured" if value is None else f"{value:.2f}{unit}")
+    return table
+
+
+def picture_rows(picture: Picture) -> list[tuple[str, str, str]]:
+    """Return the guesses of float32, fake-quant and integer, a row per rank."""
+    columns = (picture.float32 or (), picture.fake_quant, picture.integer)
+    ranks = zip_longest(*([_guess(guess) for guess in column] for column in columns), fillvalue="-")
+    return [(first, second, third) for first, second, third in ranks]
+
+
+def _guess(guess: Guess) -> str:
+    return f"{guess.name or guess.index} {guess.probability:.1%}"
+
+
+def _picture(picture: Picture) -> Table:
+    table = Table(title=picture.file, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in PICTURE_COLUMNS:
+        table.add_column(heading, overflow="fold")
+    for row in picture_rows(picture):
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

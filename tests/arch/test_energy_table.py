@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
+from hwq.arch import energy_table
 from hwq.arch.energy_table import EnergyTable, energy_rows
 from hwq.arch.kinds import PE_KINDS, DramKind
 from hwq.arch.node_scaling import read_table
 from hwq.arch.pe_ratio import pe_ratio
+from hwq.errors import SpecError
 
 
 def test_every_row_of_every_table_names_source_and_confidence():
@@ -59,3 +63,33 @@ def test_every_pe_and_every_dram_has_a_row():
     assert all(table.pe_pj(kind, 4, 8) > 0 for kind in PE_KINDS)
     assert all(table.dram_pj_per_bit(kind) > 0 for kind in DramKind.__args__)
     assert table.dram_pj_per_bit("lpddr4") == EnergyTable(45).dram_pj_per_bit("lpddr4") == 8
+
+
+@pytest.fixture
+def table_of(monkeypatch):
+    """Return a function that puts other rows in the table until the test ends."""
+    caches = (energy_table._rows_of, energy_table._action_at_node_pj)
+
+    def put(rows):
+        other = tuple(rows)
+        monkeypatch.setattr(energy_table, "energy_rows", lambda: other)
+        for cache in caches:
+            cache.cache_clear()
+
+    yield put
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.mark.parametrize("action", sorted({row.action for row in energy_rows()}))
+def test_an_action_without_a_row_is_refused(table_of, action):
+    table_of(row for row in energy_rows() if row.action != action)
+    with pytest.raises(SpecError, match=f"^the energy table has no row of action '{action}'$"):
+        EnergyTable(22).action_pj(action)
+
+
+@pytest.mark.parametrize("pj", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_action_without_a_price_is_refused(table_of, pj):
+    table_of(replace(row, pj=pj) for row in energy_rows())
+    with pytest.raises(SpecError, match=r"^the energy table's pj of 'shift' must be positive"):
+        EnergyTable(22).action_pj("shift")

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import jsonschema
 import pytest
@@ -52,6 +55,39 @@ def test_the_same_seed_gives_the_same_file(workplace):
         arguments = ("--calib", "images", "--data", "images", "--json", name, "--limit", "2")
         assert simulate("--method", "scalepredictor", "--bits", "w4a4", *arguments) == 0
     assert (workplace / "a.json").read_bytes() == (workplace / "b.json").read_bytes()
+
+
+def test_neither_hashes_nor_threads_change_the_file(workplace):
+    images = ("--calib", "images", "--data", "images", "--limit", "2")
+    texts = set()
+    for seed, threads in (("0", "1"), ("1", "2"), ("77", "2")):
+        settings = {"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
+        settings |= {"NUMBA_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        command = ["-m", "hwq.simulate", "--model", "tiny_for_cli:build", "--json", "same.json"]
+        command += ["--method", "scalepredictor", "--bits", "w4a4", *images]
+        subprocess.run([sys.executable, *command], env={**os.environ, **settings}, check=True)
+        texts.add((workplace / "same.json").read_bytes())
+    assert len(texts) == 1
+
+
+def test_a_picture_goes_through_the_three_networks_on_request(workplace, capsys):
+    picture = next((workplace / "images").rglob("*.png"))
+    assert simulate("--method", "minmax", "--picture", picture, "--json", "a.json") == 0
+    assert picture.name in capsys.readouterr().out
+    result = json.loads((workplace / "a.json").read_text())
+    jsonschema.validate(result, load_schema())
+    assert result["picture"]["file"] == picture.name
+    assert [len(result["picture"][name]) for name in ("float32", "fake_quant", "integer")] == [
+        5
+    ] * 3
+    assert simulate("--method", "minmax", "--json", "a.json") == 0
+    assert "picture" not in json.loads((workplace / "a.json").read_text())
+
+
+def test_a_picture_that_is_none_is_one_line(workplace, capsys):
+    assert simulate("--method", "minmax", "--picture", "none.png") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hwq: error: image none.png cannot be read: ")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from hwq.arch.kinds import DATAFLOWS, TIMINGS
 from hwq.arch.load import list_accelerators, load_accelerator
+from hwq.arch.unit_timing import UnitTiming
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+from hwq.cost import energy, vector_unit
 from hwq.cost.estimate import estimate
 from hwq.cost.systolic import matmul_cycles
 from hwq.errors import SpecError, UsageError
@@ -340,3 +342,38 @@ def test_a_buffer_too_small_names_layer_and_buffer():
     sram = buffer(EDGE.sram, "output", size_kib=1)
     with pytest.raises(SpecError, match=r"fc: sram\.output must have 8 KiB free for the smallest"):
         estimate(single(), changed(EDGE, sram=sram))
+
+
+@pytest.fixture
+def one_move():
+    codes, out = Operand("x", 64, 8), Operand("y", 64, 8)
+    yield Program("p", (VectorLayer("copy", "move", 8, 8, (codes,), out),))
+    energy._element_pj.cache_clear()
+
+
+def test_work_without_energy_is_refused(one_move, monkeypatch):
+    energy._element_pj.cache_clear()
+    monkeypatch.setitem(energy.VECTOR_WORK, "move", ())
+    with pytest.raises(SpecError, match=r"^copy: move has elements, and must take cycles and ener"):
+        estimate(one_move, EDGE)
+
+
+def test_work_without_time_is_refused(one_move, monkeypatch):
+    monkeypatch.setitem(vector_unit.UNIT_TIMING, "move", lambda: UnitTiming(0, 0))
+    with pytest.raises(SpecError, match=r"not 0 cycles and .* pJ of work$"):
+        estimate(one_move, EDGE, timing="stall_free")
+
+
+def test_a_unit_without_timing_is_refused(monkeypatch):
+    monkeypatch.delitem(vector_unit.UNIT_TIMING, "move")
+    with pytest.raises(SpecError, match=r"^copy: unit must be one of .*, not 'move'$"):
+        VectorLayer("copy", "move", 8, 8, (Operand("x", 64, 8),), Operand("y", 64, 8))
+
+
+@pytest.mark.parametrize("timing", TIMINGS)
+@pytest.mark.parametrize("name", list_accelerators())
+def test_no_layer_is_free(deit_s, name, timing):
+    for layer in estimate(deit_s, load_accelerator(name), timing=timing).layers:
+        assert layer.compute_cycles > 0, layer.name
+        assert layer.energy_pj.mac + layer.energy_pj.vector > 0, layer.name
+        assert layer.energy_pj.total > 0, layer.name

@@ -31,7 +31,7 @@ def test_a_layer_takes_the_time_of_its_unit():
     codes = replace(layer("encode"), unit="shift_log2")
     assert latency_cycles(codes, 8) == 7 == latency_cycles(layer("encode"), 8) + 3
     assert busy_cycles(codes, 8) == 6 * 5 + 7
-    mean = replace(layer("add", rows=196, length=192), unit="mean")
+    mean = layer("mean", rows=196, length=192)
     assert busy_cycles(mean, 16) == 12 * 196 + 4
 
 

@@ -6,7 +6,8 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from hwq.errors import UsageError
-from hwq.models.catalog import MODELS, Preprocessing, create_network, list_models
+from hwq.models.catalog import MODELS, create_network, list_models
+from hwq.models.preprocessing import Preprocessing
 
 TINY = """
 import torch
@@ -83,7 +84,8 @@ def test_users_own_function(user_module):
     path = list(sys.path)
     network = create_network(f"{user_module}:tiny")
     assert isinstance(network.module, VisionTransformer) and not network.module.training
-    assert network.preprocessing == Preprocessing()
+    assert network.preprocessing == Preprocessing((3, 32, 32))
+    assert network.notes == ()
     assert sys.path == path
 
 
@@ -130,5 +132,14 @@ def test_no_network_connection_is_one_line(monkeypatch):
     with pytest.raises(UsageError) as caught:
         create_network("deit_t", pretrained=True)
     assert one_line(caught) == (
-        "cannot fetch weights of 'deit_tiny_patch16_224': connection refused"
+        "cannot fetch weights of 'deit_tiny_patch16_224': OSError: connection refused"
+    )
+
+
+def test_unknown_tag_is_one_line():
+    with pytest.raises(UsageError) as caught:
+        create_network("deit_tiny_patch16_224.nonsense")
+    assert one_line(caught) == (
+        "cannot build 'deit_tiny_patch16_224.nonsense': RuntimeError: "
+        "Invalid pretrained tag (nonsense) for deit_tiny_patch16_224."
     )

@@ -6,8 +6,8 @@ from PIL import Image
 from timm.data import create_transform
 
 from hwq.errors import DataError
-from hwq.models.catalog import Preprocessing
 from hwq.models.images import open_images
+from hwq.models.preprocessing import Preprocessing
 
 SMALL = Preprocessing(input_size=(3, 32, 32), crop_pct=0.875)
 FIRST, SECOND, LAST = "n01440764", "n01443537", "n15075141"
@@ -134,3 +134,32 @@ def test_unreadable_image_is_named(folder, kind):
         path.write_bytes({"text": b"hello", "empty": b"", "truncated": whole[:200]}[kind])
     images = open_images(folder, SMALL, labelled=True)
     assert message(images.load).startswith(f"image {path} cannot be read: ")
+
+
+def test_networks_of_one_channel_read_grey(tmp_path):
+    path = picture(tmp_path / FIRST / "a.png", (32, 32))
+    grey = Preprocessing((1, 32, 32), (0.5,), (0.5,), 1.0)
+    pixels = next(open_images(tmp_path, grey, labelled=True).pixels())
+    with Image.open(path) as image:
+        assert_array_equal(pixels, np.asarray(image.convert("L"))[None])
+
+
+def test_networks_of_six_channels_read_no_pictures(tmp_path):
+    picture(tmp_path / FIRST / "a.png")
+    six = Preprocessing((6, 32, 32), (0.5,) * 6, (0.5,) * 6)
+    images = open_images(tmp_path, six, labelled=True)
+    assert message(lambda: next(images.pixels())) == (
+        "images have 1 or 3 channels, and the network reads 6"
+    )
+
+
+def test_a_squashed_picture_is_whole(tmp_path):
+    path = tmp_path / FIRST / "a.png"
+    path.parent.mkdir()
+    wide = np.zeros((32, 128, 3), np.uint8)
+    wide[:, :32] = 255
+    Image.fromarray(wide).save(path)
+    squash = Preprocessing((3, 32, 32), crop_pct=1.0, crop_mode="squash")
+    whole = next(open_images(tmp_path, squash, labelled=True).pixels())
+    centre = next(open_images(tmp_path, SMALL, labelled=True).pixels())
+    assert whole[:, :, 0].min() == 255 and centre.max() == 0

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from hwq.cost.result import Guess, Picture
 from hwq.report.to_table import group_layers, print_table
 
 
@@ -13,20 +14,44 @@ def shown(result, width=100, **options):
     return file.getvalue()
 
 
+def alike(result):
+    """The layers, with the figures of the first block in all of them."""
+    first = result.layers[:3]
+    return tuple(
+        replace(first[position % 3], name=layer.name)
+        for position, layer in enumerate(result.layers)
+    )
+
+
 def test_equal_layers_of_different_blocks_are_one_row(result):
-    groups = group_layers(result.layers)
-    assert [group.name for group in groups] == [
-        "blocks.*.fc",
-        "blocks.*.fc.requantize",
-        "blocks.*.pad",
+    groups = [(group.name, len(group.layers)) for group in group_layers(alike(result))]
+    assert groups == [("blocks.*.fc", 3), ("blocks.*.fc.requantize", 3), ("blocks.*.pad", 3)]
+    assert sum(count for _, count in groups) == len(result.layers)
+
+
+@pytest.mark.parametrize("field", ["cycles", "stall_cycles", "dram_read_bytes", "dataflow"])
+def test_a_layer_of_other_figures_stays_apart(result, field):
+    layers = alike(result)
+    other = {"dataflow": "weight_stationary"}.get(field, 7)
+    assert getattr(layers[3], field) != other
+    odd = replace(layers[3], **{field: other})
+    groups = group_layers((*layers[:3], odd, *layers[4:]))
+    assert [group.layers for group in groups if group.name == "blocks.*.fc"] == [
+        (layers[0], layers[6]),
+        (odd,),
     ]
-    assert [len(group.layers) for group in groups] == [3, 3, 3]
-    assert sum(len(group.layers) for group in groups) == len(result.layers)
+
+
+def test_figures_that_a_row_does_not_show_may_differ(result):
+    layers = alike(result)
+    measured = replace(layers[3], sqnr_db=12.5, saturations=4)
+    assert len(group_layers((*layers[:3], measured, *layers[4:]))) == 3
 
 
 def test_a_layer_of_another_shape_stays_apart(result):
-    odd = replace(result.layers[6], m=16)
-    groups = group_layers((*result.layers[:6], odd, *result.layers[7:]))
+    layers = alike(result)
+    odd = replace(layers[6], m=16)
+    groups = group_layers((*layers[:6], odd, *layers[7:]))
     assert [group.name for group in groups if len(group.layers) == 1] == ["blocks.*.fc"]
 
 
@@ -94,3 +119,19 @@ def test_it_fits_the_terminal(result):
 def test_values_that_were_not_measured_say_so(measured):
     partly = replace(measured, fidelity=replace(measured.fidelity, top1_fp32=None))
     assert "not measured" in shown(partly)
+
+
+def test_an_upper_bound_is_said_in_the_heading(result):
+    bound = replace(result, findings={"cost": "upper bound: every gate is counted as open"})
+    assert "cost: upper bound: every gate is counted as open" in shown(bound).split("layer ")[0]
+    assert "upper bound" not in shown(result)
+
+
+def test_a_picture_is_shown_side_by_side(result):
+    fish = Guess(0, "tench", 0.75)
+    picture = Picture("a.png", None, (fish,), (fish, Guess(7, None, 0.125)))
+    lines = shown(replace(result, picture=picture)).splitlines()
+    (first,) = (line.split() for line in lines if "tench" in line)
+    (second,) = (line.split() for line in lines if "12.5%" in line)
+    assert first == ["-", "tench", "75.0%", "tench", "75.0%"]
+    assert second == ["-", "-", "7", "12.5%"]
