@@ -35,6 +35,7 @@ from hwq.methods.calibration import Calibration
 from hwq.methods.checkpoint import Calibrated, load_calibrated
 from hwq.methods.evaluate import evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
+from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
 from hwq.runtime.node_check import check_nodes
