@@ -107,7 +107,8 @@ def _near_zero(function: str) -> NDArray[np.int16]:
     acc = half_up_shift(square * u, curve.segment_bits) + linear
     acc = half_up_shift(acc * u, curve.segment_bits) + constant
     wide = np.where(v < 0, acc, (ONE << GUARD) - acc) if curve.step else -acc
-    return half_up_shift(wide, GUARD).astype(np.int16)
+    bump: NDArray[np.int16] = half_up_shift(wide, GUARD).astype(np.int16)
+    return bump
 
 
 @kernel

@@ -14,7 +14,7 @@ from hwq.runtime.reference_executor import REFERENCE_OPS
 def test_both_executors_know_the_same_operations():
     # the fast executor's linear layers read weights that it has packed
     assert {*INTEGER_OPS, "linear"} == set(REFERENCE_OPS)
-    assert set(REFERENCE_OPS) == set(OPS) - {"conv2d", "mul", "quantize"}
+    assert set(REFERENCE_OPS) == set(OPS) - {"conv2d", "quantize"}
 
 
 def test_unknown_operation_is_named(tiny_prepared, quantise):

@@ -57,7 +57,6 @@ def _function(graph: Graph, x: str, argument: str) -> str | None:
     if scaled is None or scaled.op != "mul" or scaled.inputs.count(x) != 1:
         return None
     (factor,) = (graph.constants.get(name) for name in scaled.inputs if name != x)
-    is_quick = factor is not None and factor.size == 1
-    if is_quick and isclose(factor.item(), QUICK_GELU_FACTOR, rel_tol=1e-6):
-        return "quick_gelu"
-    return None
+    if factor is None or factor.size != 1:
+        return None
+    return "quick_gelu" if isclose(factor.item(), QUICK_GELU_FACTOR, rel_tol=1e-6) else None
