@@ -54,7 +54,7 @@ class Activation(StreamUnit):
         shapes = {name: holding(most) for name, most in zip(names, widest, strict=True)}
         return Memory(
             shape=data.StructLayout(shapes),
-            depth=max(self.table.shape[1], 2),
+            depth=self.table.shape[1],
             init=[dict(zip(names, row, strict=True)) for row in self.table.T.tolist()],
         )
 

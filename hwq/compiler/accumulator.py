@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from hwq.errors import GraphError
 from hwq.graph.ir import Constant, Node
 from hwq.graph.movement import compress, move
-from hwq.numerics.epilogue import Epilogue, Factor
+from hwq.numerics.epilogue import GUARD_BITS, Epilogue, Factor
 from hwq.numerics.fixed_point import FixedPoint, dyadic_array
 from hwq.numerics.outlier_join import OutlierJoinSpec, check_join
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
@@ -26,23 +25,24 @@ MAX_BIAS = 1 << 45
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Accumulator:
-    """What one unit of a matrix product's accumulators stands for.
+    """What one unit of a matrix product's accumulators stands for, once the epilogue shifted them.
 
     lsb : float64 array that broadcasts against the accumulators
-    bias, correction : int64 arrays in units of the accumulators
+    bias, correction : int64 arrays in units of that lsb
     factor : the left operand's per-image factor
+    guard : bits that the epilogue shifts the accumulators left
     """
 
     lsb: NDArray[np.float64]
     bias: NDArray[np.int64]
     correction: NDArray[np.int64]
     factor: Factor | None
+    guard: int = 0
 
 
 def accumulate(
     node: Node,
     a: Quantizer,
-    form: MacForm,
     right: Uniform,
     weight: Constant | None,
     bias: Constant | None,
@@ -55,8 +55,6 @@ def accumulate(
         The product, in the quantised graph.
     a, right : Quantizer
         Of its operands.
-    form : MacForm
-        How the array consumes operand a.
     weight : int8[N, K], optional
         Codes of operand b where it is a constant.
     bias : float[N], optional
@@ -67,18 +65,21 @@ def accumulate(
     The offset of operand a is a correction per column where operand b is a constant; otherwise
     the product itself subtracts offset times the column sums of b.
     """
+    form = a.mac_form()
     scale = to_array(right.scale)
     if node.op == "linear":
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
     # what is joined behind the array is in one unit for all tokens, and has no offset left
     joined = isinstance(a, PerPatchOutlier)
     own = to_array(a.unit if isinstance(a, PerPatchOutlier) else form.lsb)
-    lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0))
+    # several planes weigh 2**7 and more, which guards as well
+    guard = 0 if joined or len(form.plane_weights) > 1 else GUARD_BITS
+    lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0) * 2.0**-guard)
     if weight is not None:
         lsb = _finer_where_empty(lsb, weight, bias)
     correction, integers = NOTHING, NOTHING
     if form.offset != 0 and weight is not None and not joined:
-        correction = -form.offset * weight.astype(np.int64).sum(1)
+        correction = -form.offset * weight.astype(np.int64).sum(1) * 2**guard
     if bias is not None:
         wide = np.floor(bias.astype(np.float64) / lsb + 0.5)
         largest = float(np.abs(wide).max())
@@ -89,7 +90,7 @@ def accumulate(
             )
         integers = wide.astype(np.int64)
     factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
-    return Accumulator(lsb, integers, correction, factor)
+    return Accumulator(lsb, integers, correction, factor, guard)
 
 
 def _finer_where_empty(
@@ -158,6 +159,7 @@ def _epilogue(
         lo=span.min,
         hi=span.max,
         factor=factor,
+        guard=accumulator.guard,
     )
 
 

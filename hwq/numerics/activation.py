@@ -67,7 +67,7 @@ FUNCTIONS: Mapping[str, Curve] = {
     "quick_gelu": Curve(lambda a: a / (1.0 + exp(1.702 * a)), 9, 56),
     "silu": Curve(lambda a: a / (1.0 + exp(a)), 10, 56),
     "sigmoid": Curve(lambda a: 1.0 / (1.0 + exp(a)), 10, 44, step=True),
-    "relu": Curve(lambda a: 0.0, 9, 0),
+    "relu": Curve(lambda a: 0.0, 9, 1),
 }
 """Name -> curve: x Phi(x); its tanh form; x sigmoid(1.702 x); x sigmoid(x); sigmoid; max(x, 0)."""
 

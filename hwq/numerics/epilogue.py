@@ -3,7 +3,7 @@
 With per-image scales (`scale_predictor`) the multiplier and the bias are first rescaled.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,13 @@ from hwq.numerics.rescale import rescale_bias, rescale_mult
 Int = NDArray[np.int64]
 # columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
 SCALE, RECIPROCAL = slice(0, 2), slice(2, 4)
+GUARD_BITS = 12
+"""How far sums of one plane are shifted left before anything is added to them.
+
+A bias is a whole number of units. Products of short codes are coarse ones: a bias in them would be
+rounded twice. A fixed shift takes no hardware.
+"""
+
 ZERO_POINT_BITS = 17
 """With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
 
@@ -58,7 +65,8 @@ class EpilogueSpec:
     lo, hi : int
         Range of the result, lo < hi, within 32 bits.
     plane_weights : tuple of int
-        What each accumulator of the element counts; see `hwq.quantizers.mac_form`.
+        What each accumulator of the element counts: of a product of one plane 2**GUARD_BITS, of
+        several those of `hwq.quantizers.mac_form`.
     acc_bits : int
         Width of an accumulator; 46 behind `outlier_join`.
     addend_bits : int
@@ -125,20 +133,23 @@ class EpilogueSpec:
 class Epilogue:
     """What happens to the accumulators of one matrix product.
 
-    clamp((((acc + bias + correction) * mult + 2**(shift-1)) >> shift) + zero_point, lo, hi)
+    total = acc * 2**guard + bias + correction
+    clamp(((total * mult + 2**(shift-1)) >> shift) + zero_point, lo, hi)
 
     Parameters
     ----------
     bias : int64 array
-        In units of the accumulator.
+        In units of the total.
     correction : int64 array
-        Minus the left operand's offset times the column sums of the right operand.
+        Minus the left operand's offset times the column sums of the right operand, times 2**guard.
     mult, shift, zero_point : int64 arrays
         Dyadic multiplier, and the zero point of the codes.
     lo, hi : int
         Range of the result.
     factor : Factor, optional
         Per-image factor on mult; the bias is multiplied by its inverse when it is a "scale".
+    guard : int
+        How far the accumulators are shifted left: 0 or GUARD_BITS.
 
     Notes
     -----
@@ -153,7 +164,8 @@ class Epilogue:
     zero_point: Int
     lo: int
     hi: int
-    factor: Factor | None = field(default=None)
+    factor: Factor | None = None
+    guard: int = 0
 
     def __post_init__(self) -> None:
         require(self.lo <= self.hi, f"lo must not exceed hi, not {self.lo}..{self.hi}")
@@ -163,18 +175,23 @@ class Epilogue:
     ) -> tuple[NDArray[np.integer], int]:
         """int[..., C] -> codes int[..., C], number of saturated elements."""
         addend = self._addend(scales)
+        mult, shift, zero_point = self._operands(acc.shape, scales)
         wide: NDArray[np.integer] = acc if acc.dtype.itemsize > 2 else acc.astype(np.int32)
-        if addend.any():
-            wide = np.add(acc, addend, dtype=np.int64)
+        if not addend.any() and int(shift.min()) > self.guard:
+            # nothing is added, so that both shifts are one
+            shift = shift - self.guard
+        else:
+            wide = np.left_shift(acc, self.guard, dtype=np.int64)
+            wide += addend
         rows = wide.reshape(-1, acc.shape[-1])
-        codes, saturated = requantize(rows, *self._operands(acc.shape, scales), self.lo, self.hi)
+        codes, saturated = requantize(rows, mult, shift, zero_point, self.lo, self.hi)
         return codes.reshape(acc.shape), saturated
 
     def reference(
         self, acc: NDArray[np.integer], scales: Int | None = None
     ) -> tuple[NDArray[np.integer], int]:
         """Same as `compute`, by the reference of requantize."""
-        wide = acc.astype(np.int64) + self._addend(scales)
+        wide = acc.astype(np.int64) * 2**self.guard + self._addend(scales)
         rows = wide.reshape(-1, acc.shape[-1])
         codes, saturated = requantize_reference(
             rows, *self._operands(acc.shape, scales), self.lo, self.hi

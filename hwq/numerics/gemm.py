@@ -31,32 +31,20 @@ def accumulator_bound(k: int, a_max_abs: int, b_max_abs: int) -> int:
     return k * a_max_abs * b_max_abs
 
 
-def check_accumulator(k: int, a_max_abs: int, b_max_abs: int) -> int:
-    """Return a bound of a sum of k products.
-
-    Raises
-    ------
-    SpecError
-        When it does not fit in an int32 accumulator.
-    """
+def check_accumulator(k: int, a_max_abs: int, b_max_abs: int) -> None:
+    """Raise `SpecError` unless every sum of k products fits in an int32 accumulator."""
     bound = accumulator_bound(k, a_max_abs, b_max_abs)
     require(
         bound <= MAX_ACCUMULATOR,
         f"an accumulator must stay below 2**31, not reach {bound} "
         f"(K = {k}, |a| <= {a_max_abs}, |b| <= {b_max_abs}): take fewer bits",
     )
-    return bound
 
 
-def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> int:
-    """Return a bound of all sums over int[K, N], whatever a is within a_max_abs.
+def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> None:
+    """Raise `SpecError` unless every sum over int[K, N] fits, whatever a is within a_max_abs.
 
-    Tighter than that of `check_accumulator`: no column of b is all extremes.
-
-    Raises
-    ------
-    SpecError
-        When it does not fit in an int32 accumulator.
+    Tighter than `check_accumulator`: no column of b is all extremes.
     """
     largest = int(np.abs(b.astype(np.int64)).sum(0).max()) if b.size else 0
     bound = accumulator_bound(1, a_max_abs, largest)
@@ -65,7 +53,6 @@ def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> int:
         f"an accumulator must stay below 2**31, not reach {bound} "
         f"(|a| <= {a_max_abs}, sum of |b| over a column <= {largest}): take fewer bits",
     )
-    return bound
 
 
 def gemm_reference(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
 """The MAC form: what the array sees of a code, and what its epilogue owes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,18 +102,6 @@ class MacForm:
         if least < 0:
             return 1 + max((~least).bit_length(), most.bit_length())
         return max(most.bit_length(), 1)
-
-    def finer(self, bits: int) -> "MacForm":
-        """Return the form whose lsb is 2**bits times as fine: every weight of a plane is shifted.
-
-        What is added to a product, rounded to whole lsbs, is then that much more exact.
-        """
-        return replace(
-            self,
-            plane_weights=tuple(weight << bits for weight in self.plane_weights),
-            offset=self.offset << bits,
-            lsb=self.lsb * 2.0**-bits,
-        )
 
     def value_table(self) -> NDArray[np.int64]:
         """Return V of every code: int64[2**bits]."""

@@ -52,8 +52,7 @@ def _product(node: Node, a: Array, b: PackedOperand) -> Array:
     form = node.attrs["form"]
     a = np.ascontiguousarray(a)
     if form.pe == "multiply":
-        # below 2**31, as lowering holds
-        acc: Array = gemm(a, b) * np.int32(form.plane_weights[0])
+        acc: Array = gemm(a, b)
     else:
         index = a.view(np.uint8)
         planes = [gemm(table[index], b) for table in _negated_tables(form)]

@@ -7,7 +7,7 @@ import numpy as np
 from amaranth.hdl import signed, unsigned
 
 from hwq.numerics.add import AddSpec
-from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.epilogue import GUARD_BITS, EpilogueSpec
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.mean import MeanSpec
 from hwq.numerics.mul import MulSpec
@@ -23,6 +23,7 @@ from hwq.rtl.outlier_join import OutlierJoin
 from hwq.rtl.outlier_split import OutlierSplit
 from hwq.rtl.rescale import Rescale
 
+GUARDED = (1 << GUARD_BITS,)
 # scales of seven tokens, from many codes a step to many steps a code
 _MULT = np.array([46811, 65535, 0, 32768, 1, 52000, 39322])
 _SHIFT = np.array([23, 24, 20, 1, 9, 22, 17])
@@ -35,11 +36,12 @@ _MEAN = MeanSpec.from_float(1 / 49, 49, FixedPoint(16, 12))
 
 PRODUCTS: Mapping[str, Unit] = {
     "epilogue": Unit(
-        Epilogue(EpilogueSpec(-128, 127)),
+        Epilogue(EpilogueSpec(-128, 127, GUARDED)),
         {
-            "int8": Epilogue(EpilogueSpec(-128, 127)),
-            "int4": Epilogue(EpilogueSpec(0, 15, acc_bits=24, addend_bits=24)),
-            "fixed16": Epilogue(EpilogueSpec(-(1 << 15), (1 << 15) - 1)),
+            "int8": Epilogue(EpilogueSpec(-128, 127, GUARDED)),
+            "encoder": Epilogue(EpilogueSpec(-128, 127, acc_bits=18)),
+            "int4": Epilogue(EpilogueSpec(0, 15, GUARDED, acc_bits=24, addend_bits=40)),
+            "fixed16": Epilogue(EpilogueSpec(-(1 << 15), (1 << 15) - 1, GUARDED)),
             "two_planes": Epilogue(EpilogueSpec(-128, 127, plane_weights=(128, 181))),
             "joined": Epilogue(EpilogueSpec(0, 63, acc_bits=46, addend_bits=45)),
         },

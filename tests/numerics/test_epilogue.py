@@ -46,7 +46,8 @@ def by_hand(unit, acc):
     arrays = [np.broadcast_to(field, acc.shape).ravel().tolist() for field in fields]
     out = []
     for a, bias, correction, mult, shift, zero in zip(acc.ravel().tolist(), *arrays, strict=True):
-        wide = (((a + bias + correction) * mult + (1 << shift - 1)) >> shift) + zero
+        total = (a << unit.guard) + bias + correction
+        wide = ((total * mult + (1 << shift - 1)) >> shift) + zero
         out.append((min(max(wide, unit.lo), unit.hi), wide))
     held = np.array([h for h, _ in out]).reshape(acc.shape)
     return held, sum(h != w for h, w in out)
@@ -89,6 +90,16 @@ def test_multiplier_per_head_and_row():
     acc = accumulators(1, 2, 3, 4, bits=10)
     got, _ = assert_all_equal(unit, acc)
     assert_array_equal(got, by_hand(unit, acc)[0])
+
+
+@pytest.mark.parametrize("bias", [0, 1])
+@pytest.mark.parametrize("shift", [1, 12, 13, 30])
+def test_guarded_accumulators(shift, bias):
+    """Every shift meets the guard's 12 bits, with something to add and without."""
+    given = {"bias": NOTHING + bias, "correction": NOTHING, "shift": np.array(shift), "guard": 12}
+    unit = epilogue(mult=np.array(3), **given, lo=-(1 << 31), hi=(1 << 31) - 1)
+    acc = accumulators(40, 6, dtype=np.int32)
+    assert_array_equal(assert_all_equal(unit, acc)[0], by_hand(unit, acc)[0])
 
 
 def test_ties_go_up_and_zero_point_comes_after_rounding():

@@ -73,11 +73,3 @@ def test_errors_name_the_table(changed: dict[str, object], message: str) -> None
     fields: dict[str, object] = {"pe": "multiply", "significand": ZERO, "shift": ZERO}
     with pytest.raises(SpecError, match=message):
         MacForm(**(fields | {"plane": ZERO} | changed))
-
-
-def test_a_finer_form_stands_for_the_same() -> None:
-    coarse = MacForm("multiply", np.array([0, 1, -2, -1]), ZERO, ZERO, offset=-1, lsb=0.75)
-    fine = coarse.finer(5)
-    assert (fine.plane_weights, fine.offset, fine.lsb) == ((32,), -32, 0.75 / 32)
-    codes, w = np.array([[0, 1, 2, 3]]), np.array([[1], [-2], [3], [5]])
-    assert_array_equal(fine.accumulate(codes, w), 32 * coarse.accumulate(codes, w))

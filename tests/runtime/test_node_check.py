@@ -110,8 +110,9 @@ def test_a_format_that_is_not_the_units_own_is_refused(lowered, tiny_calibration
     output = replace(integer.by_name[name].output, quant=FixedPoint(16, 9))
     check = check_nodes(hoisted, changed(integer, name, output=output), tiny_calibration.pixels[:1])
     message = (
-        r"blocks\.0\.mlp\.act \(gelu\): its integers, signed 16 bits, 9 of them fraction, are "
-        r"-16\.9 dB from what they stand for; at least 25 dB are needed; so are 1 other tensors$"
+        r"blocks\.0\.mlp\.act \(activation\): its integers, signed 16 bits, 9 of them fraction, "
+        r"are -16\.9 dB from what they stand for; at least 25 dB are needed; so are 1 other "
+        r"tensors$"
     )
     with pytest.raises(GraphError, match=message):
         check.refuse()
@@ -165,7 +166,7 @@ def test_what_a_unit_cannot_take_or_give_is_an_error_of_its_node(lowered, tiny_c
     image = tiny_calibration.pixels[:1]
     narrow = changed(integer, name, attrs={"unit": replace(node.attrs["unit"], in_bits=8)})
     with pytest.raises(
-        GraphError, match=r"blocks\.1\.mlp\.act \(gelu\) cannot be executed: x must"
+        GraphError, match=r"blocks\.1\.mlp\.act \(activation\) cannot be executed: x must"
     ):
         check_nodes(hoisted, narrow, image)
     name = "blocks.0.add"

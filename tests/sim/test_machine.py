@@ -16,7 +16,7 @@ from hwq.compiler.program import MatmulLayer, Program
 from hwq.cost.estimate import estimate
 from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
-from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.epilogue import GUARD_BITS, EpilogueSpec
 from hwq.numerics.pe import PeSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.rtl.activation import Activation
@@ -45,7 +45,7 @@ def make_machine(softmax: SoftmaxSpec, length: int, activation: ActivationSpec) 
     return Machine(
         MachineSpec(
             array,
-            epilogue=partial(Epilogue, EpilogueSpec(LOW, HIGH)),
+            epilogue=partial(Epilogue, EpilogueSpec(LOW, HIGH, (1 << GUARD_BITS,))),
             activation=partial(Activation, activation),
             encoder=partial(Epilogue, EpilogueSpec(LOW, HIGH, acc_bits=ELEMENT.width)),
             rows=Softmax(softmax, length, LANES),

@@ -27,14 +27,12 @@ from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
 from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gemm import MAX_ACCUMULATOR, check_accumulator, check_constant_operand
+from hwq.numerics.gemm import check_accumulator, check_constant_operand
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
-
-_BIAS_BITS = 12  # how many bits finer than a product of codes a bias is at best
 
 
 @dataclass(frozen=True)
@@ -141,16 +139,11 @@ def _product(lowering: Lowering, node: Node) -> None:
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     weight = lowering.constants.get(node.inputs[1]) if node.op == "linear" else None
-    largest = _check_accumulators(form, right, weight, lowering.graph.shape(node.inputs[0])[-1])
+    _check_accumulators(form, right, weight, lowering.graph.shape(node.inputs[0])[-1])
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = _named(node, f"{node.name}.acc")
     extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
     bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
-    if bias is not None and len(form.plane_weights) == 1 and not isinstance(a, PerPatchOutlier):
-        # a bias is a whole number of lsbs, which of short codes are coarse: a second rounding.
-        # The epilogue shifts the sums left, which takes wires only, as far as 32 bits allow
-        room = (MAX_ACCUMULATOR // max(largest, 1)).bit_length() - 1
-        form = form.finer(min(room, _BIAS_BITS))
     if isinstance(a, PerPatchOutlier):
         dense = _named(node, f"{node.name}.dense")
         lowering.emit(dense, names, None, dtype, form=form, **extra)
@@ -159,7 +152,7 @@ def _product(lowering: Lowering, node: Node) -> None:
         lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit(node, a, weight))
     else:
         lowering.emit(acc, names, None, dtype, form=form, **extra)
-    lowering.accumulators[node.name] = accumulate(node, a, form, right, weight, bias)
+    lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
     if _needs_fixed(lowering.graph, node):
         unit = to_fixed(lowering.accumulators[node.name], fixed_form(node))
         scales = _scales_of(lowering, node.name) if unit.factor else ()
@@ -168,18 +161,15 @@ def _product(lowering: Lowering, node: Node) -> None:
         lowering.emit(epilogue, inputs, fixed_form(node), fixed_form(node).dtype, unit=unit)
 
 
-def _check_accumulators(form: MacForm, right: Uniform, weight: Constant | None, depth: int) -> int:
-    """Return a bound of all accumulators; raise SpecError when it is beyond 32 bits."""
-    bounds = []
+def _check_accumulators(form: MacForm, right: Uniform, weight: Constant | None, depth: int) -> None:
     for table in form.plane_tables():
         if weight is not None:
             # the offset is corrected in the epilogue, beyond 32 bits
-            bounds.append(check_constant_operand(weight.T, int(np.abs(table).max())))
+            check_constant_operand(weight.T, int(np.abs(table).max()))
         else:
             largest = max(abs(FixedPoint(right.bits, 0, right.signed).min), 1)
             code = int(np.abs(table - form.offset).max())
-            bounds.append(check_accumulator(depth, code, largest))
-    return max(bounds)
+            check_accumulator(depth, code, largest)
 
 
 def _needs_fixed(graph: Graph, node: Node) -> bool:
