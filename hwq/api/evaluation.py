@@ -21,12 +21,13 @@ from hwq.api.network import (
     check_device,
     check_same_network,
     make_method,
+    open_calibrated,
     open_network,
 )
 from hwq.api.simulation import lower
 from hwq.errors import DataError, UsageError
 from hwq.methods.base import Bits
-from hwq.methods.checkpoint import Calibrated, load_calibrated
+from hwq.methods.checkpoint import Calibrated
 from hwq.methods.evaluate import evaluate as evaluate_network
 from hwq.methods.evaluate import float_logits
 from hwq.methods.workspace import Track, no_track
@@ -96,7 +97,7 @@ def evaluate(
     for entry in entries:
         if calib is None and not makes_its_own(entry.method):
             raise UsageError(f"method {entry.label!r} needs calib: images to calibrate on")
-    files = [(path, load_calibrated(path)) for path in checkpoints]
+    files = [(path, open_calibrated(path)) for path in checkpoints]
     network = open_network(model, weights, pretrained, seed, resample_pos_embed)
     check_classes(network.graph)
     for path, calibrated in files:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hwq.api.calibration import Job, fit_images
 from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
-from hwq.api.network import FloatNetwork, make_method
+from hwq.api.network import FloatNetwork, make_method, open_calibrated
 from hwq.api.work import (
     IMAGES,
     first_difference,
@@ -20,7 +20,7 @@ from hwq.api.work import (
 )
 from hwq.errors import UsageError
 from hwq.methods.base import Bits, Method
-from hwq.methods.checkpoint import Calibrated, load_calibrated, to_bytes
+from hwq.methods.checkpoint import Calibrated, to_bytes
 from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
@@ -118,7 +118,7 @@ class KeptFits:
                 write_text(path.with_suffix(".json"), json.dumps(kept) + "\n")
                 write_bytes(path, to_bytes(fitted.calibrated))
         remove(work)
-        calibrated = load_calibrated(path)
+        calibrated = open_calibrated(path)
         difference = first_difference(calibrated.origin.to_dict(), origin)
         if difference is not None:
             raise UsageError(

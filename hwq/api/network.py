@@ -14,12 +14,13 @@ from torch import nn
 from hwq import __version__
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import prepare
-from hwq.errors import UsageError
+from hwq.errors import DataError, SpecError, UsageError
 from hwq.graph.import_torch import trace
 from hwq.graph.ir import Graph
 from hwq.methods.base import Method
 from hwq.methods.catalog import METHODS
-from hwq.methods.checkpoint import Origin
+from hwq.methods.checkpoint import Calibrated, Origin
+from hwq.methods.checkpoint_reader import load_calibrated
 from hwq.models.catalog import MODELS, Network, create_network
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import load_weights
@@ -195,6 +196,22 @@ def make_origin(
             "timm": timm.__version__,
         },
     )
+
+
+def open_calibrated(path: Path) -> Calibrated:
+    """Read a calibrated file.
+
+    Raises
+    ------
+    DataError
+        See `hwq.methods.checkpoint.load_calibrated`; also for preprocessing out of range.
+    """
+    calibrated = load_calibrated(path)
+    try:
+        to_preprocessing(calibrated.origin)
+    except SpecError as error:
+        raise DataError(f"calibrated file {path}: origin.preprocessing.{error}") from error
+    return calibrated
 
 
 def to_preprocessing(origin: Origin) -> Preprocessing:

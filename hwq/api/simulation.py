@@ -18,6 +18,7 @@ from hwq.api.network import (
     check_device,
     check_same_network,
     make_method,
+    open_calibrated,
     open_network,
     to_preprocessing,
 )
@@ -32,7 +33,7 @@ from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.calibration import Calibration
-from hwq.methods.checkpoint import Calibrated, load_calibrated
+from hwq.methods.checkpoint import Calibrated
 from hwq.methods.evaluate import evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
@@ -222,7 +223,7 @@ def _from_file(
     resample_pos_embed: bool,
 ) -> _Subject:
     """Read a calibrated file and, where a model is named, its float network."""
-    loaded = load_calibrated(checkpoint)
+    loaded = open_calibrated(checkpoint)
     source = None
     if model is not None:
         source = open_network(model, weights, pretrained, loaded.origin.seed, resample_pos_embed)

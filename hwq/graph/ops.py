@@ -5,11 +5,24 @@ node carries in its attributes the unit that computes it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from hwq.errors import GraphError
+from hwq.graph.attributes import (
+    ANYTHING,
+    MAX_SIDE,
+    SHAPE,
+    SIDE,
+    TRUTH,
+    Kind,
+    instance,
+    number,
+    one_of,
+    several,
+    whole,
+)
 
 Shape = tuple[int, ...]
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "sigmoid", "relu")
@@ -28,15 +41,15 @@ class OpDef:
         Fewest and most inputs.
     infer : callable
         (input shapes, attrs) -> output shape; raises GraphError when they do not fit.
-    attrs : frozenset of str
-        Attributes that must be present.
+    attrs : Mapping[str, Kind]
+        Attributes that must be present, and what each may be.
     movement : bool
         True when it only moves or repeats elements: it commutes with element-wise operations.
     """
 
     arity: tuple[int, int]
     infer: Infer
-    attrs: frozenset[str] = frozenset()
+    attrs: Mapping[str, Kind] = field(default_factory=dict)
     movement: bool = False
 
 
@@ -67,21 +80,16 @@ def _elementwise(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
 def _linear(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     x, weight = shapes[0], shapes[1]
     _fit(len(weight) == 2, f"weight must have 2 dimensions, not {weight}")
-    _fit(x[-1] == weight[1], f"input {x} does not fit weight {weight}")
+    _fit(x[-1:] == weight[1:], f"input {x} does not fit weight {weight}")
     if len(shapes) > 2:
         _fit(shapes[2] == (weight[0],), f"bias {shapes[2]} does not fit weight {weight}")
     return (*x[:-1], weight[0])
 
 
-def _activation(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
-    function = attrs["function"]
-    _fit(function in ACTIVATIONS, f"function must be one of {ACTIVATIONS}, not {function!r}")
-    return shapes[0]
-
-
 def _conv2d(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
-    (batch, channels, *size), (filters, depth, *window) = shapes[0], shapes[1]
-    _fit(channels == depth, f"input {shapes[0]} does not fit weight {shapes[1]}")
+    fits = len(shapes[0]) == len(shapes[1]) == 4 and shapes[0][1] == shapes[1][1]
+    _fit(fits, f"input {shapes[0]} does not fit weight {shapes[1]}")
+    (batch, _, *size), (filters, _, *window) = shapes[0], shapes[1]
     extent = [
         (s + 2 * p - w) // t + 1
         for s, w, t, p in zip(size, window, attrs["stride"], attrs["padding"], strict=True)
@@ -114,22 +122,29 @@ def _permute(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     return tuple(shapes[0][axis] for axis in axes)
 
 
+def _with_axis(x: Shape, axis: int) -> Shape:
+    _fit(axis < len(x), f"axis {axis} does not exist in {x}")
+    return x
+
+
 def _slice(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     axis, start, stop = attrs["axis"], attrs["start"], attrs["stop"]
-    x = shapes[0]
+    x = _with_axis(shapes[0], axis)
     _fit(0 <= start < stop <= x[axis], f"slice {start}:{stop} leaves axis {axis} of {x}")
     return (*x[:axis], stop - start, *x[axis + 1 :])
 
 
 def _select(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     axis, index = attrs["axis"], attrs["index"]
-    x = shapes[0]
+    x = _with_axis(shapes[0], axis)
     _fit(0 <= index < x[axis], f"index {index} leaves axis {axis} of {x}")
     return (*x[:axis], *x[axis + 1 :])
 
 
 def _concat(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     axis = attrs["axis"]
+    for x in shapes:
+        _with_axis(x, axis)
     rest = {(*x[:axis], *x[axis + 1 :]) for x in shapes}
     _fit(len(rest) == 1, f"shapes {list(shapes)} differ outside axis {axis}")
     return (*shapes[0][:axis], sum(x[axis] for x in shapes), *shapes[0][axis + 1 :])
@@ -143,7 +158,7 @@ def _expand(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
 
 def _mean(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
     axis = attrs["axis"]
-    x = shapes[0]
+    x = _with_axis(shapes[0], axis)
     return (*x[:axis], *((1,) if attrs["keepdim"] else ()), *x[axis + 1 :])
 
 
@@ -153,46 +168,50 @@ def _declared(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
 
 
 def _range_extract(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
+    _fit(len(shapes[0]) == 3, f"input must be [1, T, C], not {shapes[0]}")
     _, tokens, channels = shapes[0]
     _fit(tokens % attrs["chunk_tokens"] == 0, f"{tokens} tokens are no multiple of a chunk")
     return (channels,)
 
 
-def _needs(*names: str) -> frozenset[str]:
-    return frozenset(names)
-
+AXIS = {"axis": whole(0, 15)}
+_UNIT = {"unit": ANYTHING}
 
 OPS: Mapping[str, OpDef] = {
     # matrix products
     "linear": OpDef((2, 3), _linear),
-    "conv2d": OpDef((2, 3), _conv2d, _needs("stride", "padding")),
-    "matmul": OpDef((2, 2), _matmul, _needs("alpha")),
+    "conv2d": OpDef(
+        (2, 3),
+        _conv2d,
+        {"stride": several(1, MAX_SIDE, 2), "padding": several(0, MAX_SIDE, 2)},
+    ),
+    "matmul": OpDef((2, 2), _matmul, {"alpha": number(-(2.0**30), 2.0**30)}),
     # element-wise and row-wise units
-    "softmax": OpDef((1, 1), _same, _needs("base")),
-    "activation": OpDef((1, 1), _activation, _needs("function")),
-    "layer_norm": OpDef((1, 3), _layer_norm, _needs("eps", "centered")),
+    "softmax": OpDef((1, 1), _same, {"base": one_of(2, "e")}),
+    "activation": OpDef((1, 1), _same, {"function": one_of(*ACTIVATIONS)}),
+    "layer_norm": OpDef((1, 3), _layer_norm, {"eps": number(0, 1), "centered": TRUTH}),
     "add": OpDef((2, 2), _elementwise),
     "mul": OpDef((2, 2), _elementwise),
-    "mean": OpDef((1, 1), _mean, _needs("axis", "keepdim")),
+    "mean": OpDef((1, 1), _mean, AXIS | {"keepdim": TRUTH}),
     # data movement
-    "reshape": OpDef((1, 1), _reshape, _needs("shape"), movement=True),
-    "permute": OpDef((1, 1), _permute, _needs("axes"), movement=True),
-    "slice": OpDef((1, 1), _slice, _needs("axis", "start", "stop"), movement=True),
-    "select": OpDef((1, 1), _select, _needs("axis", "index"), movement=True),
-    "expand": OpDef((1, 1), _expand, _needs("shape"), movement=True),
-    "concat": OpDef((1, 64), _concat, _needs("axis")),
+    "reshape": OpDef((1, 1), _reshape, {"shape": SHAPE}, movement=True),
+    "permute": OpDef((1, 1), _permute, {"axes": several(0, 15)}, movement=True),
+    "slice": OpDef((1, 1), _slice, AXIS | {"start": SIDE, "stop": SIDE}, movement=True),
+    "select": OpDef((1, 1), _select, AXIS | {"index": SIDE}, movement=True),
+    "expand": OpDef((1, 1), _expand, {"shape": SHAPE}, movement=True),
+    "concat": OpDef((1, 64), _concat, AXIS),
     # quantization: real -> code in the quantised graph; its optional second input is a tensor of
     # predicted log2 corrections, of which attrs["quantizer"] reads one
-    "quantize": OpDef((1, 2), _same, _needs("quantizer")),
+    "quantize": OpDef((1, 2), _same, {"quantizer": instance("Quantizer")}),
     # per-image scales: chunked extrema per channel, then all log2 corrections at once
-    "range_extract": OpDef((1, 1), _range_extract, _needs("chunk_tokens")),
-    "scale_predictor": OpDef((1, 1), _declared, _needs("predictor", "shape")),
+    "range_extract": OpDef((1, 1), _range_extract, {"chunk_tokens": whole(1, 1 << 16)}),
+    "scale_predictor": OpDef((1, 1), _declared, {"predictor": ANYTHING, "shape": SHAPE}),
     # integer graph only: accumulator -> integers, fixed point -> code, per-image mult and bias
-    "requantize": OpDef((1, 2), _same, _needs("unit")),
-    "encode": OpDef((1, 2), _same, _needs("unit")),
+    "requantize": OpDef((1, 2), _same, _UNIT),
+    "encode": OpDef((1, 2), _same, _UNIT),
     # integer graph only: the elements that codes leave out, and what they add to accumulators
-    "outlier_split": OpDef((1, 1), _same, _needs("unit", "expected")),
-    "outlier_join": OpDef((3, 3), _same, _needs("unit")),
+    "outlier_split": OpDef((1, 1), _same, _UNIT | {"expected": SIDE}),
+    "outlier_join": OpDef((3, 3), _same, _UNIT),
 }
 
 PRODUCTS = frozenset({"linear", "matmul"})

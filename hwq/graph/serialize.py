@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from hwq.errors import GraphError
+from hwq.errors import GraphError, SpecError
+from hwq.graph.attributes import is_whole
+from hwq.graph.fields import check_fields
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 
+_NOT_FINITE = ("inf", "-inf", "nan")
 Json = Any
 Tensors = Mapping[str, torch.Tensor]
 
@@ -112,11 +115,14 @@ class Unpacker:
         By the names that `Packer` gave.
     objects : list
         The dataclasses made so far.
+    read : set of str
+        Names of the tensors that were used.
     """
 
     find: Callable[[str], type[Any]]
     tensors: Tensors
     objects: list[Any] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
 
     def load(self, objects: Sequence[Json]) -> "Unpacker":
         """Make the dataclasses, to which values refer, and return self.
@@ -127,17 +133,23 @@ class Unpacker:
             For a field that does not exist or a value out of range; it is named.
         """
         for entry in objects:
-            try:
-                self.objects.append(self._value(entry["value"], entry["at"]))
-            except (TypeError, ValueError) as error:
-                raise GraphError(f"{entry['at']}: {error}") from error
+            self.objects.append(self._value(entry["value"], entry["at"]))
         return self
 
     def unpack(self, content: Json) -> Any:
-        """Return the value whose JSON this is; lists come back as tuples."""
+        """Return the value whose JSON this is; lists come back as tuples.
+
+        Raises
+        ------
+        GraphError
+            For what `Packer.pack` does not write.
+        """
         if isinstance(content, dict) and "object" in content:
-            return self.objects[content["object"]]
-        if isinstance(content, dict) and "at" in content:
+            index, last = content["object"], len(self.objects) - 1
+            if not is_whole(index, 0, last):
+                raise GraphError(f"object must be a whole number in 0..{last}, not {index!r:.60}")
+            return self.objects[index]
+        if isinstance(content, dict) and set(content) == {"at", "value"}:
             return self._value(content["value"], content["at"])
         return self._value(content, "")
 
@@ -146,18 +158,32 @@ class Unpacker:
             return tuple(self._value(item, where) for item in content)
         if not isinstance(content, dict):
             return content
-        if "class" in content:
-            given = {key: self._value(item, where) for key, item in content["fields"].items()}
-            return self.find(content["class"])(**given)
-        ((kind, inner),) = content.items()
-        if kind == "map":
+        if set(content) == {"class", "fields"}:
+            return self._instance(content["class"], content["fields"], where)
+        kind, inner = next(iter(content.items())) if len(content) == 1 else (sorted(content), None)
+        if kind == "map" and isinstance(inner, dict):
             return {key: self._value(item, where) for key, item in inner.items()}
-        if kind == "float":
+        if kind == "float" and inner in _NOT_FINITE:
             return float(inner)
-        if kind not in ("tensor", "array"):
-            raise GraphError(f"{where}: unknown kind of value {kind!r}")
-        tensor = self.tensors[where + inner]
-        return tensor if kind == "tensor" else to_constant(tensor)
+        if kind not in ("tensor", "array") or not isinstance(inner, str):
+            raise GraphError(f"{where}: unknown kind of value {kind!r:.60}")
+        name = f"{where}{inner}"
+        if name not in self.tensors:
+            raise GraphError(f"{where}: lacks tensor {name!r:.200}")
+        self.read.add(name)
+        return self.tensors[name] if kind == "tensor" else to_constant(self.tensors[name])
+
+    def _instance(self, name: Json, content: Json, where: str) -> Any:
+        """Return the dataclass of that name with these fields."""
+        if not isinstance(name, str) or not isinstance(content, dict):
+            raise GraphError(f"{where}: class and fields must be a word and a mapping")
+        kind = self.find(name)
+        given = {key: self._value(item, where) for key, item in content.items()}
+        try:
+            check_fields(kind, given)
+            return kind(**given)
+        except SpecError as error:
+            raise GraphError(f"{where}: {error}") from error
 
 
 def pack_graph(graph: Graph, packer: Packer) -> Json:

@@ -1,8 +1,13 @@
 """A graph is legal when every node satisfies its row of the operations table."""
 
+from math import prod
+
 from hwq.errors import GraphError
+from hwq.graph.attributes import check_attributes
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ops import OPS
+
+MAX_ELEMENTS = 1 << 30
 
 
 def verify(graph: Graph) -> Graph:
@@ -11,8 +16,9 @@ def verify(graph: Graph) -> Graph:
     Raises
     ------
     GraphError
-        At the first node with an unknown operation, a wrong number of inputs, a missing attribute
-        or a shape that does not follow from its inputs. The node is named with its inputs.
+        At the first node with an unknown operation, a wrong number of inputs, an attribute that is
+        missing or not of its kind, or a shape that does not follow from its inputs or is too large.
+        The node is named with its inputs.
     """
     for node in graph.nodes:
         problem = _problem(graph, node)
@@ -29,13 +35,13 @@ def _problem(graph: Graph, node: Node) -> str | None:
     fewest, most = definition.arity
     if not fewest <= len(node.inputs) <= most:
         return f"takes {fewest} to {most} inputs, not {len(node.inputs)}"
-    missing = definition.attrs - set(node.attrs)
-    if missing:
-        return f"lacks attribute {', '.join(sorted(missing))}"
     try:
+        check_attributes(node.attrs, definition.attrs)
         shape = definition.infer([graph.shape(name) for name in node.inputs], node.attrs)
     except GraphError as error:
         return str(error)
     if shape != node.output.shape:
         return f"shape is {list(shape)}, not {list(node.output.shape)}"
+    if prod(shape) > MAX_ELEMENTS:
+        return f"must have at most {MAX_ELEMENTS} elements, not {prod(shape)}"
     return None

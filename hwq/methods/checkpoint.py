@@ -10,24 +10,18 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from hwq.errors import DataError, GraphError, HwqError
-from hwq.graph.ir import Constant, Graph
+from hwq.errors import GraphError
+from hwq.graph.ir import Graph
 from hwq.graph.serialize import (
     Packer,
-    Unpacker,
     pack_graph,
-    to_constant,
     to_tensor,
-    unpack_graph,
 )
-from hwq.graph.verify import verify
 from hwq.methods.base import Quantized
 from hwq.methods.predictor import Predictor
 from hwq.numerics.fixed_point import FixedPoint
@@ -35,10 +29,10 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.catalog import QUANTIZERS
 
 FORMAT = "hwq.calibrated"
-VERSION = 1
+VERSION = 2
 # what a file may hold besides the quantizers of the catalogue
-_CLASSES: Mapping[str, type[Any]] = {"fixed_point": FixedPoint, "predictor": Predictor}
-_CODES, _CONSTANTS = "codes/", "constants/"
+CLASSES: Mapping[str, type[Any]] = {"fixed_point": FixedPoint, "predictor": Predictor}
+CODES, CONSTANTS = "codes/", "constants/"
 
 
 @dataclass(frozen=True)
@@ -110,9 +104,9 @@ def to_bytes(calibrated: Calibrated) -> bytes:
     coded = _coded_constants(graph)
     for name, value in graph.constants.items():
         if name in coded:
-            tensors[_CODES + name] = _codes(graph, name, coded[name])
+            tensors[CODES + name] = _codes(graph, name, coded[name])
         else:
-            tensors[_CONSTANTS + name] = to_tensor(value)
+            tensors[CONSTANTS + name] = to_tensor(value)
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -127,73 +121,6 @@ def to_bytes(calibrated: Calibrated) -> bytes:
     content["sha256"] = content_sha256(content, tensors)
     # one entry only: the writer keeps no order among several
     return save(tensors, {"hwq": json.dumps(content, sort_keys=True, allow_nan=False)})
-
-
-def load_calibrated(path: Path) -> Calibrated:
-    """Read a file that `to_bytes` made.
-
-    Raises
-    ------
-    DataError
-        When the file is missing, damaged, of another kind, or of a newer version; file and field
-        are named.
-    """
-    content, tensors = _read(path)
-    _check(path, content, tensors)
-    place = "origin"
-    try:
-        origin = Origin(**content["origin"])
-        place = "objects"
-        unpacker = Unpacker(_find, tensors).load(content["objects"])
-        place = "constants"
-        constants = _constants(content, unpacker)
-        place = "graph"
-        graph = verify(unpack_graph(content["graph"], constants, unpacker))
-        place = "notes"
-        quantized = Quantized(graph, tuple(content["notes"]), content["findings"])
-    except (HwqError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else error
-        raise DataError(f"calibrated file {path}: {place}: {reason}") from error
-    return Calibrated(quantized, origin)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    if not path.is_file():
-        raise DataError(f"calibrated file {path}: no such file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise DataError(f"calibrated file {path} cannot be read: {error}") from error
-    if "hwq" not in metadata:
-        raise DataError(
-            f"calibrated file {path}: metadata lacks 'hwq': not written by `hwq calibrate`"
-        )
-    try:
-        content = json.loads(metadata["hwq"])
-    except ValueError as error:
-        raise DataError(f"calibrated file {path}: hwq: no JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"calibrated file {path}: hwq: no JSON object")
-    return content, tensors
-
-
-def _check(path: Path, content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-    """Refuse another kind of file, a newer version, and damage."""
-    if content.get("format") != FORMAT:
-        raise DataError(
-            f"calibrated file {path}: format must be {FORMAT!r}, not {content.get('format')!r}"
-        )
-    version = content.get("version")
-    if not isinstance(version, int) or not 1 <= version <= VERSION:
-        raise DataError(
-            f"calibrated file {path}: version must be at most {VERSION}, not {version!r}: "
-            "it needs a newer hwq"
-        )
-    body = {key: value for key, value in content.items() if key != "sha256"}
-    if content.get("sha256") != content_sha256(body, tensors):
-        raise DataError(f"calibrated file {path}: sha256 is not that of the content: it is damaged")
 
 
 def content_sha256(content: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
@@ -230,34 +157,13 @@ def _codes(graph: Graph, name: str, node: str) -> torch.Tensor:
     raise GraphError(f"{name}: codes {low}..{high} are wider than 16 bits")
 
 
-def _constants(content: Mapping[str, Any], unpacker: Unpacker) -> dict[str, Constant]:
-    """Constants as the graph holds them: codes are decoded."""
-    quantizers = {
-        node["output"]["name"]: node["attrs"].get("quantizer") for node in content["graph"]["nodes"]
-    }
-    constants = {}
-    for name in content["constants"]:
-        node = content["codes"].get(name)
-        if node is None:
-            constants[name] = to_constant(unpacker.tensors[_CONSTANTS + name])
-        else:
-            quantizer = unpacker.unpack(quantizers[node])
-            codes = unpacker.tensors[_CODES + name].to(torch.int32)
-            constants[name] = to_constant(quantizer.decode(codes))
-    return constants
-
-
 def _name_of(kind: type[Any]) -> str | None:
     """Name of a class in a file."""
-    for plain, known in _CLASSES.items():
+    for plain, known in CLASSES.items():
         if kind is known:
             return plain
     name = str(getattr(kind, "name", ""))
     return name if name in QUANTIZERS and QUANTIZERS[name] is kind else None
-
-
-def _find(name: str) -> type[Any]:
-    return _CLASSES[name] if name in _CLASSES else QUANTIZERS[name]
 
 
 def _finite(value: Any) -> Any:

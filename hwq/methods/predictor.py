@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hwq.errors import UsageError
+from hwq.errors import UsageError, require
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.scale_predictor import ScalePredictorSpec
 
 FRAC = 12
 _LIMIT = 0.75
+_LARGEST = 2.0**40
 _MANTISSA = (1 << 15) - 1
 _RIDGE = 30.0
 _STEPS, _LEARNING_RATE, _DECAY = 600, 0.02, 1.0
@@ -51,6 +52,25 @@ class Predictor:
             torch.zeros(scales, features, degree),
             torch.zeros(scales),
         )
+
+    def check(self, width: int, scales: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless it maps `width` ranges to corrections of shape `scales`."""
+        features, degree = self.projection.shape[:1], self.coefficients.shape[-1:]
+        shapes = {
+            "centre": (width,),
+            "projection": (*features, width),
+            "coefficients": (*scales, *features, *degree),
+            "biases": scales,
+        }
+        require(len(scales) == 1, f"corrections must be [L], not {list(scales)}")
+        for name, shape in shapes.items():
+            value: Tensor = getattr(self, name)
+            require(
+                tuple(value.shape) == shape,
+                f"{name} must be {list(shape)}, not {list(value.shape)}",
+            )
+            plain = value.dtype == torch.float32 and bool((value.abs() <= _LARGEST).all())
+            require(plain, f"{name} must hold float32 numbers within +-{_LARGEST:g}")
 
     def __call__(self, ranges: Tensor) -> Tensor:
         """float[..., C] -> float[..., L]: log2 corrections."""

@@ -7,7 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hwq.errors import require
 from hwq.quantizers.mac_form import MacForm
+
+SMALLEST = 2.0**-100
+"""Smallest scale; the largest is its reciprocal."""
 
 
 class Encoder(Protocol):
@@ -39,6 +43,16 @@ class Quantizer(ABC):
     name: ClassVar[str]
     bits: int
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless all parameters are legal for tensors of this shape.
+
+        What the constructor cannot do under `torch.vmap`: it looks at values. The field, the value
+        and the bound are named. By default all tensors must be finite.
+        """
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                require(bool(value.isfinite().all()), f"{name} must be finite")
+
     @abstractmethod
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: the codes of x."""
@@ -61,6 +75,44 @@ class Quantizer(ABC):
     @abstractmethod
     def encoder(self, frac: int) -> Encoder:
         """Return the integer unit that encodes fixed-point numbers with `frac` fraction bits."""
+
+
+def check_real(name: str, value: torch.Tensor, shape: tuple[int, ...] = ()) -> None:
+    """Raise `SpecError` unless a tensor holds positive float32 numbers and broadcasts to `shape`.
+
+    They must be within 2**-100..2**100, so that no quotient of two leaves float32's range.
+    """
+    require(value.dtype == torch.float32, f"{name} must be float32, not {value.dtype}")
+    _check_shape(name, value, shape)
+    outside = value[~((value >= SMALLEST) & (value <= 1 / SMALLEST))]
+    if outside.numel():
+        require(
+            False, f"{name} must be in {SMALLEST:.3g}..{1 / SMALLEST:.3g}, not {float(outside[0])}"
+        )
+
+
+def check_whole(
+    name: str, value: torch.Tensor, least: int, most: int, shape: tuple[int, ...] = ()
+) -> None:
+    """Raise `SpecError` unless a tensor holds integers least..most and broadcasts to `shape`."""
+    whole = not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool)
+    require(whole, f"{name} must hold integers, not {value.dtype}")
+    _check_shape(name, value, shape)
+    outside = value[(value < least) | (value > most)]
+    if outside.numel():
+        require(False, f"{name} must be in {least}..{most}, not {int(outside[0])}")
+
+
+def _check_shape(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> None:
+    own = tuple(value.shape)
+    fits = len(own) <= len(shape) and all(
+        side in (1, whole) for side, whole in zip(own[::-1], shape[::-1], strict=False)
+    )
+    # one number fits any tensor
+    require(
+        fits or (own in ((), (1,)) and value.numel() == 1),
+        f"{name} of shape {list(own)} does not fit a tensor of shape {list(shape)}",
+    )
 
 
 def half_up(x: torch.Tensor) -> torch.Tensor:

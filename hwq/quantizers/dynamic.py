@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from hwq.errors import require
 from hwq.numerics.uniform import UniformSpec
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.mac_form import MacForm
@@ -59,6 +60,11 @@ class Dynamic(Quantizer):
             return self.base
         scale = self.base.scale.to(log2_correction.device) * torch.exp2(log2_correction)
         return replace(self.base, scale=scale)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless `base` is legal for tensors of this shape."""
+        require(self.index >= 0, f"index must not be negative, not {self.index}")
+        self.base.check(shape)
 
     def encode(self, x: torch.Tensor, log2_correction: torch.Tensor | None = None) -> torch.Tensor:
         """float[...] -> int32[...]: the corrected quantizer's codes."""

@@ -10,7 +10,7 @@ from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic_array
 from hwq.numerics.outlier_join import MAX_ROW_MULT
 from hwq.numerics.outlier_split import NEVER, SIDE, OutlierSplitSpec
-from hwq.quantizers.base import Quantizer
+from hwq.quantizers.base import Quantizer, check_real, check_whole
 from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.uniform import Uniform
 
@@ -138,6 +138,14 @@ class PerPatchOutlier(Quantizer):
     def rescaled(self, factor: Tensor) -> "PerPatchOutlier":
         """Return the quantizer with the same outliers for scales `factor` times as large."""
         return replace(self, unit=self.unit.to(factor.device) * factor)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless all parameters are legal for tensors [..., T, C]."""
+        check_real("unit", self.unit)
+        check_whole("row_mult", self.row_mult, 1, MAX_ROW_MULT, shape)
+        check_whole("zero_point", self.zero_point, 0, (1 << self.bits) - 1)
+        least = float(self.threshold)
+        require(least >= 0, f"threshold must not be negative, not {least}")
 
     def encode(self, x: Tensor) -> Tensor:
         """float[..., T, C] -> int32[..., T, C]: the dense codes, zero_point for outliers."""

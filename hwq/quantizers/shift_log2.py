@@ -10,7 +10,7 @@ from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
-from hwq.quantizers.base import Quantizer, lookup, straight_through
+from hwq.quantizers.base import Quantizer, check_real, lookup, straight_through
 from hwq.quantizers.log2 import log2_codes
 from hwq.quantizers.mac_form import MacForm
 
@@ -75,6 +75,10 @@ class ShiftLog2(Quantizer):
     def _unit(self) -> float:
         """The lsb as a fraction of `scale`, a power of two."""
         return float(MacForm.logarithmic(self.spec).lsb)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless the scale is legal."""
+        check_real("scale", self.scale)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: the code of (x + distance) / scale as a 16-bit fraction."""

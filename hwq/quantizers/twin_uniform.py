@@ -9,7 +9,7 @@ import torch
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.twin_uniform import TwinUniformSpec
-from hwq.quantizers.base import Quantizer, lookup, straight_through
+from hwq.quantizers.base import Quantizer, check_real, lookup, straight_through
 from hwq.quantizers.mac_form import MacForm
 
 GELU_MIN = -0.16997124254703522
@@ -65,6 +65,10 @@ class TwinUniform(Quantizer):
         top = (1 << (bits - 1)) - 1
         scale = max(max_value / (top << m), -least / top)
         return cls(torch.tensor(scale, dtype=torch.float32), m, bits, "gelu")
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless the scale is legal."""
+        check_real("scale", self.scale)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: the range of every number, then its magnitude in it."""

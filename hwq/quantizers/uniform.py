@@ -9,7 +9,7 @@ import torch
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
 from hwq.numerics.uniform import UniformSpec
-from hwq.quantizers.base import Quantizer
+from hwq.quantizers.base import Quantizer, check_real, check_whole
 from hwq.quantizers.mac_form import MacForm
 
 
@@ -85,6 +85,11 @@ class Uniform(Quantizer):
     def hi(self) -> int:
         """The largest code."""
         return self.lo + (1 << self.bits) - 1
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise `SpecError` unless scale and zero point are legal for tensors of this shape."""
+        check_real("scale", self.scale, shape)
+        check_whole("zero_point", self.zero_point, self.lo, self.hi, shape)
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: clamp(floor(x / scale + 1/2) + zero_point)."""

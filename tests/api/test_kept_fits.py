@@ -80,7 +80,7 @@ def test_spoilt_files_are_named(fits, tmp_path):
     notes.write_text(json.dumps(kept))
     file = tmp_path / "work" / "minmax-w4a4.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"minmax-w4a4\.safetensors cannot be read"):
+    with pytest.raises(DataError, match=r"minmax-w4a4\.safetensors: cannot be read"):
         fits().row(MINMAX, "images", Judge())
 
 

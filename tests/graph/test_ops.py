@@ -58,7 +58,7 @@ BAD = [
 
 @pytest.mark.parametrize(("op", "shapes", "attrs", "wanted"), GOOD)
 def test_shapes_follow_from_inputs(op, shapes, attrs, wanted):
-    assert OPS[op].attrs <= set(attrs)
+    assert set(OPS[op].attrs) <= set(attrs)
     assert OPS[op].infer(shapes, attrs) == wanted
 
 

@@ -4,7 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +17,9 @@ from hwq.errors import DataError, GraphError
 from hwq.graph.text import to_text
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.catalog import METHODS
-from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, load_calibrated, to_bytes
+from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, to_bytes
+from hwq.methods.checkpoint_reader import load_calibrated
+from hwq.models.preprocessing import Preprocessing
 from hwq.quantizers.catalog import QUANTIZERS
 from hwq.quantizers.log2 import Log2
 from hwq.quantizers.uniform import Uniform
@@ -35,7 +37,7 @@ ORIGIN = Origin(
     seed=0,
     device="cpu",
     calibration={"source": "noise", "images": 8, "sha256": "1" * 64},
-    preprocessing={"input_size": (3, 32, 32)},
+    preprocessing=asdict(Preprocessing((3, 32, 32))),
     versions={"hwq": "0.1.0"},
 )
 
@@ -95,7 +97,8 @@ def test_another_process_writes_the_same_bytes(minmax, tmp_path):
     path = write(tmp_path / "a.safetensors", minmax)
     code = (
         "import sys; from pathlib import Path\n"
-        "from hwq.methods.checkpoint import load_calibrated, to_bytes\n"
+        "from hwq.methods.checkpoint import to_bytes\n"
+        "from hwq.methods.checkpoint_reader import load_calibrated\n"
         "Path('b').write_bytes(to_bytes(load_calibrated(Path('a.safetensors'))))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
@@ -194,14 +197,14 @@ def flip(path, offset):
         (lambda path: save_file({"a": torch.zeros(1)}, path, {"hwq": "{"}), "hwq: no JSON"),
         (lambda path: save_file({"a": torch.zeros(1)}, path, {"hwq": "[]"}), "no JSON object"),
         (lambda path: rewrite(path, lambda c, t: c.update(format="x")), "format must be"),
-        (lambda path: rewrite(path, lambda c, t: c.update(version=2)), "version .* newer hwq"),
+        (lambda path: rewrite(path, lambda c, t: c.update(version=3)), "version .* newer hwq"),
         (lambda path: rewrite(path, lambda c, t: c.update(version="1")), "version"),
         (
             lambda path: rewrite(path, lambda c, t: c["origin"].update(seed=1), digest=False),
             "sha256 is not that of the content",
         ),
-        (lambda path: rewrite(path, lambda c, t: c["origin"].pop("seed")), "origin: .*seed"),
-        (lambda path: rewrite(path, lambda c, t: c.pop("graph")), "constants: lacks 'graph'"),
+        (lambda path: rewrite(path, lambda c, t: c["origin"].pop("seed")), "seed is missing"),
+        (lambda path: rewrite(path, lambda c, t: c.pop("graph")), "graph is missing"),
         (
             lambda path: rewrite(path, lambda c, t: t.pop("codes/head.weight")),
             "constants: lacks 'codes/head.weight'",

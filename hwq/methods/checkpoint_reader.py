@@ -1,0 +1,164 @@
+"""Read a calibrated file: what comes out is a valid network."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from hwq.errors import DataError, GraphError, SpecError, UsageError
+from hwq.graph.ir import Constant
+from hwq.graph.serialize import Unpacker, to_constant, unpack_graph
+from hwq.graph.verify import verify
+from hwq.methods.base import Quantized
+from hwq.methods.checkpoint import (
+    CLASSES,
+    CODES,
+    CONSTANTS,
+    FORMAT,
+    VERSION,
+    Calibrated,
+    Origin,
+    content_sha256,
+)
+from hwq.methods.checkpoint_schema import Content
+from hwq.methods.quantized_graph import check_quantized
+from hwq.quantizers.base import check_whole
+from hwq.quantizers.catalog import QUANTIZERS
+from hwq.quantizers.uniform import Uniform
+from hwq.schema import explain
+
+_DTYPES = (torch.float32, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+
+
+def load_calibrated(path: Path) -> Calibrated:
+    """Read a file that `to_bytes` made.
+
+    What is returned is a valid network: structure, values and tensors are checked here, not where
+    they are used.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, damaged, of another kind, or of another version; file and field
+        are named.
+    """
+    try:
+        raw, tensors = _read(path)
+        content = _check(raw, tensors)
+        origin = Origin(**content.origin.model_dump())
+        with _naming("objects"):
+            unpacker = Unpacker(_find, tensors).load(raw["objects"])
+        with _naming("constants"):
+            constants = _constants(content, unpacker)
+        with _naming("graph"):
+            graph = verify(unpack_graph(raw["graph"], constants, unpacker))
+            for name in sorted(set(tensors) - unpacker.read):
+                raise GraphError(f"tensor {name!r:.200} belongs to nothing")
+            check_quantized(graph, origin.preprocessing["input_size"])
+    except DataError as error:
+        raise DataError(f"calibrated file {path}: {error}") from error
+    return Calibrated(Quantized(graph, tuple(content.notes), content.findings), origin)
+
+
+@contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Turn what is wrong with a part of the file into a `DataError` that names the part."""
+    try:
+        yield
+    except (GraphError, SpecError, UsageError) as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise DataError("no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"cannot be read: {error}") from error
+    if "hwq" not in metadata:
+        raise DataError("metadata lacks 'hwq': not written by `hwq calibrate`")
+    try:
+        content = json.loads(metadata["hwq"], parse_constant=_refuse_number)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"hwq: no JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError("hwq: no JSON object")
+    return content, tensors
+
+
+def _refuse_number(word: str) -> None:
+    raise ValueError(f"{word} is no number")
+
+
+def _check(raw: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Content:
+    """Refuse another kind of file, another version, what is no such file, and damage."""
+    if raw.get("format") != FORMAT:
+        raise DataError(f"format must be {FORMAT!r}, not {raw.get('format')!r:.60}")
+    version = raw.get("version")
+    if version != VERSION or isinstance(version, bool):
+        newer = isinstance(version, int) and version > VERSION
+        way = "it needs a newer hwq" if newer else "fit the network again"
+        raise DataError(f"version must be {VERSION}, not {version!r:.60}: {way}")
+    try:
+        content = Content.model_validate(raw)
+    except ValidationError as error:
+        raise DataError(explain(error, Content)) from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise DataError(f"tensor {name!r:.200} must not be {tensor.dtype}")
+        if tensor.numel() == 0:
+            raise DataError(f"tensor {name!r:.200} has no elements")
+    body = {key: value for key, value in raw.items() if key != "sha256"}
+    if content.sha256 != content_sha256(body, tensors):
+        raise DataError("sha256 is not that of the content: it is damaged")
+    return content
+
+
+def _constants(content: Content, unpacker: Unpacker) -> dict[str, Constant]:
+    """Constants as the graph holds them: codes are decoded."""
+    nodes = {node.output.name: node for node in content.graph.nodes}
+    for name in sorted(set(content.codes) - set(content.constants)):
+        raise GraphError(f"codes of {name!r:.200}, which is no constant")
+    constants = {}
+    for name in content.constants:
+        coded = name in content.codes
+        key = (CODES if coded else CONSTANTS) + name
+        if key not in unpacker.tensors:
+            raise GraphError(f"lacks {key!r:.200}")
+        unpacker.read.add(key)
+        tensor = unpacker.tensors[key]
+        if coded:
+            node = nodes.get(content.codes[name])
+            quantizer = unpacker.unpack(node.attrs.get("quantizer")) if node else None
+            tensor = _decoded(name, quantizer, tensor)
+        if not (tensor.dtype == torch.float32 and bool(tensor.isfinite().all())):
+            raise GraphError(f"{name}: must hold finite float32 numbers")
+        constants[name] = to_constant(tensor)
+    return constants
+
+
+def _decoded(name: str, quantizer: Any, codes: torch.Tensor) -> torch.Tensor:
+    """Return what the codes of a weight stand for."""
+    if not isinstance(quantizer, Uniform):
+        raise GraphError(f"{name}: its codes belong to no quantize node with a uniform quantizer")
+    try:
+        quantizer.check(tuple(codes.shape))
+        check_whole("codes", codes, quantizer.lo, quantizer.hi, tuple(codes.shape))
+    except SpecError as error:
+        raise GraphError(f"{name}: {error}") from error
+    values = quantizer.decode(codes.to(torch.int32))
+    if not torch.equal(quantizer.encode(values), codes.to(torch.int32)):
+        raise GraphError(f"{name}: codes of {quantizer.name} do not survive decoding")
+    return values
+
+
+def _find(name: str) -> type[Any]:
+    return CLASSES[name] if name in CLASSES else QUANTIZERS[name]
