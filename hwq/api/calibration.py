@@ -24,12 +24,12 @@ from hwq.api.network import (
 )
 from hwq.api.work import FIT, IMAGES, earlier_seconds, open_work, remove, tidy, workspace
 from hwq.errors import UsageError
+from hwq.files import write_bytes
 from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
 from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track, no_track
-from hwq.report.write_text import write_bytes
 
 
 @dataclass(frozen=True, eq=False)

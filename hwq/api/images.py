@@ -12,12 +12,12 @@ from safetensors.numpy import load_file, save
 
 from hwq.api.network import FloatNetwork
 from hwq.errors import DataError
+from hwq.files import write_bytes
 from hwq.methods.base import Method
 from hwq.methods.calibration import Calibration
 from hwq.methods.psaq import PsaqSettings, synthesize
 from hwq.methods.workspace import Track, Workspace
 from hwq.models.images import open_images
-from hwq.report.write_text import write_bytes
 
 PSAQ = "psaq"
 """The word that stands for synthesised images where a folder could be named."""

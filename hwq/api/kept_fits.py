@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hwq.api.calibration import Job, fit_images
 from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
@@ -18,17 +19,40 @@ from hwq.api.work import (
     tidy,
     workspace,
 )
-from hwq.errors import UsageError
+from hwq.errors import DataError, SpecError, UsageError
+from hwq.files import write_bytes, write_text
+from hwq.graph.fields import check_fields
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, to_bytes
 from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
 from hwq.report.evaluation import EVALUATION_SCHEMA, EvaluationRow
-from hwq.report.write_text import write_bytes, write_text
 
 # label, network, digest of its file, seconds of its fit -> row
 Judge = Callable[[str, Calibrated, str, float | None], EvaluationRow]
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """What is kept beside a calibrated file: the seconds of its fit, its row, and of what."""
+
+    calibration_seconds: float | None = None
+    key: dict[str, Any] | None = None
+    row: dict[str, Any] | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the JSON that `read_json` reads."""
+        write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def _row(path: Path, content: dict[str, Any]) -> EvaluationRow:
+    """Return a row that was kept."""
+    try:
+        check_fields(EvaluationRow, content)
+    except SpecError as error:
+        raise DataError(f"{path}: row: {error}") from error
+    return EvaluationRow(**content)
 
 
 @dataclass(frozen=True)
@@ -91,14 +115,13 @@ class KeptFits:
         """
         calibrated, path = self._fit(entry)
         notes = path.with_suffix(".json")
-        kept = read_json(notes) if notes.exists() else {}
-        digest, seconds = sha256(path), kept.get("calibration_seconds")
+        kept = read_json(notes, _Notes) if notes.exists() else _Notes()
+        digest, seconds = sha256(path), kept.calibration_seconds
         key = {"row": EVALUATION_SCHEMA, "checkpoint_sha256": digest, "images_sha256": images}
-        if kept.get("key") == key:
-            return EvaluationRow(**kept["row"])
+        if kept.key == key and kept.row is not None:
+            return _row(notes, kept.row)
         row = judge(entry.label, calibrated, digest, seconds)
-        kept = {"calibration_seconds": seconds, "key": key, "row": asdict(row)}
-        write_text(notes, json.dumps(kept, indent=2) + "\n")
+        _Notes(seconds, key, asdict(row)).write(notes)
         return row
 
     def _fit(self, entry: Entry) -> tuple[Calibrated, Path]:
@@ -114,8 +137,7 @@ class KeptFits:
             with tidy(work):
                 fitted = fit_images(job, images, work, self.track, base)
                 total = None if seconds is None else seconds + fitted.seconds
-                kept = {"calibration_seconds": total}
-                write_text(path.with_suffix(".json"), json.dumps(kept) + "\n")
+                _Notes(total).write(path.with_suffix(".json"))
                 write_bytes(path, to_bytes(fitted.calibrated))
         remove(work)
         calibrated = open_calibrated(path)
@@ -136,7 +158,8 @@ class KeptFits:
             return None, 0.0
         calibrated, path = self._fit(entry.base)
         notes = path.with_suffix(".json")
-        return calibrated, read_json(notes)["calibration_seconds"] if notes.exists() else None
+        kept = read_json(notes, _Notes) if notes.exists() else _Notes()
+        return calibrated, kept.calibration_seconds
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""

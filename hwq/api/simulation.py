@@ -1,6 +1,7 @@
 """Run a quantised network in integers and cost it on an accelerator."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.cost.estimate import estimate
 from hwq.cost.result import RunInfo, SimulationResult
-from hwq.errors import UsageError
+from hwq.errors import DataError, GraphError, SpecError, UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.calibration import Calibration
@@ -233,6 +234,17 @@ def _from_file(
     return _Subject(loaded, source, weights, checkpoint)
 
 
+@contextmanager
+def _naming(file: Path | None) -> Iterator[None]:
+    """Say of which calibrated file a network is that integers cannot express."""
+    try:
+        yield
+    except (GraphError, SpecError) as error:
+        if file is None:
+            raise
+        raise DataError(f"calibrated file {file}: {error}") from error
+
+
 def _result(
     subject: _Subject,
     machine: Accelerator,
@@ -243,11 +255,12 @@ def _result(
     track: Track,
 ) -> SimulationResult:
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
-    hoisted = run_passes(quantized.graph, HOIST)
-    integer = run_passes(hoisted, LOWER)
-    nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
-    nodes.refuse()
-    program = emit_program(integer)
+    with _naming(subject.file):
+        hoisted = run_passes(quantized.graph, HOIST)
+        integer = run_passes(hoisted, LOWER)
+        nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
+        nodes.refuse()
+        program = emit_program(integer)
     cost = estimate(program, machine, dataflow=dataflow, timing=timing)
     layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
     notes = (*subject.notes(), *quantized.notes, *nodes.notes())

@@ -6,18 +6,29 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hwq.errors import DataError, UsageError
+from hwq.errors import DataError, SpecError, UsageError
+from hwq.files import write_text
+from hwq.graph.fields import check_fields
 from hwq.methods.workspace import Track, Workspace
-from hwq.report.write_text import write_text
 
+T = TypeVar("T")
 FIT, IMAGES = PARTS = ("fit", "images")
 """Folders in a work folder: of the method, and of synthesised images."""
 # Windows has none: there, two processes in one folder are not kept apart
 _FCNTL = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
 _REQUEST, _CLOCK, _LOCK = "request.json", "clock.json", ".lock"
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Seconds that earlier runs worked, and when the last one began."""
+
+    seconds: float
+    started: float
 
 
 def open_work(folder: Path, request: Mapping[str, Any], resume: bool) -> None:
@@ -40,12 +51,10 @@ def open_work(folder: Path, request: Mapping[str, Any], resume: bool) -> None:
     DataError
         When it cannot be created or is no work folder.
     """
-    try:
+    with _naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # what begins with a dot is the draft of a file whose writer was killed
         filled = any(not path.name.startswith(".") for path in folder.iterdir())
-    except OSError as error:
-        raise DataError(f"work folder {folder}: {error.strerror}") from error
     if not filled:
         write_text(folder / _REQUEST, json.dumps(request, indent=2) + "\n")
         return
@@ -54,7 +63,7 @@ def open_work(folder: Path, request: Mapping[str, Any], resume: bool) -> None:
             f"work folder {folder} is not empty: --resume goes on with what it holds; "
             "remove it to begin anew"
         )
-    difference = first_difference(read_json(folder / _REQUEST), request)
+    difference = first_difference(read_json(folder / _REQUEST, dict), request)
     if difference is not None:
         raise UsageError(
             f"work folder {folder} was begun with another request: {difference}; "
@@ -67,10 +76,10 @@ def workspace(folder: Path | None, part: str, seed: int, track: Track) -> Worksp
     if folder is None:
         return Workspace(seed, None, track)
     own = folder / part
-    own.mkdir(exist_ok=True)
-    for path in own.iterdir():
-        if path.is_dir():  # drafts of a run that was killed
-            shutil.rmtree(path)
+    with _naming(folder):
+        own.mkdir(exist_ok=True)
+        for path in own.glob(".*"):  # drafts of a run that was killed
+            path.unlink()
     return Workspace(seed, own, track)
 
 
@@ -89,9 +98,13 @@ def tidy(folder: Path | None) -> Iterator[None]:
     with _locked(folder):
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             if not any(folder.glob("*/*.safetensors")):
                 remove(folder)
+            elif isinstance(error, DataError):
+                raise DataError(
+                    f"{error}; what is done is kept in {folder}: --resume goes on with it"
+                ) from error
             raise
 
 
@@ -101,12 +114,23 @@ def _locked(folder: Path) -> Iterator[None]:
     if _FCNTL is None:
         yield
         return
-    with (folder / _LOCK).open("w") as file:
+    with _naming(folder):
+        file = (folder / _LOCK).open("w")
+    with file:
         try:
             _FCNTL.flock(file, _FCNTL.LOCK_EX | _FCNTL.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"work folder {folder} is in use by another process") from error
         yield
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Turn what the system says of a work folder into a `DataError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"work folder {folder}: {error.strerror}") from error
 
 
 def remove(folder: Path) -> None:
@@ -128,10 +152,10 @@ def earlier_seconds(folder: Path | None) -> float:
         return 0.0
     path, seconds = folder / _CLOCK, 0.0
     if path.exists():
-        kept = read_json(path)
+        kept = read_json(path, _Clock)
         times = [file.stat().st_mtime for file in (folder / FIT).glob("*.safetensors")]
-        worked = max(times, default=0.0) - kept["started"]
-        seconds = kept["seconds"] + max(worked, 0.0)
+        worked = max(times, default=0.0) - kept.started
+        seconds = kept.seconds + max(worked, 0.0)
     write_text(path, json.dumps({"seconds": seconds, "started": time.time()}) + "\n")
     return seconds
 
@@ -152,18 +176,23 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a work folder keeps in a file.
+def read_json(path: Path, kind: type[T]) -> T:
+    """Return the dict or the dataclass that a work folder keeps in a file as a JSON object.
 
     Raises
     ------
     DataError
-        When there is none.
+        When there is none, or it has other fields.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path.parent} is no work folder: {path.name} cannot be read") from error
     if not isinstance(content, dict):
         raise DataError(f"{path.parent} is no work folder: {path.name} holds no JSON object")
-    return content
+    try:
+        if is_dataclass(kind):
+            check_fields(kind, content)
+    except SpecError as error:
+        raise DataError(f"{path}: {error}") from error
+    return kind(**content)

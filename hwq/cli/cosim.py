@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwq.cli.arguments import check_outputs
 from hwq.errors import HwqError, UsageError
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,7 +11,7 @@ from typing import Any
 
 from hwq.cli.arguments import check_outputs
 from hwq.errors import UsageError
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 
 def add_parser(verbs: Any) -> None:

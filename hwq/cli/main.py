@@ -14,7 +14,7 @@ from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
 from hwq.cli import synth as synth_verb
 from hwq.cli.memory import keep_freed_memory
-from hwq.errors import HwqError, SpecError, UsageError
+from hwq.errors import DataError, HwqError, SpecError, UsageError
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -63,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, USAGE)
     except HwqError as error:
         return _fail(error, FAILED)
+    except OSError as error:
+        # what has no better words of its own: a disk that is full, a folder that is read-only
+        place = "" if error.filename is None else f"{error.filename}: "
+        return _fail(DataError(f"{place}{error.strerror or error}"), FAILED)
     except KeyboardInterrupt:
         print("hwq: interrupted", file=sys.stderr)
         return FAILED

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq.cli.arguments import check_outputs
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 _SHOWN = {
     "name": "name",

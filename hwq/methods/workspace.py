@@ -1,6 +1,5 @@
 """What a long fit may use besides images: a seed, a folder of checkpoints, a progress bar."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hwq.errors import DataError
+from hwq.files import write_bytes
 
 # wraps an iterable to show progress: (items, what, how many) -> items
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -65,14 +65,17 @@ class Workspace:
             raise DataError(f"checkpoint {path} cannot be read: {error}") from error
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under `key`: wholly or not at all."""
+        """Keep tensors under `key`: wholly or not at all.
+
+        Raises
+        ------
+        DataError
+            When the file cannot be written.
+        """
         path = self._path(key)
-        if path is None:
-            return
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            draft = Path(scratch) / path.name
-            save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, draft)
-            draft.replace(path)
+        if path is not None:
+            plain = {name: value.contiguous().cpu() for name, value in tensors.items()}
+            write_bytes(path, save(plain))
 
     def _path(self, key: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{key}.safetensors"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 EVALUATION_SCHEMA: Final = "hwq.evaluation/1"
 _NAMES = ("method", "bits")

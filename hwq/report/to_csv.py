@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq.cost.result import SimulationResult
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 
 def to_csv(result: SimulationResult) -> str:

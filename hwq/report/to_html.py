@@ -17,11 +17,11 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element, tostring
 
 from hwq.cost.result import Fidelity, Picture, RunInfo, SimulationResult, Totals
+from hwq.files import write_text
 from hwq.report.charts import energy_chart, layer_chart, timeline_chart
 from hwq.report.elements import DOT, MICRO, SQUARED, add, figures, section
 from hwq.report.to_json import load_schema
 from hwq.report.to_table import PICTURE_COLUMNS, format_bytes, picture_rows
-from hwq.report.write_text import write_text
 
 _FOLDED_FROM: Final = 100  # characters
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hwq.cost.result import LayerCost, SimulationResult
-from hwq.report.write_text import write_text
+from hwq.files import write_text
 
 TRACKS: Final = ("array", "vector unit", "DRAM stalls")
 """Names of the tracks; the thread id of a track is its position, counted from 1."""

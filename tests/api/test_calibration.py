@@ -1,12 +1,15 @@
 """Fits that end, that fail, and that are killed."""
 
+import errno
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -14,7 +17,7 @@ import torch
 
 from hwq.api.calibration import Job, calibrate, fit
 from hwq.api.work import FIT, IMAGES
-from hwq.errors import GraphError, UsageError
+from hwq.errors import DataError, GraphError, UsageError
 from hwq.methods.base import Bits, Method
 from hwq.methods.catalog import METHODS
 from hwq.methods.checkpoint import to_bytes
@@ -83,6 +86,32 @@ def test_a_fit_that_failed_late_goes_on(job, folder, tmp_path):
         fit(job(Stepwise(stop=2)), folder, tmp_path / "work", True, no_track)
 
 
+@pytest.mark.parametrize("written", [0, 1, 3, 4])
+def test_a_disk_that_is_full_is_one_line_and_the_fit_goes_on(job, folder, tmp_path, written):
+    """Full after so many files: the request, the clock, then a checkpoint a step."""
+    calm = fit(job(Stepwise()), folder, tmp_path / "calm", False, no_track)
+    room, place = [written], tmp_path / "work"
+
+    def full(handle, mode):
+        file = os.fdopen(handle, mode)
+        if not room[0]:
+            file.write(b"half")
+            file.close()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        room[0] -= 1
+        return file
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hwq.files.os", SimpleNamespace(fdopen=full, umask=os.umask))
+        with pytest.raises(DataError, match="No space left on device") as caught:
+            fit(job(Stepwise()), folder, place, False, no_track)
+    kept = written > 2
+    assert ("--resume goes on with it" in str(caught.value)) == kept
+    assert not [path for path in place.rglob(".*") if path.name != ".lock"]
+    found = fit(job(Stepwise()), folder, place, kept, no_track)
+    assert to_bytes(found.calibrated) == to_bytes(calm.calibrated)
+
+
 def test_other_images_are_another_request(job, folder, tmp_path):
     fit(job(Stepwise()), folder, tmp_path / "work", False, no_track)
     (folder / "n01440764" / "0.png").unlink()
@@ -109,7 +138,7 @@ def test_a_method_that_makes_its_own_images_keeps_them(job, tmp_path):
     assert len(os.listdir(tmp_path / "work" / FIT)) == 2
 
 
-def start(folder, out, method, options):
+def start(folder, out, method, options, **changes):
     """Run `hwq calibrate` in a process of its own; torch's autograd does not survive a fork."""
     given = ["--model", "tiny_for_cli:build", "--calib", "images", "--bits", "w4a4", "--resume"]
     given += ["--method", method, "--out", out]
@@ -118,9 +147,23 @@ def start(folder, out, method, options):
         [sys.executable, "-m", "hwq.calibrate", *given],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        **{"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **changes},
     )
+
+
+def test_a_limit_on_files_is_one_line(workplace):
+    """The system's own error, in a process that may write 64 KiB: its fit keeps larger files."""
+    limit = (1 << 16, 1 << 16)
+    process = start(
+        *(workplace, "limited.safetensors", "is_vit", ("batch=4", "iterations=1")),
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    lines = process.communicate(timeout=300)[1].decode().strip().splitlines()
+    assert process.returncode == 1
+    assert lines[-1].startswith("hwq: error: ") and "File too large" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+    assert not (workplace / "limited.safetensors").exists()
 
 
 @pytest.mark.slow

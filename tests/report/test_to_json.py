@@ -112,7 +112,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path, result, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hwq.report.write_text.Path.replace", full)
+    monkeypatch.setattr("hwq.files.Path.replace", full)
     with pytest.raises(DataError, match=r"result\.json: cannot be written \(No space left"):
         write_json(result, path)
     assert path.read_text() == "old"

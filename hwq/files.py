@@ -9,8 +9,11 @@ from hwq.errors import DataError
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8; see `write_bytes`."""
-    write_bytes(path, text.encode())
+    """Write `text` as UTF-8; see `write_bytes`.
+
+    What cannot be encoded, a byte of an argument that is no UTF-8, is written as its escape.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
