@@ -8,9 +8,22 @@ HwqError
 └── DataError       a file given by the user cannot be read or does not match (exit code 1)
 """
 
+_LONGEST = 800
+
+
+def one_line(text: str) -> str:
+    """Return a text as one line that a terminal can show: the middle of a long one is left out."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    if len(plain) <= _LONGEST:
+        return plain
+    return f"{plain[: _LONGEST - 200]} ... {plain[-195:]}"
+
 
 class HwqError(Exception):
-    """Base of every error that hwq raises on purpose; the message is meant for the user."""
+    """Base of every error that hwq raises on purpose; the message, one line, is for the user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class UsageError(HwqError):

@@ -1,18 +1,21 @@
 """Folders of labelled images, as the 8-bit pixels a network reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hwq.errors import DataError
 from hwq.models.preprocessing import Preprocessing
 
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
+# what is longer would be resized to more than memory holds
+_MAX_RATIO = 100
 # Pillow's modes by the channels that a network reads: grey, colour
 _MODES = {1: "L", 3: "RGB"}
 
@@ -70,14 +73,13 @@ class ImageFolder:
             interpolation=config.interpolation,
             crop_pct=config.crop_pct,
             crop_mode=config.crop_mode,
+            # a border is filled with the mean
+            mean=config.mean,
+            std=config.std,
             normalize=False,
         )
         for file in self.files:
-            try:
-                with Image.open(file) as image:
-                    yield np.asarray(transform(image.convert(_MODES[channels])), dtype=np.uint8)
-            except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-                raise DataError(f"image {file} cannot be read: {error}") from error
+            yield _read(file, _MODES[channels], transform)
 
     def load(self) -> NDArray[np.uint8]:
         """Return all images as uint8[B, channels, height, width]."""
@@ -114,6 +116,20 @@ def open_images(path: Path, preprocessing: Preprocessing, *, labelled: bool) -> 
     return ImageFolder(files, labels, preprocessing)
 
 
+def _read(file: Path, mode: str, transform: Callable[[Image.Image], Any]) -> NDArray[np.uint8]:
+    """Return an image, in one of Pillow's modes and of the network's size, as uint8[C, H, W]."""
+    try:
+        with Image.open(file) as image:
+            short, long = sorted(image.size)
+            if long > _MAX_RATIO * short:
+                raise DataError(f"its sides differ more than {_MAX_RATIO}-fold, {short} and {long}")
+            return np.asarray(transform(image.convert(mode)), dtype=np.uint8)
+    except Exception as error:  # Pillow's decoders raise what they like on a damaged file
+        words = str(error) or type(error).__name__
+        raise DataError(f"image {file} cannot be read: {words}") from error
+
+
+@cache
 def _class_index() -> dict[str, int]:
     from timm.data.imagenet_info import ImageNetInfo
 

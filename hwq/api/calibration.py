@@ -28,6 +28,7 @@ from hwq.files import write_bytes
 from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
+from hwq.methods.quantized_graph import check_quantized
 from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track, no_track
 
@@ -174,5 +175,6 @@ def fit_images(
         graph=place(quantized.graph, "cpu"),
         notes=(*job.network.notes, *quantized.notes),
     )
+    check_quantized(quantized.graph, job.network.network.preprocessing.input_size)
     seconds = earlier + time.monotonic() - start
     return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)

@@ -34,7 +34,7 @@ Judge = Callable[[str, Calibrated, str, float | None], EvaluationRow]
 
 
 @dataclass(frozen=True)
-class _Notes:
+class Notes:
     """What is kept beside a calibrated file: the seconds of its fit, its row, and of what."""
 
     calibration_seconds: float | None = None
@@ -46,8 +46,19 @@ class _Notes:
         write_text(path, json.dumps(asdict(self), indent=2) + "\n")
 
 
-def _row(path: Path, content: dict[str, Any]) -> EvaluationRow:
-    """Return a row that was kept."""
+def read_notes(path: Path) -> Notes:
+    """Return what is kept beside a calibrated file; nothing where the file is not there.
+
+    Raises
+    ------
+    DataError
+        When it cannot be read.
+    """
+    return read_json(path, Notes) if path.exists() else Notes()
+
+
+def read_row(path: Path, content: dict[str, Any]) -> EvaluationRow:
+    """Return the row of the notes in `path`; raise `DataError` when it has other fields."""
     try:
         check_fields(EvaluationRow, content)
     except SpecError as error:
@@ -115,13 +126,13 @@ class KeptFits:
         """
         calibrated, path = self._fit(entry)
         notes = path.with_suffix(".json")
-        kept = read_json(notes, _Notes) if notes.exists() else _Notes()
+        kept = read_notes(notes)
         digest, seconds = sha256(path), kept.calibration_seconds
         key = {"row": EVALUATION_SCHEMA, "checkpoint_sha256": digest, "images_sha256": images}
         if kept.key == key and kept.row is not None:
-            return _row(notes, kept.row)
+            return read_row(notes, kept.row)
         row = judge(entry.label, calibrated, digest, seconds)
-        _Notes(seconds, key, asdict(row)).write(notes)
+        Notes(seconds, key, asdict(row)).write(notes)
         return row
 
     def _fit(self, entry: Entry) -> tuple[Calibrated, Path]:
@@ -137,7 +148,7 @@ class KeptFits:
             with tidy(work):
                 fitted = fit_images(job, images, work, self.track, base)
                 total = None if seconds is None else seconds + fitted.seconds
-                _Notes(total).write(path.with_suffix(".json"))
+                Notes(total).write(path.with_suffix(".json"))
                 write_bytes(path, to_bytes(fitted.calibrated))
         remove(work)
         calibrated = open_calibrated(path)
@@ -158,7 +169,7 @@ class KeptFits:
             return None, 0.0
         calibrated, path = self._fit(entry.base)
         notes = path.with_suffix(".json")
-        kept = read_json(notes, _Notes) if notes.exists() else _Notes()
+        kept = read_notes(notes)
         return calibrated, kept.calibration_seconds
 
     def _images_of(self, method: Method) -> Images:

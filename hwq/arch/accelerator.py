@@ -1,9 +1,12 @@
-"""What an accelerator is: frozen, validated, every quantity with its unit in its name."""
+"""What an accelerator is: frozen, validated, every quantity with its unit in its name.
+
+Every field has a bound that no chip reaches, so that nothing computed from it can overflow.
+"""
 
 from fractions import Fraction
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hwq.arch.kinds import (
     PE_KINDS,
@@ -15,6 +18,7 @@ from hwq.arch.kinds import (
 )
 from hwq.arch.node_scaling import NODE_MAX_NM, NODE_MIN_NM, EnergyScaling
 
+Count = Annotated[int, Field(ge=1, le=1 << 16)]
 OperandBits = Annotated[int, Field(ge=1, le=32)]
 
 
@@ -27,20 +31,20 @@ class Array(_Part):
 
     Parameters
     ----------
-    rows, cols : int
+    rows, cols : int in 1..65536
         Processing elements along each edge.
     dataflow : str
         What stays in the array, or "auto": the one with fewest cycles for each layer.
     pe : tuple of str
         Kinds of product that a processing element can form.
-    activation_bits, weight_bits : int
+    activation_bits, weight_bits : int in 1..32
         Widest codes at the ports of the first and of the second operand.
-    acc_bits : int
+    acc_bits : int in 8..64
         Width of an accumulator.
     """
 
-    rows: PositiveInt
-    cols: PositiveInt
+    rows: Count
+    cols: Count
     dataflow: DataflowChoice = "auto"
     pe: Annotated[tuple[PeKind, ...], Field(min_length=1, strict=False)] = PE_KINDS
     activation_bits: OperandBits = 8
@@ -58,11 +62,11 @@ class VectorUnit(_Part):
 
     Parameters
     ----------
-    lanes : int
+    lanes : int in 1..65536
         Elements per cycle and pass.
     """
 
-    lanes: PositiveInt
+    lanes: Count
 
 
 class SramBuffer(_Part):
@@ -71,18 +75,18 @@ class SramBuffer(_Part):
     Parameters
     ----------
     size_kib : float
-        Capacity of all banks together.
-    width_bits : int
-        Word of one bank; the CACTI table covers 32 to 256.
-    banks : int
+        Capacity of all banks together; 1..4096 a bank, as the CACTI table covers.
+    width_bits : int in 32..256
+        Word of one bank.
+    banks : int in 1..65536
         Banks that work at the same time.
     cell : {"hp", "lstp"}
         ITRS high-performance or low-standby-power cells; their leakage differs ten-thousandfold.
     """
 
-    size_kib: PositiveFloat
+    size_kib: Annotated[float, Field(ge=1, le=1 << 28)]
     width_bits: Annotated[int, Field(ge=32, le=256)]
-    banks: PositiveInt = 1
+    banks: Count = 1
     cell: SramCell = "hp"
 
     @property
@@ -128,12 +132,18 @@ class Dram(_Part):
     ----------
     kind : str
         Selects the energy per bit.
-    bandwidth_gib_s : float
+    bandwidth_gib_s : float in 0.001..1,000,000
         Sustained, reads and writes together.
     """
 
     kind: DramKind
-    bandwidth_gib_s: PositiveFloat
+    bandwidth_gib_s: Annotated[float, Field(ge=1e-3, le=1e6)]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
 
 
 class Accelerator(_Part):
@@ -142,12 +152,12 @@ class Accelerator(_Part):
     Parameters
     ----------
     name : str
-        The preset's file name.
+        The preset's file name, at most 100 characters.
     description : str
-        One line for people.
-    clock_mhz : float
+        One line for people, at most 500 characters.
+    clock_mhz : float in 0.001..100,000
         Clock of array, buffers and vector unit.
-    technology_nm : float
+    technology_nm : float in 7..45
         Node for energy, leakage and area.
     timing : {"rtl", "stall_free", "scalesim"}
         Convention for the cycles of a matmul.
@@ -159,9 +169,9 @@ class Accelerator(_Part):
     dram : Dram
     """
 
-    name: Annotated[str, Field(min_length=1)]
-    description: str = ""
-    clock_mhz: PositiveFloat
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+    description: Annotated[str, Field(max_length=500), AfterValidator(_printable)] = ""
+    clock_mhz: Annotated[float, Field(ge=1e-3, le=1e5)]
     technology_nm: Annotated[float, Field(ge=NODE_MIN_NM, le=NODE_MAX_NM)]
     timing: Timing = "rtl"
     energy_scaling: EnergyScaling = "anchors"

@@ -1,17 +1,14 @@
 """Accelerators by name or from a TOML file; every error is one line that names the field."""
 
-import re
 import tomllib
-from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from hwq.arch.accelerator import Accelerator
 from hwq.errors import DataError, SpecError, UsageError
+from hwq.schema import explain, nearest
 
 _PRESETS = resources.files("hwq.arch") / "presets"
 
@@ -39,7 +36,7 @@ def load_accelerator(name_or_path: str | Path) -> Accelerator:
         return _parse(_read(path), str(path))
     known = list_accelerators()
     if name_or_path not in known:
-        hint = _nearest(str(name_or_path), known)
+        hint = nearest(str(name_or_path), known)
         raise UsageError(
             f"unknown accelerator {name_or_path!r}{hint}; known: {', '.join(known)}, "
             "or give the path of a .toml file"
@@ -60,46 +57,9 @@ def _read(path: Path) -> str:
 def _parse(text: str, file: str) -> Accelerator:
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number of thousands of digits
         raise DataError(f"{file}: not valid TOML: {error}") from error
     try:
         return Accelerator.model_validate(content)
     except ValidationError as error:
-        raise SpecError(f"{file}: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    """The most telling of pydantic's complaints; a misspelt key also leaves one missing."""
-    complaints = error.errors(include_url=False)
-    first = min(complaints, key=lambda complaint: complaint["type"] != "extra_forbidden")
-    location, kind = first["loc"], first["type"]
-    field = ".".join(str(part) for part in location)
-    if kind == "extra_forbidden":
-        siblings = _fields_at(location[:-1])
-        hint = _nearest(str(location[-1]), siblings) or f"; known: {', '.join(siblings)}"
-        return f"unknown key {field!r}{hint}"
-    if kind == "missing":
-        return f"{field} is missing"
-    message = first["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"{field}.{message}" if field else message
-    bound = re.sub(r"^\w+ should", "must", message)
-    return f"{field} {bound}, not {first['input']!r}"
-
-
-def _fields_at(location: Iterable[int | str]) -> list[str]:
-    model: type[BaseModel] = Accelerator
-    for part in location:
-        annotation: Any = model.model_fields[str(part)].annotation
-        candidates = (annotation, *get_args(annotation))
-        model = next(item for item in candidates if _is_model(item))
-    return list(model.model_fields)
-
-
-def _is_model(item: object) -> bool:
-    return isinstance(item, type) and issubclass(item, BaseModel)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+        raise SpecError(f"{file}: {explain(error, Accelerator)}") from error

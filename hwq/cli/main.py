@@ -14,7 +14,7 @@ from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
 from hwq.cli import synth as synth_verb
 from hwq.cli.memory import keep_freed_memory
-from hwq.errors import DataError, HwqError, SpecError, UsageError
+from hwq.errors import DataError, HwqError, SpecError, UsageError, one_line
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -23,7 +23,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments in one line."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"hwq: error: {message}; see {self.prog} --help", file=sys.stderr)
+        print(f"hwq: error: {one_line(message)}; see {self.prog} --help", file=sys.stderr)
         raise SystemExit(USAGE)
 
 
@@ -74,6 +74,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: HwqError, code: int) -> int:
-    line = " ".join(str(error).split())
-    print(f"hwq: error: {line}", file=sys.stderr)
+    print(f"hwq: error: {error}", file=sys.stderr)
     return code

@@ -40,7 +40,7 @@ class Bits:
         UsageError
             When the text is not of that form or a width is out of range.
         """
-        match = re.fullmatch(r"w(\d+)a(\d+)", text)
+        match = re.fullmatch(r"w([0-9]{1,3})a([0-9]{1,3})", text)
         if match is None:
             raise UsageError(f"bits must look like w8a8, not {text!r}")
         return cls(int(match[1]), int(match[2]))

@@ -101,10 +101,22 @@ def _product(graph: Graph, node: Node) -> str | None:
     right = graph.tensors[node.inputs[1]].quant
     if not isinstance(right, Uniform):
         return f"operand {node.inputs[1]!r} must be uniform codes"
+    for name, axis in zip(node.inputs, (-1, -1 if node.op == "linear" else -2), strict=False):
+        if _varies_along(graph.tensors[name].quant, axis):
+            return f"operand {name!r} must have one scale for all that is summed"
     for name in node.inputs[2:]:
         if name not in graph.constants:
             return f"bias {name!r} must be a constant"
     return _fixed(node)
+
+
+def _varies_along(quantizer: Quantizer, axis: int) -> bool:
+    static = quantizer.base if isinstance(quantizer, Dynamic) else quantizer
+    if not isinstance(static, Uniform):
+        return False  # one scale, or one per row
+    return any(
+        value.ndim >= -axis and value.shape[axis] > 1 for value in (static.scale, static.zero_point)
+    )
 
 
 def _predicted(graph: Graph, node: Node) -> str | None:

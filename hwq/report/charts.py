@@ -176,6 +176,8 @@ def _limit(value: int) -> int:
 
 def _ticks(end: float) -> list[float]:
     """Round numbers from 0 up to `end`, five to eleven of them."""
-    power = 10.0 ** math.floor(math.log10(end / 4))
-    step = next(step * power for step in (5, 2, 1) if 4 * step * power <= end)
+    power = math.floor(math.log10(end / 4))
+    # the logarithm may round up to the next power: then half of that fits
+    steps = [step * 10.0 ** (power - below) for below in (0, 1) for step in (5, 2, 1)]
+    step = next(step for step in steps if 4 * step <= end)
     return [tick * step for tick in range(int(end / step) + 1)]

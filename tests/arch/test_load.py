@@ -88,10 +88,10 @@ def test_unknown_name_gives_the_nearest_and_the_list():
         ("clock_mhz", "clock_mz", "unknown key 'clock_mz'; did you mean 'clock_mhz'?"),
         ("[sram.output]", "[sram.outputs]", "unknown key 'sram.outputs'; did you mean 'output'?"),
         ("rows = 8\n", "", "array.rows is missing"),
-        ("rows = 8", "rows = -8", "array.rows must be greater than 0, not -8"),
-        ("rows = 8", 'rows = "8"', "array.rows must be a valid integer, not '8'"),
-        ("rows = 8", "rows = true", "array.rows must be a valid integer, not True"),
-        ("size_kib = 64", "size_kib = -1", "sram.activation.size_kib must be greater than 0, not"),
+        ("rows = 8", "rows = -8", "array.rows must be at least 1, not -8"),
+        ("rows = 8", 'rows = "8"', "array.rows must be a whole number, not '8'"),
+        ("rows = 8", "rows = true", "array.rows must be a whole number, not True"),
+        ("size_kib = 64", "size_kib = -1", "sram.activation.size_kib must be at least 1.0, not -1"),
         ("size_kib = 64", "size_kib = inf", "sram.activation.size_kib must be a finite number"),
         (
             "size_kib = 64",
@@ -101,21 +101,33 @@ def test_unknown_name_gives_the_nearest_and_the_list():
         (
             "width_bits = 64",
             "width_bits = 512",
-            "sram.activation.width_bits must be less than or equal to 256, not 512",
+            "sram.activation.width_bits must be at most 256, not 512",
         ),
         (
             "banks = 2\n",
             "",
             "sram.output must deliver 512 bits a cycle to the array (banks x width_bits), not 256",
         ),
-        ("technology_nm = 22", "technology_nm = 3", "technology_nm must be greater than or equal"),
+        ("technology_nm = 22", "technology_nm = 3", "technology_nm must be at least 7.0, not 3"),
         ('"lpddr4"', '"lpddr9"', "dram.kind must be 'ddr3', 'ddr4', 'lpddr4', 'lpddr5', 'hbm2' or"),
         ("cols = 8", 'cols = 8\ndataflow = "row"', "array.dataflow must be 'output_stationary', "),
         ("cols = 8", 'cols = 8\npe = ["times"]', "array.pe.0 must be 'multiply', 'shift', "),
+        ("rows = 8", "rows = 70000", "array.rows must be at most 65536, not 70000"),
+        ("rows = 8", f"rows = {10**100}", "array.rows must be at most 65536, not a number of more"),
+        ("lanes = 8", "lanes = 10000000", "vector_unit.lanes must be at most 65536, not 10000000"),
+        ("clock_mhz = 500", "clock_mhz = 1e-300", "clock_mhz must be at least 0.001, not 1e-300"),
+        ("clock_mhz = 500", "clock_mhz = 1e300", "clock_mhz must be at most 100000.0, not 1e+300"),
+        ("lanes = 8", "lanes = nan", "vector_unit.lanes must be a whole number, not nan"),
+        ('name = "mine"', 'name = "a\\nb"', "name must be one line of printable characters"),
+        (
+            'name = "mine"',
+            f'name = "{"a" * 200}"',
+            "name must have at most 100 characters, not 'aaa",
+        ),
         (
             "cols = 8",
             "cols = 8\npe = []",
-            "array.pe must have at least 1 item after validation, not 0, not []",
+            "array.pe must have at least 1 items, not []",
         ),
     ],
 )
@@ -132,6 +144,11 @@ def test_a_bad_field_is_one_line_with_file_field_value_and_bound(tmp_path, old, 
 def test_broken_toml_names_file_and_place(tmp_path):
     with pytest.raises(DataError, match=r"mine\.toml: not valid TOML: .*line 5"):
         load(tmp_path, "rows = 8", "rows = = 8")
+
+
+def test_a_number_of_thousands_of_digits_is_broken_toml(tmp_path):
+    with pytest.raises(DataError, match=r"mine\.toml: not valid TOML: Exceeds the limit"):
+        load(tmp_path, "rows = 8", f"rows = {'9' * 5000}")
 
 
 def test_a_key_given_twice_is_broken_toml(tmp_path):
