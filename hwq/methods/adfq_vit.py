@@ -22,7 +22,7 @@ from hwq.methods.search import (
     symmetric,
     symmetric_per_row,
 )
-from hwq.methods.sites import DIPS, Site, find_sites, insert_quantizers
+from hwq.methods.sites import DIPS, Site, find_sites, insert_quantizers, longest_exponent
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
@@ -137,11 +137,14 @@ class AdfqViT(Method):
         x = values[site.source]
         if site.producer == "softmax":
             right = values[graph.by_name[site.consumer].inputs[1]]
-            return least_product_error(x, right, [LogSqrt2(width, offset) for offset in range(6)])
+            longest = longest_exponent(graph, site, bits)
+            candidates = [LogSqrt2(width, offset, longest) for offset in range(6)]
+            return least_product_error(x, right, candidates)
         if site.producer == "layer_norm" and not site.dynamic and x.ndim > 2:
             return PerPatchOutlier.from_values(x, width, self.outliers)
         if site.producer in DIPS:
-            return _after_dip(x, min(_GELU_MIN, DIPS[site.producer]), width)
+            longest = longest_exponent(graph, site, bits)
+            return _after_dip(x, min(_GELU_MIN, DIPS[site.producer]), width, longest)
         return symmetric(x, width) if site.symmetric else asymmetric(x, width)
 
     def _findings(
@@ -167,9 +170,10 @@ class AdfqViT(Method):
 _GIVEN = ("weight", "input")
 
 
-def _after_dip(x: Tensor, least: float, bits: int) -> Quantizer:
+def _after_dip(x: Tensor, least: float, bits: int, longest: int) -> Quantizer:
     """The shifted log-sqrt(2) quantizer from `least` whose top fits the outputs best."""
     kept = sample(x)
     ordered = kept.sort().values
     tops = [max(float(quantile(ordered, part)), 2.0**-8) for part in _PEAKS]
-    return least_error(kept, [ShiftLog2.from_range(least, top, bits) for top in tops])
+    candidates = [ShiftLog2.from_range(least, top, bits, max_exponent=longest) for top in tops]
+    return least_error(kept, candidates)

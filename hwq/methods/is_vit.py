@@ -20,7 +20,7 @@ from hwq.methods.search import (
     symmetric,
     symmetric_per_row,
 )
-from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.sites import Site, find_sites, insert_quantizers, longest_exponent
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.shift_uniform_log2 import ShiftUniformLog2
@@ -149,7 +149,8 @@ def _quantizer(
         return pixel_quantizer()
     if site.producer == "softmax":
         right = values[graph.by_name[site.consumer].inputs[1]]
-        pairs = ShiftUniformLog2.candidates(bits.activation)
+        longest = longest_exponent(graph, site, bits)
+        pairs = ShiftUniformLog2.candidates(bits.activation, longest)
         candidates = [ShiftUniformLog2(bits.activation, *pair) for pair in pairs]
         return least_product_error(values[site.source], right, candidates, _ETA_TOLERANCE)
     if site.symmetric:

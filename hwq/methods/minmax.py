@@ -9,7 +9,7 @@ from hwq.errors import require
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Method, Quantized, with_formats
 from hwq.methods.calibration import Calibration
-from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.sites import Site, find_sites, insert_quantizers, longest_exponent
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log2 import Log2
@@ -75,14 +75,15 @@ class MinMax(Method):
                 quantizers[site.name] = pixel_quantizer()
             else:
                 lo, hi = float(low[site.source].min()), float(high[site.source].max())
-                quantizers[site.name] = self._activation(site, lo, hi, bits.activation)
+                quantizers[site.name] = self._activation(graph, site, lo, hi, bits)
         return Quantized(with_formats(insert_quantizers(graph, quantizers), calibration))
 
-    def _activation(self, site: Site, lo: float, hi: float, bits: int) -> Quantizer:
+    def _activation(self, graph: Graph, site: Site, lo: float, hi: float, bits: Bits) -> Quantizer:
+        width = bits.activation
         if site.producer == "softmax":
-            bits = self.softmax_bits or bits
+            width = self.softmax_bits or width
             if self.softmax == "log2":
-                return Log2(bits)
+                return Log2(width, max_exponent=longest_exponent(graph, site, bits))
         if site.symmetric:
-            return Uniform.symmetric(max(-lo, hi), bits)
-        return Uniform.from_range(lo, hi, bits)
+            return Uniform.symmetric(max(-lo, hi), width)
+        return Uniform.from_range(lo, hi, width)

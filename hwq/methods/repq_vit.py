@@ -18,7 +18,7 @@ from hwq.methods.search import (
     symmetric,
     symmetric_per_row,
 )
-from hwq.methods.sites import Site, find_sites, insert_quantizers
+from hwq.methods.sites import Site, find_sites, insert_quantizers, longest_exponent
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.log_sqrt2 import LogSqrt2
@@ -82,7 +82,8 @@ class RepqViT(Method):
             return pixel_quantizer()
         if site.producer == "softmax":
             right = values[graph.by_name[site.consumer].inputs[1]]
-            candidates = [LogSqrt2(bits.activation, offset) for offset in range(6)]
+            longest = longest_exponent(graph, site, bits)
+            candidates = [LogSqrt2(bits.activation, offset, longest) for offset in range(6)]
             return least_product_error(values[site.source], right, candidates)
         if site.symmetric:
             return symmetric(values[site.source], bits.activation)

@@ -7,6 +7,8 @@ import torch
 
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS, PRODUCTS
+from hwq.methods.base import Bits
+from hwq.numerics.gemm import longest_shift
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.twin_uniform import GELU_MIN
 
@@ -57,6 +59,12 @@ class Site:
     def name(self) -> str:
         """Name of the site, and of the `quantize` node that will stand there."""
         return f"{self.consumer}.{self.operand}"
+
+
+def longest_exponent(graph: Graph, site: Site, bits: Bits) -> int:
+    """Return the largest exponent of logarithmic codes with which no accumulator overflows."""
+    b_bits = bits.activation if site.dynamic else bits.weight
+    return longest_shift(graph.shape(site.source)[-1], b_bits)
 
 
 def find_sites(graph: Graph) -> tuple[Site, ...]:

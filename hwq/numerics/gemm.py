@@ -41,6 +41,19 @@ def check_accumulator(k: int, a_max_abs: int, b_max_abs: int) -> None:
     )
 
 
+def longest_shift(k: int, b_bits: int) -> int:
+    """Return the largest E <= 15 for which k products of 2**E and b_bits-bit codes always fit.
+
+    Raises
+    ------
+    SpecError
+        When not even products of 1 fit in an int32 accumulator.
+    """
+    largest = 1 << (b_bits - 1)
+    check_accumulator(k, 1, largest)
+    return min((MAX_ACCUMULATOR // (k * largest)).bit_length() - 1, 15)
+
+
 def check_constant_operand(b: NDArray[np.integer], a_max_abs: int) -> None:
     """Raise `SpecError` unless every sum over int[K, N] fits, whatever a is within a_max_abs.
 

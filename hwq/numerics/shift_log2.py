@@ -34,6 +34,8 @@ class ShiftLog2Spec:
         1 for log2, 2 for log_sqrt2.
     offset : int
         Grid point of code 0; 0 stands for `scale` itself.
+    max_exponent : int in 0..15
+        Largest right shift that the processing element can do.
     """
 
     shift_add: int
@@ -42,6 +44,7 @@ class ShiftLog2Spec:
     bits: int = 4
     steps_per_octave: int = 2
     offset: int = 0
+    max_exponent: int = 15
 
     def __post_init__(self) -> None:
         require(
@@ -49,7 +52,7 @@ class ShiftLog2Spec:
         )
         # the two units validate the rest, with the same field names
         RequantizeSpec(self.mult, self.shift)
-        Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave, self.offset)
+        _ = self.log2
 
     @property
     def fraction(self) -> RequantizeSpec:
@@ -59,7 +62,9 @@ class ShiftLog2Spec:
     @property
     def log2(self) -> Log2Spec:
         """The unit that makes the code from the fraction."""
-        return Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave, self.offset)
+        return Log2Spec(
+            FRACTION_BITS, self.bits, self.steps_per_octave, self.offset, self.max_exponent
+        )
 
     def compute(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
         """int[...], |x| < 2**31 -> codes uint8[...], number of saturated elements."""

@@ -19,7 +19,8 @@ class Log2(Quantizer):
 
     x is first rounded to a 16-bit fraction, ties up, at most 65535/65536; from there on the codes
     are the integer unit's own, `hwq.numerics.log2`. The top code stands for 0: numbers that are
-    too small for the code or for a shift by 15 underflow to it rather than to the last level.
+    too small for the code or for a shift by max_exponent underflow to it rather than to the last
+    level.
 
     Parameters
     ----------
@@ -27,21 +28,26 @@ class Log2(Quantizer):
         Width of a code.
     offset : int
         The exponent of code 0.
+    max_exponent : int in 0..15
+        Largest exponent; what is smaller than its power underflows.
     """
 
     name: ClassVar[str] = "log2"
     steps_per_octave: ClassVar[int] = 1
     bits: int
     offset: int = 0
+    max_exponent: int = 15
 
     def __post_init__(self) -> None:
-        # the unit validates bits and offset
-        Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave, self.offset)
+        # the unit validates bits, offset and exponent
+        _ = self.spec
 
     @property
     def spec(self) -> Log2Spec:
         """The integer unit that makes the code from a 16-bit fraction."""
-        return Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave, self.offset)
+        return Log2Spec(
+            FRACTION_BITS, self.bits, self.steps_per_octave, self.offset, self.max_exponent
+        )
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: the code of the nearest 16-bit fraction."""
@@ -63,7 +69,10 @@ class Log2(Quantizer):
     def encoder(self, frac: int) -> ShiftLog2Spec:
         """Return the unit for `frac` fraction bits; equal to `encode` on 16-bit inputs."""
         # 2**15 * 2**-(frac - 1) = 2**(16 - frac), exactly
-        return ShiftLog2Spec(0, 1 << 15, frac - 1, self.bits, self.steps_per_octave, self.offset)
+        return ShiftLog2Spec(
+            *(0, 1 << 15, frac - 1, self.bits, self.steps_per_octave),
+            *(self.offset, self.max_exponent),
+        )
 
 
 def log2_codes(fraction: torch.Tensor, spec: Log2Spec) -> torch.Tensor:

@@ -36,6 +36,8 @@ class ShiftLog2(Quantizer):
         Width of a code.
     steps_per_octave : {1, 2}
         1 for log2, 2 for log_sqrt2.
+    max_exponent : int in 0..15
+        Largest exponent; what is smaller than its power underflows.
     """
 
     name: ClassVar[str] = "shift_log2"
@@ -43,10 +45,11 @@ class ShiftLog2(Quantizer):
     zero_point: int
     bits: int
     steps_per_octave: int = 2
+    max_exponent: int = 15
 
     def __post_init__(self) -> None:
-        # the unit validates bits and steps_per_octave
-        Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave)
+        # the unit validates bits, steps_per_octave and exponent
+        _ = self.spec
         require(self.scale.numel() == 1, f"one scale is needed, not {list(self.scale.shape)}")
         require(
             0 <= self.zero_point <= 1 << 22,
@@ -54,17 +57,22 @@ class ShiftLog2(Quantizer):
         )
 
     @classmethod
-    def from_range(cls, lo: float, hi: float, bits: int, steps_per_octave: int = 2) -> "ShiftLog2":
+    def from_range(
+        cls, lo: float, hi: float, bits: int, steps_per_octave: int = 2, max_exponent: int = 15
+    ) -> "ShiftLog2":
         """Return the quantizer of lo..hi, lo <= 0 < hi; the distance is -lo, rounded up."""
         require(lo <= 0 < hi, f"lo <= 0 < hi is needed, not {lo}..{hi}")
         scale = torch.tensor(hi - lo, dtype=torch.float32)
-        form = MacForm.logarithmic(Log2Spec(FRACTION_BITS, bits, steps_per_octave), float(scale))
-        return cls(scale, ceil(-lo / float(form.lsb)), bits, steps_per_octave)
+        spec = Log2Spec(FRACTION_BITS, bits, steps_per_octave, max_exponent=max_exponent)
+        form = MacForm.logarithmic(spec, float(scale))
+        return cls(scale, ceil(-lo / float(form.lsb)), bits, steps_per_octave, max_exponent)
 
     @property
     def spec(self) -> Log2Spec:
         """The integer unit that makes the code from a 16-bit fraction of `scale`."""
-        return Log2Spec(FRACTION_BITS, self.bits, self.steps_per_octave)
+        return Log2Spec(
+            FRACTION_BITS, self.bits, self.steps_per_octave, max_exponent=self.max_exponent
+        )
 
     @property
     def distance(self) -> float:
@@ -106,7 +114,10 @@ class ShiftLog2(Quantizer):
         scale = float(self.scale.detach())
         shift_add = int(self.distance * scale * 2.0**frac + 0.5)
         mult, shift = dyadic(2.0 ** (FRACTION_BITS - frac) / scale)
-        return ShiftLog2Spec(shift_add, mult, shift, self.bits, self.steps_per_octave)
+        return ShiftLog2Spec(
+            *(shift_add, mult, shift, self.bits, self.steps_per_octave),
+            max_exponent=self.max_exponent,
+        )
 
     def _steps(self, codes: torch.Tensor) -> torch.Tensor:
         """Return V - zero_point of every code, exact in float32: it is below 2**23."""

@@ -51,14 +51,16 @@ class ShiftUniformLog2(Quantizer):
         self.encoder(FRACTION_BITS)
 
     @classmethod
-    def candidates(cls, bits: int) -> list[tuple[int, int]]:
+    def candidates(cls, bits: int, max_exponent: int = 15) -> list[tuple[int, int]]:
         """Return (eta_exponent, offset) of the quantizers worth trying: 15 pairs, eta falling.
 
         eta is the resolution next to zero; what it leaves of the codes reaches up to
-        2**-offset - eta. So every eta takes the smallest offset that its bits allow: a larger
-        one only takes levels away at the top. (The published eta lie in 2**-10..1.)
+        2**-offset - eta. So every eta takes the smallest offset that its bits, and a shift by
+        `max_exponent`, allow: a larger one only takes levels away at the top. (The published eta
+        lie in 2**-10..1.)
         """
-        return [(j, max(j - (1 << bits) + 1, 0)) for j in range(1, 16)]
+        longest = min((1 << bits) - 1, max_exponent)
+        return [(j, max(j - longest, 0)) for j in range(1, 16)]
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """float[...] -> int32[...]: the code of the nearest 16-bit fraction."""

@@ -74,6 +74,9 @@ QUANTIZERS: Mapping[str, Unit] = {
             "offset": ShiftLog2(replace(_PARABOLA, bits=4, offset=3)),
             "softmax": ShiftLog2(_ROWS, _PROBABILITY),
             "softmax_sqrt2": ShiftLog2(replace(_ROWS, bits=5, steps_per_octave=2), _PROBABILITY),
+            "deep": ShiftLog2(
+                ShiftLog2Spec(-4097, 65535, 15, bits=8, steps_per_octave=2, max_exponent=12)
+            ),
             "lowered": ShiftLog2(ShiftLog2Spec(-4097, 65535, 15, bits=8, steps_per_octave=2)),
         },
     ),

@@ -7,13 +7,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
-from tests.fuzz.families import FAMILIES, make_family, share_of
-from tests.fuzz.harness import Family, Tally, run_cases
+from tests.fuzz.families import FAMILIES, share_of
+from tests.fuzz.harness import Tally
+from tests.fuzz.process import run, start
 
 _CHUNK = 500
-_made: dict[str, Family] = {}
 
 
 def main() -> int:
@@ -36,8 +35,8 @@ def main() -> int:
         chunks = list(_chunks(counts, given.seed, folder))
         # spawned, so that torch and numba start anew; a job stays with a family while it can
         context = multiprocessing.get_context("spawn")
-        with context.Pool(given.jobs, _start) as pool:
-            for tally in pool.imap_unordered(_run, chunks, chunksize=1):
+        with context.Pool(given.jobs, start) as pool:
+            for tally in pool.imap_unordered(run, chunks, chunksize=1):
                 tallies[tally.family].add(tally)
     print(f"{'family':14}{'cases':>10}{'accepted':>10}{'slowest':>10}{'memory':>12}{'faults':>8}")
     for tally in tallies.values():
@@ -55,19 +54,6 @@ def _chunks(counts: dict[str, int], seed: int, folder: str) -> Iterator[tuple[st
     for name, count in counts.items():
         for first in range(seed, seed + count, _CHUNK):
             yield name, range(first, min(first + _CHUNK, seed + count)), folder
-
-
-def _start() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _run(chunk: tuple[str, range, str]) -> Tally:
-    name, seeds, folder = chunk
-    if name not in _made:
-        _made[name] = make_family(name, Path(folder))
-    return run_cases(_made[name], seeds)
 
 
 if __name__ == "__main__":

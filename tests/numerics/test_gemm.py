@@ -19,6 +19,7 @@ from hwq.numerics.gemm import (
     check_constant_operand,
     gemm,
     gemm_reference,
+    longest_shift,
     pack,
 )
 
@@ -169,6 +170,24 @@ def test_rung_follows_the_features_of_the_compiler(features):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert run.stdout.split() == ["False", "True"]
+
+
+@pytest.mark.parametrize("b_bits", range(2, 9))
+@pytest.mark.parametrize("k", [1, 2, 197, 511, 512, 577, 1370, 3072, 4096, 1 << 20])
+def test_longest_shift(k, b_bits):
+    """The worst sum fits, and with a longer shift it would not."""
+    shift = longest_shift(k, b_bits)
+    worst = k << (shift + b_bits - 1)
+    assert worst < 1 << 31 and (shift == 15 or 2 * worst >= 1 << 31)
+    if k <= 4096:
+        a = np.full((1, k), -(1 << shift), np.int16)
+        b = np.full((k, 1), -1 << (b_bits - 1), np.int8)
+        assert gemm(a, pack(b)).item() == worst
+
+
+def test_the_longest_shift_of_too_many_products():
+    with pytest.raises(SpecError, match=r"an accumulator must stay below 2\*\*31"):
+        longest_shift(1 << 24, 8)
 
 
 def test_accumulator_bound():

@@ -41,8 +41,11 @@ EXAMPLES: dict[str, list[Quantizer]] = {
         uniform(2.0**-3, 5, 3, False),
     ],
     "dynamic": [Dynamic(uniform(2.0**-4, 40, 6, False), 2)],
-    "log2": [Log2(3), Log2(4), Log2(8), Log2(4, offset=2)],
-    "log_sqrt2": [LogSqrt2(3), LogSqrt2(4), LogSqrt2(8), LogSqrt2(4, offset=3)],
+    "log2": [Log2(3), Log2(4), Log2(8), Log2(4, offset=2), Log2(8, 0, 11), Log2(8, 2, 5)],
+    "log_sqrt2": [
+        *(LogSqrt2(3), LogSqrt2(4), LogSqrt2(8), LogSqrt2(4, offset=3)),
+        *(LogSqrt2(8, 0, 12), LogSqrt2(5, 3, 5)),
+    ],
     "per_patch_outlier": [one_token(2.0**-15, 97, 8), one_token(2.0**-12, 7, 4)],
     "twin_uniform": [
         TwinUniform.softmax(8, 4),
@@ -54,6 +57,7 @@ EXAMPLES: dict[str, list[Quantizer]] = {
         ShiftLog2(torch.tensor(8.0), 352, 4),
         ShiftLog2(torch.tensor(4.0), 3 << 14, 8),
         ShiftLog2(torch.tensor(2.0), 1 << 10, 4, steps_per_octave=1),
+        ShiftLog2(torch.tensor(4.0), 3 << 11, 8, max_exponent=12),
     ],
     "shift_uniform_log2": [
         ShiftUniformLog2(3, 7),
