@@ -1,6 +1,7 @@
 """Energy per action, from `energy_table.csv`, where every row has its source and confidence."""
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -47,8 +48,8 @@ class EnergyRow:
 
 @cache
 def energy_rows() -> tuple[EnergyRow, ...]:
-    """Every row of the table."""
-    return tuple(
+    """Every row of the table; a table that could price something wrongly raises `SpecError`."""
+    rows = tuple(
         EnergyRow(
             row["action"],
             float(row["node_nm"]) if row["node_nm"] else None,
@@ -61,6 +62,31 @@ def energy_rows() -> tuple[EnergyRow, ...]:
         )
         for row in read_table("energy_table.csv")
     )
+    check_rows(rows)
+    return rows
+
+
+def check_rows(rows: Sequence[EnergyRow]) -> None:
+    """Raise `SpecError` unless every row is a price, and every action can follow the node."""
+    nodes: dict[str, list[float]] = {}
+    for row in rows:
+        name = f"the energy table's row of {row.action!r}"
+        require(row.law in _LAWS, f"{name}: law must be one of {', '.join(_LAWS)}, not {row.law!r}")
+        require(row.bits >= 1, f"{name}: bits must be at least 1, not {row.bits}")
+        require(
+            row.pj > 0 and math.isfinite(row.pj),
+            f"{name}: pj must be positive and finite, not {row.pj}",
+        )
+        nodes.setdefault(row.action, []).extend([] if row.node_nm is None else [row.node_nm])
+    for row in rows:
+        if row.node_nm is None:
+            continue
+        anchors = nodes.get(row.scales_like or row.action, [])
+        require(
+            len(set(anchors)) > 1,
+            f"the energy table's row of {row.action!r} at {row.node_nm:g} nm needs a second node, "
+            "of its own or of the action that it scales like",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +107,7 @@ class EnergyTable:
     def action_pj(self, action: str, a_bits: int = 1, b_bits: int | None = None) -> float:
         """Energy of one `action` on operands of these widths; b_bits defaults to a_bits."""
         row = _rows_of(action)[-1]
-        width = _width_factor(row.law, a_bits, a_bits if b_bits is None else b_bits, row.bits)
+        width = _LAWS[row.law](a_bits, a_bits if b_bits is None else b_bits, row.bits)
         return _action_at_node_pj(action, self.node_nm, self.scaling) * width
 
     def pe_pj(self, kind: PeKind | str, a_bits: int, b_bits: int) -> float:
@@ -117,11 +143,6 @@ def _rows_of(action: str) -> tuple[EnergyRow, ...]:
     """Rows of an action by node; what has none is refused, not free."""
     rows = [row for row in energy_rows() if row.action == action]
     require(bool(rows), f"the energy table has no row of action {action!r}")
-    for row in rows:
-        require(
-            row.pj > 0 and math.isfinite(row.pj),
-            f"the energy table's pj of {action!r} must be positive and finite, not {row.pj}",
-        )
     return tuple(sorted(rows, key=lambda row: row.node_nm or 0.0))
 
 
@@ -142,11 +163,10 @@ def _action_at_node_pj(action: str, node_nm: float, scaling: str) -> float:
     return interpolate_log([(row.node_nm or 0.0, row.pj) for row in rows], node_nm)
 
 
-def _width_factor(law: str, a_bits: int, b_bits: int, row_bits: int) -> float:
-    if law == "linear":
-        return a_bits / row_bits
-    if law == "adder":
-        return float((a_bits / row_bits) ** _ADDER_EXPONENT)
-    if law == "product":
-        return a_bits * b_bits / row_bits**2
-    return 1.0
+_LAWS: Final[Mapping[str, Callable[[int, int, int], float]]] = {
+    "constant": lambda a, b, row: 1.0,
+    "linear": lambda a, b, row: a / row,
+    "adder": lambda a, b, row: float((a / row) ** _ADDER_EXPONENT),
+    "product": lambda a, b, row: a * b / row**2,
+}
+"""Widths of the operands, and of the row -> what the row's energy is multiplied by."""

@@ -10,6 +10,7 @@ from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.numerics.epilogue import Epilogue
+from hwq.numerics.fixed_point import FixedPoint
 
 ACC_BITS = 32
 _VECTOR_OPS = {
@@ -142,7 +143,7 @@ class _Emitter:
             inputs=tuple(inputs),
             out=self._write(node, _bits(node)),
             fused=fused,
-            unit=_stem(unit),
+            unit=_stem(node, unit),
         )
         self.layers.append(layer)
         self.chain = self.chain | {node.name} if fused else set()
@@ -231,10 +232,17 @@ class _Emitter:
         return max(int(self.graph.by_name[side].attrs["expected"]), 1)
 
 
-def _stem(unit: Any) -> str:
-    """Return the name that a unit shares with its file and its timing; empty if it is none."""
+def _stem(node: Node, unit: Any) -> str:
+    """Return the name that a unit shares with its file and its timing; empty if it is a format."""
+    if unit is None or isinstance(unit, FixedPoint):
+        return ""
     stem = type(unit).__module__.rpartition(".")[2]
-    return stem if stem in UNIT_TIMING else ""
+    if stem not in UNIT_TIMING:
+        raise GraphError(
+            f"{node.name} ({node.op}): the unit {type(unit).__name__} has no timing: it needs an "
+            f"entry {stem!r} in hwq.arch.unit_timing"
+        )
+    return stem
 
 
 def _bits(node: Node) -> int:

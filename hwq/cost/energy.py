@@ -65,7 +65,7 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
         ("shift", 32, 32, 1),
         ("compare", 32, 32, 2),
     ),
-    "mean": (("int_add", 32, 32, 1),),  # one sum is requantized for many elements
+    "mean": (("int_add", 46, 46, 1),),  # onto the sum
     "move": (("register", 16, 16, 1),),
     "outlier_split": (("compare", 16, 16, 2), ("register", 16, 16, 1)),
     "outlier_join": (("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),
@@ -77,6 +77,9 @@ VECTOR_WORK: Final[dict[str, tuple[Action, ...]]] = {
     ),
 }
 """What each unit does for one element, after the algorithms in `hwq.numerics`."""
+
+RESULT_WORK: Final[dict[str, tuple[Action, ...]]] = {"mean": _REQUANTIZE}
+"""What a unit does besides for one result, where it makes one of many elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ class EnergyModel:
             operations = layer.count * layer.rows * layer.n * layer.k
             mac = operations * self.table.pe_pj(layer.pe, layer.a.bits, layer.b.bits)
         else:
-            vector = layer.elements * _element_pj(self.table, layer.op)
+            vector = layer.elements * _work_pj(self.table, VECTOR_WORK[layer.op])
+            vector += layer.out.elements * _work_pj(self.table, RESULT_WORK.get(layer.op, ()))
         sram = (
             self._activation.pj(traffic.activation)
             + self._weight.pj(traffic.weight)
@@ -131,10 +135,9 @@ class EnergyModel:
 
 
 @cache
-def _element_pj(table: EnergyTable, op: str) -> float:
+def _work_pj(table: EnergyTable, work: tuple[Action, ...]) -> float:
     return math.fsum(
-        times * table.action_pj(action, a_bits, b_bits)
-        for action, a_bits, b_bits, times in VECTOR_WORK[op]
+        times * table.action_pj(action, a_bits, b_bits) for action, a_bits, b_bits, times in work
     )
 
 

@@ -23,7 +23,7 @@ def check_quantized(graph: Graph, input_size: Sequence[int]) -> None:
 
     One float32 image [1, *input_size]; matrix products of codes, which nothing else reads; a
     `FixedPoint` on every other tensor, but for the ranges that a scale predictor reads; and
-    quantizers whose parameters fit their tensors.
+    quantizers whose parameters fit their tensors. Nothing is left that no output needs.
     """
     image = graph.inputs[0]
     if image.shape != (1, *input_size) or image.quant is not None:
@@ -31,6 +31,10 @@ def check_quantized(graph: Graph, input_size: Sequence[int]) -> None:
             f"input {image.name!r} must be [1, {', '.join(map(str, input_size))}] of plain "
             f"pixels, not {list(image.shape)}"
         )
+    needed = graph.rebuild(graph.nodes)
+    for name in (*graph.by_name, *graph.constants):
+        if name not in needed.tensors:
+            raise GraphError(f"{name}: nothing reads it")
     ranges: set[str] = set()
     for node in graph.nodes:
         problem = _problem(graph, node, ranges)

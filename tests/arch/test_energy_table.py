@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hwq.arch import energy_table
-from hwq.arch.energy_table import EnergyTable, energy_rows
+from hwq.arch.energy_table import EnergyTable, check_rows, energy_rows
 from hwq.arch.kinds import PE_KINDS, DramKind
 from hwq.arch.node_scaling import read_table
 from hwq.arch.pe_ratio import pe_ratio
@@ -88,8 +88,28 @@ def test_an_action_without_a_row_is_refused(table_of, action):
         EnergyTable(22).action_pj(action)
 
 
-@pytest.mark.parametrize("pj", [0.0, -1.0, float("nan"), float("inf")])
-def test_an_action_without_a_price_is_refused(table_of, pj):
-    table_of(replace(row, pj=pj) for row in energy_rows())
-    with pytest.raises(SpecError, match=r"^the energy table's pj of 'shift' must be positive"):
-        EnergyTable(22).action_pj("shift")
+@pytest.mark.parametrize("row", energy_rows(), ids=lambda row: f"{row.action}-{row.node_nm}")
+def test_a_table_that_lacks_a_row_prices_nothing(row):
+    """Without DRAM of a kind the action is refused; all else is refused when it is read."""
+    rest = [other for other in energy_rows() if other != row]
+    alone = not [other for other in rest if other.action == row.action]
+    if alone and row.action not in {other.scales_like for other in rest}:
+        check_rows(rest)  # the test above
+        return
+    with pytest.raises(SpecError, match="nm needs a second node, of its own or of the action"):
+        check_rows(rest)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        *(({"pj": pj}, "pj must be positive") for pj in (0.0, -1.0, float("nan"), float("inf"))),
+        ({"law": "cubic"}, "law must be one of constant, linear, adder, product, not 'cubic'"),
+        ({"bits": 0}, "bits must be at least 1, not 0"),
+        ({"scales_like": "magic"}, "at 40 nm needs a second node"),
+    ],
+)
+def test_a_row_that_is_no_price_is_refused(changed, words):
+    rows = [replace(r, **changed) if r.action == "shift" else r for r in energy_rows()]
+    with pytest.raises(SpecError, match=f"^the energy table's row of 'shift'.*{words}"):
+        check_rows(rows)

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import pytest
@@ -130,6 +130,24 @@ def test_other_operations_have_no_place(tiny_prepared):
         image = replace(tiny_prepared.inputs[0], dtype="uint8", quant=FixedPoint(8, 0, False))
         node = Node("conv2d", ("image", "image"), Tensor("y", image.shape))
         emit_program(Graph("g", (image,), {}, (node,), ("y",)))
+
+
+def test_a_unit_without_a_timing_is_refused(lowered):
+    """It would be priced as if it were another."""
+
+    @dataclass(frozen=True)
+    class Magic:
+        """A user's unit."""
+
+    name = "blocks.0.mlp.act"
+    nodes = [
+        replace(node, attrs={**node.attrs, "unit": Magic()}) if node.name == name else node
+        for node in lowered.nodes
+    ]
+    with pytest.raises(
+        GraphError, match=r"^blocks\.0\.mlp\.act \(activation\): the unit Magic has no timing"
+    ):
+        emit_program(replace(lowered, nodes=tuple(nodes)))
 
 
 def test_a_vector_layer_works_on_all_it_reads(make_tiny_vit, tiny_calibration, lower):

@@ -4,9 +4,13 @@ import pytest
 
 from hwq.arch.kinds import VECTOR_OPS
 from hwq.arch.load import load_accelerator
+from hwq.compiler.emit_program import emit_program
 from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.cost.energy import VECTOR_WORK, EnergyModel
+from hwq.cost.estimate import estimate
 from hwq.cost.traffic import BufferBits, Traffic
+from hwq.methods.base import Bits
+from hwq.methods.catalog import METHODS
 
 MODEL = EnergyModel(load_accelerator("edge_32x32"))
 
@@ -23,6 +27,29 @@ def test_energy_is_operations_and_accesses_times_their_prices():
     assert energy.sram > 0
     parts = (energy.mac, energy.sram, energy.dram, energy.vector, energy.leakage)
     assert energy.total == math.fsum(parts)
+
+
+def test_a_mean_is_charged_its_sum_and_its_one_rounding():
+    tokens = Operand("x", 197 * 192, 16)
+    layer = VectorLayer("pool", "mean", 197, 192, (tokens,), Operand("y", 192, 16))
+    vector = MODEL.layer_energy(layer, Traffic(), 0).vector
+    price = MODEL.table.action_pj
+    sums = 197 * 192 * price("int_add", 46)
+    rounding = price("int_multiply", 32, 16) + price("int_add", 32)
+    rounding = 192 * (rounding + price("shift", 32) + 2 * price("compare", 32))
+    assert vector == pytest.approx(sums + rounding, rel=1e-12)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_no_layer_is_free(method, quick_method, tiny_prepared, tiny_calibration, lower):
+    """Every layer with elements takes cycles, exposed or behind others, and energy."""
+    graph = lower(quick_method(method).fit(tiny_prepared, tiny_calibration, Bits(4, 4)).graph)
+    program = emit_program(graph)
+    cost = estimate(program, load_accelerator("edge_16x16"))
+    assert len(cost.layers) == len(program.layers)
+    for layer in cost.layers:
+        work = layer.energy_pj.mac + layer.energy_pj.vector
+        assert work > 0 and layer.compute_cycles > 0, layer.name
 
 
 def test_every_vector_op_has_an_energy():

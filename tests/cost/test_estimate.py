@@ -348,11 +348,11 @@ def test_a_buffer_too_small_names_layer_and_buffer():
 def one_move():
     codes, out = Operand("x", 64, 8), Operand("y", 64, 8)
     yield Program("p", (VectorLayer("copy", "move", 8, 8, (codes,), out),))
-    energy._element_pj.cache_clear()
+    energy._work_pj.cache_clear()
 
 
 def test_work_without_energy_is_refused(one_move, monkeypatch):
-    energy._element_pj.cache_clear()
+    energy._work_pj.cache_clear()
     monkeypatch.setitem(energy.VECTOR_WORK, "move", ())
     with pytest.raises(SpecError, match=r"^copy: move has elements, and must take cycles and ener"):
         estimate(one_move, EDGE)

@@ -68,6 +68,8 @@ def _parent(content: Any, path: tuple[Any, ...]) -> Any:
     for key in path[:-1]:
         content = content[key]
     content[path[-1]]
+    if not isinstance(content, dict | list):
+        raise TypeError("a word has letters, not values")
     return content
 
 
@@ -77,7 +79,14 @@ _NUMBERS = (0.0, -1.0, 1.0, float("nan"), float("inf"), -float("inf"), 1e-40, 1e
 
 
 def tensor(rng: Rng, old: torch.Tensor) -> torch.Tensor:
-    """Return a tensor with another number, type or shape."""
+    """Return a tensor with another number, type or shape, where torch can make one."""
+    try:
+        return _tensor(rng, old)
+    except (NotImplementedError, RuntimeError, TypeError):
+        return torch.ones(3)
+
+
+def _tensor(rng: Rng, old: torch.Tensor) -> torch.Tensor:
     kind = rng.random()
     if kind < 0.5 and old.numel():
         new = old.clone().reshape(-1)

@@ -64,7 +64,9 @@ class Weights:
             state[name] = mutate.pick(rng, _BESIDE)
         elif isinstance(state[name], torch.Tensor):
             value = state[name]
-            state[name] = mutate.pick(rng, (value.to_sparse(), value.to("meta"), value.data_ptr))
+            makers = (torch.Tensor.to_sparse, lambda x: x.to("meta"), lambda x: x.data_ptr)
+            if value.layout == torch.strided and not value.is_meta:
+                state[name] = mutate.pick(rng, makers)(value)
 
     def _write(self, rng: mutate.Rng, state: dict[Any, Any]) -> Path:
         plain = all(
