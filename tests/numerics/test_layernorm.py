@@ -49,7 +49,7 @@ CENTERED = pytest.mark.parametrize("centered", [True, False], ids=["layer norm",
 
 @CENTERED
 @pytest.mark.parametrize("std", [0.4, 30, 300, 3000, 20000])
-@pytest.mark.parametrize("dim", [1, 2, 192, 197, 4096])
+@pytest.mark.parametrize("dim", [1, 2, 192, 197, 4096, 8192])
 def test_kernel_equals_reference_on_random_tokens(dim, std, centered):
     layernorm = make(dim, centered=centered)[0]
     assert_kernel_equals_reference(layernorm, tokens(dim, std, count=4))
@@ -57,7 +57,7 @@ def test_kernel_equals_reference_on_random_tokens(dim, std, centered):
 
 @CENTERED
 @pytest.mark.parametrize("out", [FixedPoint(8, 4), FixedPoint(31, 12, False), WIDE], ids=str)
-@pytest.mark.parametrize("dim", [1, 2, 3, 768, 4096])
+@pytest.mark.parametrize("dim", [1, 2, 3, 768, 4096, 8192])
 def test_kernel_equals_reference_on_corners(dim, out, centered):
     assert_kernel_equals_reference(make(dim, out, centered=centered)[0], corner_tokens(dim))
 
@@ -159,8 +159,8 @@ def test_keeps_leading_axes():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dim": 0}, "dim must be in 1..4096, not 0"),
-        ({"dim": 4097}, "dim must be in 1..4096, not 4097"),
+        ({"dim": 0}, "dim must be in 1..8192, not 0"),
+        ({"dim": 8193}, "dim must be in 1..8192, not 8193"),
         ({"epsilon": 0}, f"epsilon must be in 1..{(1 << 60) - 1}, not 0"),
         ({"gamma_shift": 32}, "gamma_shift must be in 0..31, not 32"),
         ({"out": FixedPoint(33, 8)}, "out.bits must be at most 32, not 33"),

@@ -116,3 +116,40 @@ def test_rejects_bad_inputs(evaluate):
     for columns in (0, 4097):
         with pytest.raises(SpecError, match=rf"^x must have 1\.\.4096 columns, not {columns}$"):
             evaluate(spec, np.zeros((1, columns), np.int16))
+
+
+def rows_of(bits, columns):
+    """int16[10, T]: equal at both ends, a maximum among minima, two of them, a ramp, random."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    rows = np.full((10, columns), low, np.int16)
+    rows[1] = high
+    rows[2, columns // 2] = rows[3, 0] = rows[3, -1] = rows[4, -1] = high
+    rows[5] = np.linspace(low, high, columns)
+    rows[6:] = np.random.default_rng(bits).integers(low, high, (4, columns), endpoint=True)
+    return rows
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4, 197, 1370, 4096])
+@pytest.mark.parametrize("bits", range(2, 10))
+def test_rows_of_short_scores(bits, columns):
+    """Sums within 3T * 2**-18 + 2**-15 of 1; a larger score is never less probable."""
+    x = rows_of(bits, columns)
+    for frac in (1, 4, 8):
+        p = SoftmaxSpec(frac).compute(x)
+        assert p.dtype == np.uint16  # 65535/65536 at most: never above 1
+        sums = p.sum(-1, dtype=np.int64)
+        assert np.abs(sums - 65536).max() <= 3 * columns / 4 + 2
+        order = np.argsort(x, axis=-1, kind="stable")
+        ranked = np.take_along_axis(p.astype(np.int64), order, -1)
+        assert (np.diff(ranked, axis=-1) >= 0).all()
+        assert (p[:2] == p[:2, :1]).all()
+    if columns <= 197:
+        assert_array_equal(SoftmaxSpec(4).compute(x), SoftmaxSpec(4).reference(x))
+
+
+@pytest.mark.parametrize("columns", [2, 4, 197, 1370, 4096])
+def test_one_maximum_far_above_all_others_takes_everything(columns):
+    x = np.full((1, columns), -(1 << 15), np.int16)
+    x[0, columns // 3] = (1 << 15) - 1
+    p = SoftmaxSpec(8).compute(x)
+    assert p[0, columns // 3] == 65535 and p.sum() == 65535
