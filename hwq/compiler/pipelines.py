@@ -18,6 +18,7 @@ def prepare(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Pass, ...]
         FoldConstants(),
         LegalizeConv2d(),
         LegalizeMatmul(),
+        FoldConstants(),  # what was broadcast for a product
         FuseActivation(),
         FoldMul(),
         BaseTwoSoftmax(),

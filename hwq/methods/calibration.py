@@ -57,6 +57,8 @@ class Calibration:
 
     def run(self, graph: Graph, names: Sequence[str]) -> Iterator[Mapping[str, Tensor]]:
         """Yield the named tensors of `graph`, batch by batch, without gradients."""
+        if not names:  # for which an executor would give the graph's outputs
+            return
         executor = FakeQuantExecutor(graph, device=self.device)
         for batch in self.batches():
             with torch.no_grad():

@@ -231,7 +231,7 @@ def _scalar(peak: Tensor) -> Tensor:
 
 
 def _heads(peak: Tensor) -> Tensor:
-    return peak.reshape(1, -1, 1, 1)
+    return peak.reshape(-1, 1, 1)
 
 
 def _one_of(name: str, value: object, known: tuple[Any, ...]) -> None:
