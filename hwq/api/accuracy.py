@@ -78,19 +78,19 @@ def check_picture(graph: Graph) -> None:
         )
 
 
-def chance_notes(found: Evaluation) -> tuple[str, ...]:
+def chance_notes(top1_fp32: float | None, images: int) -> tuple[str, ...]:
     """Return a warning if the float network guesses: at most 3 standard deviations above chance.
 
     Fewer than a hundred images tell nothing.
     """
-    if found.top1_fp32 is None or found.images < _ENOUGH_IMAGES:
+    if top1_fp32 is None or images < _ENOUGH_IMAGES:
         return ()
-    hits = round(found.top1_fp32 * found.images / 100)
-    chance = found.images / CLASSES
+    hits = round(top1_fp32 * images / 100)
+    chance = images / CLASSES
     if hits > chance + 3 * sqrt(chance):
         return ()
     return (
-        f"warning: float32 itself is at chance, {hits} of {found.images} images: wrong weights, "
+        f"warning: float32 itself is at chance, {hits} of {images} images: wrong weights, "
         "or another mean, std or size than the network was trained with",
     )
 

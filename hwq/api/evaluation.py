@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from hwq import __version__
-from hwq.api.accuracy import check_classes
+from hwq.api.accuracy import chance_notes, check_classes
 from hwq.api.images import PSAQ, is_psaq, makes_its_own
 from hwq.api.kept_fits import Entry, KeptFits
 from hwq.api.network import (
@@ -117,7 +117,10 @@ def evaluate(
         on_row(rows[-1])
     name = network.weights if weights is None else weights.name
     source = None if calib is None or not entries else PSAQ if is_psaq(calib) else "images"
-    run = EvaluationRun(model, name, network.sha256, source, seed, device, __version__)
+    notes = network.notes
+    if rows and network.weights != "random":
+        notes += chance_notes(rows[0].top1_fp32, rows[0].images)
+    run = EvaluationRun(model, name, network.sha256, source, seed, device, __version__, notes)
     return EvaluationTable(run, tuple(rows))
 
 

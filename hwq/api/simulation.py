@@ -272,7 +272,7 @@ def _result(
         found = evaluate(
             reference, quantized.graph, integer, test.pixels(), test.labels, track, device
         )
-        notes += chance_notes(found) if origin.weights != "random" else ()
+        notes += chance_notes(found.top1_fp32, found.images) if origin.weights != "random" else ()
         # a calibrated file no longer has the float weights that layers are compared with
         few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
         layers = with_errors(program, layers, found, layer_sqnr_db(hoisted, integer, few))

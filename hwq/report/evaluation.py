@@ -89,6 +89,8 @@ class EvaluationRun:
     device : str
         Where torch ran.
     hwq_version : str
+    notes : tuple of str
+        What a reader of the figures must know.
     """
 
     model: str
@@ -98,6 +100,7 @@ class EvaluationRun:
     seed: int
     device: str
     hwq_version: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ class EvaluationTable:
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON types."""
         rows = [asdict(row) for row in self.rows]
-        return {"schema": EVALUATION_SCHEMA, "run": asdict(self.run), "rows": rows}
+        run = {**asdict(self.run), "notes": list(self.run.notes)}
+        return {"schema": EVALUATION_SCHEMA, "run": run, "rows": rows}
 
 
 def write_evaluation_json(table: EvaluationTable, path: str | Path) -> None:
@@ -161,7 +165,10 @@ def print_evaluation(table: EvaluationTable, console: Console | None = None) -> 
         grid.add_column(name.replace("SQNR ", "SQNR\n"), justify="right", no_wrap=True)
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell in _cells(row)))
-    (console or Console()).print(grid)
+    console = console or Console()
+    console.print(grid)
+    for note in table.run.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
 
 
 def _title(table: EvaluationTable) -> str:

@@ -1,5 +1,3 @@
-from dataclasses import fields, replace
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,6 @@ from hwq.errors import UsageError
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.catalog import METHODS
-from hwq.methods.evaluate import Evaluation
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 
 
@@ -29,12 +26,6 @@ def test_networks_with_imagenets_classes_pass(build_graph):
     check_classes(build_graph((1, 1000), {}, ("out", "add", ("image", "image"))))
 
 
-def found(images, hits):
-    empty = Evaluation(**{field.name: 0 for field in fields(Evaluation)})
-    percent = None if hits is None else 100.0 * hits / images
-    return replace(empty, images=images, top1_fp32=percent)
-
-
 @pytest.mark.parametrize(
     ("images", "hits", "warned"),
     [
@@ -48,7 +39,7 @@ def found(images, hits):
     ],
 )
 def test_a_float_network_at_chance_is_warned_of(images, hits, warned):
-    notes = chance_notes(found(images, hits))
+    notes = chance_notes(None if hits is None else 100.0 * hits / images, images)
     assert bool(notes) == warned
     assert all(f"{hits} of {images} images" in note for note in notes)
 

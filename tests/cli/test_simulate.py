@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -146,6 +147,8 @@ def write_mistakes(workplace):
         assert changed != preset
         (workplace / f"{name}.toml").write_text(changed)
     (workplace / "syntax.toml").write_text("name = \n")
+    text = (workplace / "tiny_for_cli.py").read_text()
+    (workplace / "few_for_cli.py").write_text(text.replace("num_classes=1000", "num_classes=10"))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,14 @@ def write_mistakes(workplace):
         (("--data", "images"), 2, ("data", "calib")),
         (("--csv", "nowhere/out.csv"), 1, ("nowhere", "no such folder")),
         (("--json", "images"), 1, ("cannot write images", "it is a folder")),
+        (("--json", "/proc/out.json"), 1, ("/proc/out.json", "cannot be written")),
+        (("--work", "tiny_for_cli.py"), 1, ("work folder tiny_for_cli.py", "File exists")),
+        (("--model", ":f"), 2, ("model ':f'", "module:function")),
+        (("--model", "deit_tiny_patch16_224.nothing"), 2, ("nothing", "tag")),
+        (
+            ("--model", "few_for_cli:build", "--calib", "images", "--data", "images"),
+            *(2, ("10", "1000")),
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
@@ -204,6 +215,27 @@ def test_a_mistake_is_one_clear_line(workplace, capsys, arguments, code, words):
     assert all(word in lines[0] for word in words)
     after = {path for path in workplace.rglob("*") if "__pycache__" not in path.parts}
     assert after == before, "nothing half-written may be left"
+
+
+def test_weights_of_another_width_and_grid(workplace, capsys):
+    import torch
+    from timm.models.vision_transformer import VisionTransformer
+
+    module = VisionTransformer(
+        img_size=64, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=1000
+    )
+    save_file(
+        {k: v.half().contiguous() for k, v in module.state_dict().items()}, "half.safetensors"
+    )
+    given = ["simulate", "--model", "tiny_for_cli:build", "--method", "minmax"]
+    given += ["--weights", "half.safetensors", "--json", "out.json"]
+    assert main(given) == 1
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "pos_embed" in line and "--resample_pos_embed" in line
+    assert main([*given, "--resample_pos_embed"]) == 0
+    notes = " ".join(json.loads(Path("out.json").read_text())["run"]["notes"])
+    assert "float16, converted to float32" in notes and "resampled" in notes
+    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("what", ["methods", "accelerators", "quantizers", "models"])

@@ -47,7 +47,7 @@ def test_json_is_the_contract(tmp_path):
     write_evaluation_json(TABLE, tmp_path / "t.json")
     content = json.loads((tmp_path / "t.json").read_text())
     VALIDATOR.validate(content)
-    assert content["rows"][0] == asdict(ROW) and content["run"] == asdict(RUN)
+    assert content["rows"][0] == asdict(ROW) and content["run"] == {**asdict(RUN), "notes": []}
     definitions = load_evaluation_schema()["$defs"]
     for name, part in (("run", RUN), ("row", ROW)):
         names = [one.name for one in fields(part)]
