@@ -65,7 +65,8 @@ class Weights:
         elif isinstance(state[name], torch.Tensor):
             value = state[name]
             makers = (torch.Tensor.to_sparse, lambda x: x.to("meta"), lambda x: x.data_ptr)
-            if value.layout == torch.strided and not value.is_meta:
+            # torch has no sparse eight-bit floats
+            if value.layout == torch.strided and value.element_size() > 1 and not value.is_meta:
                 state[name] = mutate.pick(rng, makers)(value)
 
     def _write(self, rng: mutate.Rng, state: dict[Any, Any]) -> Path:
