@@ -349,7 +349,15 @@ MOVEMENT = {
     "slice, counted from the back": Case(lambda x: x[:, -3:-1]),
     "slice beyond the end": Case(lambda x: x[:, 1:100]),
     "slice, defaults": Case(lambda x: aten.slice.Tensor(x.reshape(4, 6)) + 1),
-    "slice, step": refused("its step is 2, not 1", lambda x: x[:, ::2]),
+    "slice, step": Case(lambda x: x[:, ::2]),
+    "slice, step from an odd place": Case(lambda x: x[..., 1::2]),
+    "slice, step within": Case(lambda x: x[..., 1:5:3]),
+    "slice, step of an odd number": refused(
+        "its step is 2: 3 groups of as many are more than 5", lambda x: x[..., :5][..., ::2]
+    ),
+    "rotary positions": Case(
+        lambda x: x * 0.5 + torch.stack([-x[..., 1::2], x[..., ::2]], -1).reshape(x.shape) * 0.25
+    ),
     "slice of nothing": refused("it is empty: 3:2 of 4", lambda x: x[:, 3:2]),
     "narrow": Case(lambda x: x.narrow(1, 1, 2)),
     "narrow, counted from the back": Case(lambda x: x.narrow(-1, -3, 2)),

@@ -43,16 +43,24 @@ def _patches_times_weight(graph: Graph, node: Node, constants: dict[str, Constan
     weight = graph.constants.get(node.inputs[1])
     (_, filters, rows, cols) = node.output.shape
     window = graph.shape(node.inputs[1])[2:]
-    tiles = (rows * window[0], cols * window[1]) == (height, width)
-    if weight is None or not tiles or node.attrs["stride"] != window or any(node.attrs["padding"]):
+    tiled = (rows * window[0], cols * window[1])
+    if weight is None or node.attrs["stride"] != window or any(node.attrs["padding"]):
         raise GraphError(
             f"{node.name}: only a convolution of disjoint patches becomes a matrix product, not "
             f"window {window}, stride {node.attrs['stride']}, padding {node.attrs['padding']}"
         )
+    crops, image = [], node.inputs[0]
+    for axis, whole, kept in ((2, height, tiled[0]), (3, width, tiled[1])):
+        if kept < whole:  # the last pixels are in no window
+            shape = (1, channels, tiled[0], width if axis == 2 else tiled[1])
+            crop = Tensor(f"{node.name}.crop{axis}", shape)
+            attrs = {"axis": axis, "start": 0, "stop": kept}
+            crops.append(Node("slice", (image,), crop, attrs))
+            image = crop.name
     matrix = f"{node.inputs[1]}.matrix"
     constants[matrix] = constant_like(weight.reshape(filters, -1))
     grid = (1, channels, rows, window[0], cols, window[1])
-    split = Node("reshape", node.inputs[:1], Tensor(f"{node.name}.grid", grid), {"shape": grid})
+    split = Node("reshape", (image,), Tensor(f"{node.name}.grid", grid), {"shape": grid})
     axes = (0, 2, 4, 1, 3, 5)
     order = Node(
         "permute",
@@ -76,4 +84,4 @@ def _patches_times_weight(graph: Graph, node: Node, constants: dict[str, Constan
         {"axes": (0, 2, 1)},
     )
     result = replace(node, op="reshape", inputs=(turned.name,), attrs={"shape": node.output.shape})
-    return [split, order, patches, linear, turned, result]
+    return [*crops, split, order, patches, linear, turned, result]

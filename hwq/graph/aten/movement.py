@@ -72,13 +72,22 @@ def _slice(
     end: int | None = None,
     step: int = 1,
 ) -> Value:
-    if step != 1:
-        raise Refused(f"its step is {step}, not 1")
     axis = dim % x.rank
-    first, last, _ = slice(start, end).indices(x.shape[axis])
+    size = x.shape[axis]
+    first, last, _ = slice(start, end).indices(size)
     if first >= last:
-        raise Refused(f"it is empty: {start}:{end} of {x.shape[axis]}")
-    return build.emit("slice", [x], axis=axis, start=first, stop=last)
+        raise Refused(f"it is empty: {start}:{end} of {size}")
+    if step == 1:
+        return build.emit("slice", [x], axis=axis, start=first, stop=last)
+    # groups of `step` elements that lie in x, of each of which one is selected
+    count = -(-(last - first) // step)
+    begin = min(first, size - count * step)
+    if begin < 0:
+        raise Refused(f"its step is {step}: {count} groups of as many are more than {size}")
+    groups = build.emit("slice", [x], axis=axis, start=begin, stop=begin + count * step)
+    shape = (*x.shape[:axis], count, step, *x.shape[axis + 1 :])
+    grouped = build.emit("reshape", [groups], shape=shape)
+    return build.emit("select", [grouped], axis=axis + 1, index=first - begin)
 
 
 def _narrow(build: Builder, x: Value, dim: int, start: int, length: int) -> Value:

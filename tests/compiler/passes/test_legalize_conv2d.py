@@ -25,14 +25,22 @@ def test_without_bias(check_pass, build_graph, grid):
     assert len(after.by_name["y.linear"].inputs) == 2
 
 
+@pytest.mark.parametrize("window", [(3, 2), (4, 3), (3, 3)])
+def test_pixels_in_no_window_are_left_out(check_pass, build_graph, grid, window):
+    graph = convolution(build_graph, grid, weight=(5, 3, *window))
+    name = f"legalize_conv2d_{window[0]}x{window[1]}"
+    after = check_pass(LegalizeConv2d(), graph, name=name)
+    rest = [size % side for size, side in zip((8, 4), window, strict=True)]
+    assert sum(node.op == "slice" for node in after.nodes) == sum(map(bool, rest))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"stride": (2, 2)},
         {"padding": (2, 1), "weight": (5, 3, 4, 2)},
-        {"weight": (5, 3, 3, 2)},
     ],
-    ids=["overlap", "padding", "rest"],
+    ids=["overlap", "padding"],
 )
 def test_other_convolutions_are_refused(build_graph, grid, changes):
     graph = convolution(build_graph, grid, **changes)
