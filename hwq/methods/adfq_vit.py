@@ -1,6 +1,6 @@
 """ADFQ-ViT: per-token scales with outliers set aside, shifted log codes, attention-aware tuning."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, ClassVar
 
@@ -31,6 +31,7 @@ from hwq.quantizers.shift_log2 import ShiftLog2
 
 _RANGE_IMAGES = 32
 _GELU_MIN = -0.17
+_GRID_FRAC = 10  # most formats of GELU outputs have as many fraction bits or more
 _PEAKS = (1.0, 0.99999, 0.9999, 0.999)
 
 
@@ -103,6 +104,7 @@ class AdfqViT(Method):
         settings = self._settings(steps_for(self.iterations, bits))
         quantised = insert_quantizers(graph, quantizers)
         quantised = reconstruct(quantised, graph, calibration, settings, workspace, "tuning")
+        quantised = _on_grid(quantised)
         note = (
             f"adfq_vit: {len(calibration)} images, {settings.iterations} iterations of "
             f"{self.batch} images per module (published code: 1024, 3000, 32)"
@@ -168,6 +170,18 @@ class AdfqViT(Method):
 
 
 _GIVEN = ("weight", "input")
+
+
+def _on_grid(graph: Graph) -> Graph:
+    """Return the graph whose shifted logarithms have distances that fixed point can add."""
+    changed = {}
+    for node in graph.nodes:
+        quantizer = node.attrs.get("quantizer")
+        if isinstance(quantizer, ShiftLog2):
+            quantizer = quantizer.on_grid(_GRID_FRAC)
+            output = replace(node.output, quant=quantizer)
+            changed[node.name] = replace(node, output=output, attrs={"quantizer": quantizer})
+    return graph.replace_nodes(changed)
 
 
 def _after_dip(x: Tensor, least: float, bits: int, longest: int) -> Quantizer:

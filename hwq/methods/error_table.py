@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hwq.graph.ir import Graph
 from hwq.methods.calibration import Calibration
+from hwq.methods.threads import one_thread
 from hwq.quantizers.uniform import Uniform
 
 OFFSETS = torch.linspace(-1.0, 1.0, 17)
@@ -44,7 +45,8 @@ def tabulate(graph: Graph, names: list[str], calibration: Calibration) -> tuple[
     ranges, errors = [], []
     for values in calibration.run(graph, fetch):
         ranges.append(values[RANGES].cpu())
-        rows = [one.error_curve(values[one.source]) for one in layers.values()]
+        with one_thread():
+            rows = [one.error_curve(values[one.source]) for one in layers.values()]
         errors.append(torch.stack(rows, 1))
     return torch.cat(ranges), torch.cat(errors)
 

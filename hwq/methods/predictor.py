@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hwq.errors import UsageError, require
+from hwq.methods.threads import one_thread
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.scale_predictor import ScalePredictorSpec
 
@@ -160,6 +161,7 @@ class Fit:
         return torch.where(useful, self.constant, 0.0)
 
 
+@one_thread()
 def fit_predictor(
     ranges: Tensor,
     errors: Tensor,

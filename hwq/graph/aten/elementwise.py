@@ -1,6 +1,7 @@
 """ATen's element-wise operations, activations and means, and what does nothing in a graph."""
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import torch
 
@@ -75,6 +76,13 @@ def _mean(
     return build.emit("mean", [x], axis=axes[0], keepdim=bool(keepdim))
 
 
+def _sum(
+    build: Builder, x: Value, dim: Sequence[int] | None = None, keepdim: bool = False
+) -> Value:
+    mean = _mean(build, x, dim, keepdim)
+    return build.emit("mul", [mean, prod(x.shape) / prod(mean.shape)])
+
+
 def _same(build: Builder, x: Value) -> Value:
     return x
 
@@ -109,6 +117,8 @@ ELEMENTWISE: Mapping[str, Rule] = {
     "sigmoid.default": _sigmoid,
     "mean.dim": _mean,
     "mean.default": _mean,
+    "sum.dim_IntList": _sum,
+    "sum.default": _sum,
     "dropout.default": _dropout,
     "type_as.default": _type_as,
     **dict.fromkeys(

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
+import torch
+
 from hwq.graph.aten.builder import Builder, Operand, Refused, Value
 from hwq.graph.aten.rules import Rule
 
@@ -75,8 +77,8 @@ def _slice(
     axis = dim % x.rank
     size = x.shape[axis]
     first, last, _ = slice(start, end).indices(size)
-    if first >= last:
-        raise Refused(f"it is empty: {start}:{end} of {size}")
+    if first >= last:  # nothing, for `cat` to leave out
+        return build.value(torch.zeros((*x.shape[:axis], 0, *x.shape[axis + 1 :])))
     if step == 1:
         return build.emit("slice", [x], axis=axis, start=first, stop=last)
     # groups of `step` elements that lie in x, of each of which one is selected
