@@ -52,8 +52,8 @@ def _patches_times_weight(graph: Graph, node: Node, constants: dict[str, Constan
     crops, image = [], node.inputs[0]
     for axis, whole, kept in ((2, height, tiled[0]), (3, width, tiled[1])):
         if kept < whole:  # the last pixels are in no window
-            shape = (1, channels, tiled[0], width if axis == 2 else tiled[1])
-            crop = Tensor(f"{node.name}.crop{axis}", shape)
+            size = (1, channels, tiled[0], width if axis == 2 else tiled[1])
+            crop = Tensor(f"{node.name}.crop{axis}", size)
             attrs = {"axis": axis, "start": 0, "stop": kept}
             crops.append(Node("slice", (image,), crop, attrs))
             image = crop.name
