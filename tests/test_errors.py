@@ -23,3 +23,10 @@ def test_require():
     require(True, "nothing to say")
     with pytest.raises(SpecError, match=r"^bits must be in 2\.\.8, not 9$"):
         require(False, "bits must be in 2..8, not 9")
+
+
+def test_a_message_is_one_short_printable_line():
+    message = str(SpecError("a\n\x1b[31m  b \u2028 " + "x" * 9000 + " end"))
+    assert message.startswith(r"a \x1b[31m b xxx") and message.endswith(" end")
+    assert message.isprintable() and len(message) < 900
+    assert str(SpecError("bits must be 4, not é")) == "bits must be 4, not é"

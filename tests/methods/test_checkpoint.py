@@ -237,3 +237,80 @@ def test_a_bad_file_is_one_clear_line(minmax, tmp_path, spoil, words):
     with pytest.raises(DataError, match=rf"calibrated file .*a\.safetensors.*{words}") as caught:
         load_calibrated(path)
     assert "\n" not in str(caught.value)
+
+
+SCALE = "blocks.0.mlp.fc1.b.quantizer.scale"
+
+
+def tensor(name, change):
+    return lambda content, tensors: tensors.update({name: change(tensors[name])})
+
+
+def node(op, change):
+    def spoil(content, tensors):
+        change(next(node for node in content["graph"]["nodes"] if node["op"] == op))
+
+    return spoil
+
+
+def origin(**fields):
+    return lambda content, tensors: content["origin"].update(fields)
+
+
+def prepared(**fields):
+    return lambda content, tensors: content["origin"]["preprocessing"].update(fields)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (tensor(SCALE, lambda x: x[:5]), r"scale of shape \[5, 1\] does not fit .* \[64, 32\]"),
+        (tensor(SCALE, lambda x: x[None]), r"scale of shape \[1, 64, 1\] does not fit"),
+        (
+            tensor(SCALE, lambda x: x.expand(64, 32).contiguous()),
+            "one scale for all that is summed",
+        ),
+        (tensor(SCALE, lambda x: x * 0), "scale must be in 7.89e-31..1.27e\\+30, not 0.0"),
+        (tensor(SCALE, lambda x: x / 0), "scale must be in .*, not inf"),
+        (tensor(SCALE, lambda x: x * torch.nan), "scale must be in .*, not nan"),
+        (tensor(SCALE, lambda x: -x), "scale must be in .*, not -"),
+        (tensor(SCALE, lambda x: x > 0), "must not be torch.bool"),
+        (tensor(SCALE, lambda x: x.to(torch.complex64)), "must not be torch.complex64"),
+        (tensor(SCALE, lambda x: x.to(torch.float8_e4m3fn)), "must not be torch.float8_e4m3fn"),
+        (tensor(SCALE, lambda x: x.to(torch.int32)), "scale must be float32, not torch.int32"),
+        (tensor(SCALE, lambda x: x[:0]), "has no elements"),
+        (tensor("codes/head.weight", lambda x: x.clone().fill_(100)), r"codes must be in -8\.\.7"),
+        (tensor("constants/head.bias", lambda x: x / 0), "must hold finite float32 numbers"),
+        (lambda c, t: t.update(more=torch.ones(1)), "tensor 'more' belongs to nothing"),
+        (lambda c, t: c.update(notes=[1]), "notes.0 must be text, not 1"),
+        (lambda c, t: c.update(findings=[]), r"findings must be a table of fields, not \[\]"),
+        (lambda c, t: c.update(more=1), "unknown key 'more'"),
+        (origin(seed=-1), "origin.seed must be at least 0, not -1"),
+        (origin(seed=10**40), "origin.seed must be below 4294967296, not a number of more than"),
+        (origin(bits="w9a9"), "origin.bits must match"),
+        (origin(method=7), "origin.method must be text, not 7"),
+        (prepared(std=[0.5, 0.5]), "origin.preprocessing.std must be 3 numbers"),
+        (prepared(input_size=[3, 0, 32]), "graph: input 'image' must be"),
+        (prepared(crop_pct=None), "origin.preprocessing.crop_pct must be a number, not None"),
+        (prepared(interpolation="magic"), "origin.preprocessing.interpolation must be one of"),
+        (node("softmax", lambda n: n["attrs"].update(base=3)), "base must be one of 2, 'e', not 3"),
+        (node("softmax", lambda n: n["attrs"].update(more=3)), "unknown attribute 'more'"),
+        (node("select", lambda n: n["attrs"].update(axis=-1)), "axis must be a whole number in 0"),
+        (node("select", lambda n: n["attrs"].update(index=True)), "index must be a whole number"),
+        (node("matmul", lambda n: n["attrs"].pop("alpha")), "lacks attribute alpha"),
+        (node("reshape", lambda n: n["attrs"].update(shape="x")), "shape must be whole numbers"),
+        (
+            node("add", lambda n: n["output"].update(quant=None)),
+            "its tensor must be in fixed point",
+        ),
+        (node("linear", lambda n: n["output"].update(shape=[0])), "must be at least 1, not 0"),
+    ],
+)
+def test_what_is_read_is_a_valid_network(minmax, tmp_path, spoil, words):
+    """A digest is no defence: it is computed anew here, as anyone can."""
+    from hwq.api.network import open_calibrated
+
+    path = write(tmp_path / "a.safetensors", minmax)
+    rewrite(path, spoil)
+    with pytest.raises(DataError, match=rf"calibrated file .*a\.safetensors: .*{words}"):
+        open_calibrated(path)

@@ -163,3 +163,23 @@ def test_a_squashed_picture_is_whole(tmp_path):
     whole = next(open_images(tmp_path, squash, labelled=True).pixels())
     centre = next(open_images(tmp_path, SMALL, labelled=True).pixels())
     assert whole[:, :, 0].min() == 255 and centre.max() == 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_border_is_filled_with_the_networks_own_mean(tmp_path, channels):
+    path = tmp_path / FIRST / "a.png"
+    path.parent.mkdir()
+    Image.fromarray(np.zeros((8, 32, 3), np.uint8)).save(path)
+    means, stds = (0.2, 0.4, 0.6)[:channels], (0.5,) * channels
+    config = Preprocessing((channels, 32, 32), means, stds, 1.0, crop_mode="border")
+    pixels = next(open_images(tmp_path, config, labelled=True).pixels())
+    assert pixels[:, 0, 0].tolist() == [51, 102, 153][:channels]
+    assert not pixels[:, 16, 16].any()
+
+
+def test_a_picture_that_is_a_line_is_refused(tmp_path):
+    path = tmp_path / FIRST / "a.png"
+    path.parent.mkdir()
+    Image.fromarray(np.zeros((1, 101, 3), np.uint8)).save(path)
+    with pytest.raises(DataError, match=r"a\.png cannot be read: its sides differ more than 100-"):
+        next(open_images(tmp_path, SMALL, labelled=True).pixels())

@@ -11,6 +11,7 @@ import pytest
 
 from hwq.cost.result import Energy
 from hwq.errors import DataError
+from hwq.report.charts import _ticks
 from hwq.report.to_html import to_html, write_html
 from hwq.report.to_json import to_json
 from hwq.report.to_table import group_layers
@@ -282,3 +283,12 @@ def test_it_writes_whole_or_not_at_all(tmp_path, result):
     with pytest.raises(DataError, match="cannot be written"):
         write_html(result, Path(tmp_path))
     assert os.listdir(tmp_path) == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    "end", [4.0, 3.9999999999999996, 40.0, 39.99999999999999, 0.3999999999999999, 1e-9, 3e7, 7.3]
+)
+def test_ticks_of_any_latency(end):
+    """Just below 4 * 10^k the logarithm rounds up to the next power."""
+    ticks = _ticks(end)
+    assert ticks[0] == 0 and ticks[-1] <= end * (1 + 1e-12) and 5 <= len(ticks) <= 11
