@@ -52,3 +52,17 @@ def test_the_first_bad_node_is_named(tiny_graph):
     ]
     with pytest.raises(GraphError, match=r"^blocks\.0\.norm1 = layer_norm\(add\[1, 17, 32\], "):
         verify(replace(tiny_graph, nodes=tuple(nodes)))
+
+
+def test_shapes_that_do_not_broadcast_have_their_node():
+    images = (Tensor("a", (1, 6)), Tensor("b", (1, 3)))
+    node = Node("add", ("a", "b"), Tensor("y", (1, 6)))
+    with pytest.raises(GraphError, match=r"^y = add\(a\[1, 6\], b\[1, 3\]\): .*do not broadcast$"):
+        verify(Graph("g", images, {}, (node,), ("y",)))
+
+
+def test_a_tensor_beyond_any_memory_is_refused():
+    node = Node(
+        "expand", ("image",), Tensor("y", (1 << 20, 1 << 12, 4)), {"shape": (1 << 20, 1 << 12, 4)}
+    )
+    assert message(node).endswith(": must have at most 1073741824 elements, not 17179869184")

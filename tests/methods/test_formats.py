@@ -1,5 +1,6 @@
 import pytest
 
+from hwq.errors import GraphError
 from hwq.methods.base import Bits
 from hwq.methods.formats import assign_formats, float_tensors
 from hwq.methods.minmax import MinMax
@@ -76,3 +77,10 @@ def test_vectors_need_no_format(quantise):
     graph = quantise("scalepredictor/minmax", "w8a8")
     ranges = [node.name for node in graph.nodes if node.op in ("range_extract", "scale_predictor")]
     assert ranges and not set(ranges) & set(float_tensors(graph))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_have_their_node(build_graph, value):
+    graph = build_graph((1, 4), {}, ("y", "add", ["image", "image"]))
+    with pytest.raises(GraphError, match=r"^y \(add\): its values are not finite in calibration$"):
+        assign_formats(graph, {"y": value})

@@ -230,3 +230,34 @@ def test_a_bias_is_finer_than_a_product_of_codes(build_graph, zero_point):
         assert fast["fc.acc"].dtype == np.int32
         for name, value in fast.items():
             assert_array_equal(value, slow[name], name)
+
+
+NORM = ("norm", "layer_norm", ["fc", "gamma"], {"eps": 1e-6, "centered": True})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"extra": (NORM,), "fc": FixedPoint(16, 4), "norm": FixedPoint(16, -20)},
+            r"norm \(layer_norm\): gamma_shift must be in 0\.\.31, not -5",
+        ),
+        (
+            {"weight": uniform(2.0**20), "fc": FixedPoint(32, 31)},
+            r"fc \(linear\): a multiplier must be below 32768",
+        ),
+    ],
+    ids=["gamma", "multiplier"],
+)
+def test_an_error_of_a_unit_has_its_node(build_graph, changes, words):
+    constants = {"gamma": [1.0, 2.0], "w": np.full((2, 4), 2.0**21)}
+    graph = linear(build_graph, constants=constants, **changes)
+    with pytest.raises(GraphError, match=f"^{words}"):
+        run_passes(graph, [LowerToInteger()])
+
+
+def test_a_token_that_is_too_long_is_an_error_of_its_node(build_graph):
+    attrs = {"eps": 1e-6, "centered": True}
+    graph = build_graph((1, 2, 9000), {}, ("norm", "layer_norm", ["image"], attrs))
+    with pytest.raises(GraphError, match=r"^norm \(layer_norm\): dim must be in 1\.\.8192, not 9"):
+        run_passes(with_formats(graph, norm=FixedPoint(16, 8)), [LowerToInteger()])
