@@ -85,6 +85,7 @@ class CalibratedFiles:
                 content = json.loads(file.metadata()["hwq"])
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
             self.originals.append((data, content, tensors, mutate.places(content)))
+            self._use()  # as it is, it runs; and kernels are compiled before anything is timed
 
     def run(self, rng: mutate.Rng) -> bool:
         """Try one file."""
