@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from importlib import import_module
 from pathlib import Path
 
 from hwq.cli.main import main
@@ -48,6 +49,7 @@ class Arguments:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / f"arguments-{os.getpid()}"
         self.folder.mkdir()
+        import_module("hwq.api")
 
     def run(self, rng: mutate.Rng) -> bool:
         """Try one command line."""

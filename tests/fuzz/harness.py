@@ -21,7 +21,7 @@ MESSAGE_LENGTH = 1000
 
 
 class Family(Protocol):
-    """One kind of input.
+    """One kind of input; what takes long only once, such as an import, is done as it is made.
 
     Attributes
     ----------

@@ -2,6 +2,7 @@
 
 import io
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ class Images:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / f"images-{os.getpid()}" / "n01440764"
         self.folder.mkdir(parents=True)
+        import_module("timm.data.transforms_factory")
 
     def run(self, rng: mutate.Rng) -> bool:
         """Try one picture."""
