@@ -1,9 +1,12 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and JSON that is JSON."""
 
+import json
+import math
 import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hwq.errors import DataError
 
@@ -39,6 +42,24 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def parse_json(text: str) -> Any:
+    """Return what JSON says; raise `ValueError` for what only Python takes for it.
+
+    NaN, Infinity, numbers that become infinite, and values nested beyond Python's stack.
+    """
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word[:40]} is no finite number")
+    return number
 
 
 def _mode(path: Path) -> int:

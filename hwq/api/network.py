@@ -204,7 +204,7 @@ def open_calibrated(path: Path) -> Calibrated:
     Raises
     ------
     DataError
-        See `hwq.methods.checkpoint.load_calibrated`; also for preprocessing out of range.
+        See `hwq.methods.checkpoint_reader.load_calibrated`; also for preprocessing out of range.
     """
     calibrated = load_calibrated(path)
     try:

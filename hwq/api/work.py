@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hwq.errors import DataError, SpecError, UsageError
-from hwq.files import write_text
+from hwq.files import parse_json, write_text
 from hwq.graph.fields import check_fields
 from hwq.methods.workspace import Track, Workspace
 
@@ -185,8 +185,8 @@ def read_json(path: Path, kind: type[T]) -> T:
         When there is none, or it has other fields.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path.parent} is no work folder: {path.name} cannot be read") from error
     if not isinstance(content, dict):
         raise DataError(f"{path.parent} is no work folder: {path.name} holds no JSON object")

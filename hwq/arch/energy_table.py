@@ -12,6 +12,13 @@ from hwq.arch.pe_ratio import pe_ratio
 from hwq.errors import require
 
 _ADDER_EXPONENT: Final = 0.87  # Horowitz: 8, 16 and 32 bits cost 0.03, 0.05 and 0.1 pJ
+_LAWS: Final[Mapping[str, Callable[[int, int, int], float]]] = {
+    "constant": lambda a, b, row: 1.0,
+    "linear": lambda a, b, row: a / row,
+    "adder": lambda a, b, row: float((a / row) ** _ADDER_EXPONENT),
+    "product": lambda a, b, row: a * b / row**2,
+}
+"""Widths of the operands, and of the row -> what the row's energy is multiplied by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +168,3 @@ def _action_at_node_pj(action: str, node_nm: float, scaling: str) -> float:
         here = _action_at_node_pj(like, node_nm, scaling)
         return reference.pj * here / _action_at_node_pj(like, reference.node_nm, scaling)
     return interpolate_log([(row.node_nm or 0.0, row.pj) for row in rows], node_nm)
-
-
-_LAWS: Final[Mapping[str, Callable[[int, int, int], float]]] = {
-    "constant": lambda a, b, row: 1.0,
-    "linear": lambda a, b, row: a / row,
-    "adder": lambda a, b, row: float((a / row) ** _ADDER_EXPONENT),
-    "product": lambda a, b, row: a * b / row**2,
-}
-"""Widths of the operands, and of the row -> what the row's energy is multiplied by."""

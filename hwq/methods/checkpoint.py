@@ -27,6 +27,7 @@ from hwq.methods.predictor import Predictor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.catalog import QUANTIZERS
+from hwq.quantizers.uniform import Uniform
 
 FORMAT = "hwq.calibrated"
 VERSION = 2
@@ -56,7 +57,7 @@ class Origin:
     calibration : Mapping
         source: "images", "psaq" or "noise"; images: how many; sha256: of their pixels.
     preprocessing : Mapping
-        What an image goes through: the fields of `hwq.models.catalog.Preprocessing`.
+        What an image goes through: the fields of `hwq.models.preprocessing.Preprocessing`.
     versions : Mapping
         Of hwq, torch, numpy and timm.
     """
@@ -134,11 +135,13 @@ def content_sha256(content: Mapping[str, Any], tensors: Mapping[str, torch.Tenso
 
 
 def _coded_constants(graph: Graph) -> dict[str, str]:
-    """Constants that are only read as codes -> the `quantize` node that makes them."""
+    """Constants that are only read as uniform codes -> the `quantize` node that makes them."""
     coded = {}
     for name in graph.constants:
         readers = graph.consumers(name)
-        if len(readers) == 1 and readers[0].op == "quantize" and name not in graph.outputs:
+        if len(readers) != 1 or name in graph.outputs:
+            continue
+        if isinstance(readers[0].attrs.get("quantizer"), Uniform):
             coded[name] = readers[0].name
     return coded
 

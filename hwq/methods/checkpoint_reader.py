@@ -1,6 +1,5 @@
 """Read a calibrated file: what comes out is a valid network."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from hwq.errors import DataError, GraphError, SpecError, UsageError
+from hwq.files import parse_json
 from hwq.graph.ir import Constant
 from hwq.graph.serialize import Unpacker, to_constant, unpack_graph
 from hwq.graph.verify import verify
@@ -87,16 +87,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     if "hwq" not in metadata:
         raise DataError("metadata lacks 'hwq': not written by `hwq calibrate`")
     try:
-        content = json.loads(metadata["hwq"], parse_constant=_refuse_number)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(metadata["hwq"])
+    except ValueError as error:
         raise DataError(f"hwq: no JSON ({error})") from error
     if not isinstance(content, dict):
         raise DataError("hwq: no JSON object")
     return content, tensors
-
-
-def _refuse_number(word: str) -> None:
-    raise ValueError(f"{word} is no number")
 
 
 def _check(raw: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Content:

@@ -108,8 +108,8 @@ class ObjectFields(_Part):
 class Content(_Part):
     """All of the metadata."""
 
-    format: Literal["hwq.calibrated"]
-    version: Literal[2]
+    format: str
+    version: int
     origin: OriginFields
     notes: list[str]
     findings: dict[str, Plain]

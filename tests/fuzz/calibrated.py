@@ -113,7 +113,7 @@ class CalibratedFiles:
                     tensors[name] = mutate.tensor(rng, tensors[name])
         content.pop("sha256", None)
         content["sha256"] = content_sha256(content, tensors)
-        return save(tensors, {"hwq": json.dumps(content)})
+        return save(tensors, {"hwq": mutate.json_text(rng, json.dumps(content))})
 
     def _use(self) -> None:
         """Simulate, report, and compare every tensor of both executors."""

@@ -1,6 +1,7 @@
 """Values that people and programs put where others belong."""
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,15 @@ def _tensor(rng: Rng, old: torch.Tensor) -> torch.Tensor:
         lambda: torch.cat([old.reshape(-1), old.reshape(-1)]),
     )
     return pick(rng, shapes)().clone().contiguous() if old.numel() else torch.ones(3)
+
+
+def json_text(rng: Rng, text: str) -> str:
+    """Return JSON, one number of it sometimes in words that only Python takes for a number."""
+    numbers = [match.span() for match in re.finditer(r"(?<=: )-?\d+(\.\d+)?", text)]
+    if not numbers or rng.random() < 0.97:
+        return text
+    first, last = pick(rng, numbers)
+    return text[:first] + pick(rng, ("1e999", "-1e999", "NaN", "Infinity")) + text[last:]
 
 
 def flipped(rng: Rng, data: bytes, most: int = 4) -> bytes:

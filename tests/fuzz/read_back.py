@@ -57,5 +57,5 @@ def _text(rng: mutate.Rng, content: Any, change: bool) -> bytes:
     if not change:
         return json.dumps(content).encode()
     mutate.tree(rng, content, mutate.places(content))
-    data = json.dumps(content).encode()
+    data = mutate.json_text(rng, json.dumps(content)).encode()
     return mutate.flipped(rng, data) if rng.random() < 0.2 else data

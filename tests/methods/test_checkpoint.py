@@ -314,3 +314,24 @@ def test_what_is_read_is_a_valid_network(minmax, tmp_path, spoil, words):
     rewrite(path, spoil)
     with pytest.raises(DataError, match=rf"calibrated file .*a\.safetensors: .*{words}"):
         open_calibrated(path)
+
+
+@pytest.mark.parametrize("word", ["NaN", "1e999", "-Infinity", "[" * 5000])
+def test_what_only_python_takes_for_json_is_refused(minmax, tmp_path, word):
+    path = write(tmp_path / "a.safetensors", minmax)
+    content, tensors = read(path)
+    save_file(tensors, path, {"hwq": json.dumps(content).replace("1.5", word)})
+    with pytest.raises(DataError, match=r"a\.safetensors: hwq: no JSON \("):
+        load_calibrated(path)
+
+
+def test_a_constant_of_other_codes_is_kept_as_it_is(build_graph, tmp_path):
+    """Only uniform codes are read back as a constant."""
+    graph = build_graph(
+        (1, 4), {"w": [[0.5, 0.25, 0.0, 1.0]]}, ("c", "quantize", ["w"], {"quantizer": Log2(4)})
+    )
+    quantized = Quantized(graph, (), {})
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(to_bytes(Calibrated(quantized, ORIGIN)))
+    content, tensors = read(path)
+    assert content["codes"] == {} and tensors["constants/w"].dtype == torch.float32
