@@ -10,6 +10,8 @@ import numpy as np
 from amaranth.hdl import Shape
 from amaranth.lib import wiring
 
+from hwq.numerics.pe import PeKind
+
 _FEW: Final = 4  # as many numbers are written out
 
 
@@ -39,6 +41,8 @@ def _fields(path: str, value: Any, digests: bool) -> Iterator[str]:
     elif isinstance(value, tuple) and all(isinstance(one, wiring.Component) for one in value):
         for number, one in enumerate(value):
             yield from _fields(f"{path}_{number}", one, digests)
+    elif isinstance(value, PeKind):
+        yield f"{path[1:]}={value.name}"
     elif callable(value):  # makes a component
         yield from _fields(path, value(), digests)
     elif is_dataclass(value):

@@ -1,46 +1,35 @@
 """Gateware twin of hwq.numerics.pe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
-from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, ShapeLike, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.pe import PeSpec
+from hwq.rtl import multiplier, shifter
+
+FAMILIES: Mapping[str, ModuleType] = {"multiplier": multiplier, "shifter": shifter}
+"""Makers of a product by the family of a kind: `layout`, `entry` and `product`."""
 
 
 def decoded_layout(spec: PeSpec) -> data.StructLayout:
     """Return what an element sees of a code. All bits zero make the product zero, for any kind."""
-    significand = signed if spec.significand_signed else unsigned
-    if spec.kind == "multiply":
-        return data.StructLayout({"significand": significand(spec.significand_bits)})
-    if spec.kind == "multiply_shift":
-        return data.StructLayout({"significand": significand(spec.significand_bits), "shifted": 1})
-    fields: dict[str, ShapeLike] = {"live": 1, "shift": max(max(spec.shift).bit_length(), 1)}
-    if spec.significand_signed:
-        fields["negative"] = 1
-    if spec.planes > 1:
-        fields["plane"] = 1
-    return data.StructLayout(fields)
+    fields = FAMILIES[spec.kind.family].layout(spec)
+    return data.StructLayout(fields | ({"plane": 1} if spec.planes > 1 else {}))
 
 
 def decoded(spec: PeSpec, code: Value) -> Value:
     """Return `code` as bits of `decoded_layout`: wires if the code is its own significand."""
-    layout = decoded_layout(spec)
+    layout, family = decoded_layout(spec), FAMILIES[spec.kind.family]
     codes = range(1 << spec.a_bits)
     plain = [value & ((1 << spec.significand_bits) - 1) for value in spec.significand]
-    if spec.kind == "multiply" and plain == list(codes):
+    if [name for name, _ in layout] == ["significand"] and plain == list(codes):
         return code
     table = 0
     for entry in codes:
-        fields = {
-            "significand": spec.significand[entry],
-            "shifted": int(spec.shift[entry] > min(spec.shift)),
-            "live": int(spec.significand[entry] != 0),
-            "negative": int(spec.significand[entry] < 0),
-            "shift": spec.shift[entry],
-            "plane": spec.plane[entry],
-        }
+        fields = family.entry(spec, entry) | {"plane": spec.plane[entry]}
         bits = layout.const({name: fields[name] for name, _ in layout}).as_bits()
         table |= bits << (entry * layout.size)
     return Const(table, len(codes) * layout.size).word_select(code, layout.size)
@@ -49,16 +38,7 @@ def decoded(spec: PeSpec, code: Value) -> Value:
 def products(m: Module, spec: PeSpec, a: data.View, b: Value) -> list[Value]:
     """Return what a decoded code and b add to every accumulator."""
     shifted = Signal(signed(spec.product_bits))
-    if spec.kind in ("multiply", "multiply_shift"):
-        product = Signal(signed(spec.significand_bits + spec.b_bits))
-        m.d.comb += product.eq(a.significand * b)
-        low, high = min(spec.shift), max(spec.shift)
-        chosen = product << low if low == high else Mux(a.shifted, product << high, product << low)
-        m.d.comb += shifted.eq(chosen)
-        return [shifted]
-    operand = Signal(signed(spec.b_bits + spec.significand_signed))
-    m.d.comb += operand.eq(Mux(a.negative, -b, b) if spec.significand_signed else b)
-    m.d.comb += shifted.eq(Mux(a.live, operand << a.shift, 0))
+    m.d.comb += shifted.eq(FAMILIES[spec.kind.family].product(m, spec, a, b))
     if spec.planes == 1:
         return [shifted]
     return [Mux(a.plane, 0, shifted), Mux(a.plane, shifted, 0)]

@@ -6,14 +6,14 @@ from itertools import product
 import numpy as np
 
 from hwq.numerics.array import ArraySpec
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeSpec
 from hwq.sim.array import Product
 
 PES = {
-    "multiply": PeSpec("multiply", significand=(*range(128), *range(-128, 0))),
-    "shift": PeSpec("shift", 4, 8, 32, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
+    "multiply": PeSpec(MULTIPLY, significand=(*range(128), *range(-128, 0))),
+    "shift": PeSpec(SHIFT, 4, 8, 32, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
     "shift_parity": PeSpec(
-        "shift_parity",
+        SHIFT_PARITY,
         4,
         8,
         32,
@@ -22,7 +22,7 @@ PES = {
         (0, 1) * 8,
     ),
     "multiply_shift": PeSpec(
-        "multiply_shift", 8, 8, 32, (*range(128), *range(128)), (0,) * 128 + (3,) * 128
+        MULTIPLY_SHIFT, 8, 8, 32, (*range(128), *range(128)), (0,) * 128 + (3,) * 128
     ),
 }
 

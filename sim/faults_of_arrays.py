@@ -7,7 +7,7 @@ faults may have to be found again, which the check of their number of occurrence
 from collections.abc import Mapping
 
 from hwq.numerics.array import Dataflow
-from hwq.numerics.pe import PeKind
+from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeKind
 from hwq.sim.component import ALONE
 from hwq.sim.fault import Fault
 
@@ -30,7 +30,7 @@ _READ_FIRST = """reg [31:0] _2_;
   assign read_data = _2_;"""
 
 OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
-    ("multiply", "weight_stationary", 3, 2): (
+    (MULTIPLY, "weight_stationary", 3, 2): (
         Fault(
             "streamed operand without sign",
             "$signed(left_in) *",
@@ -71,10 +71,10 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         Fault("columns beyond N not zero", "\\after$30  > 1'h1;", "\\after$30  > 1'h0;", ALONE, 8),
         Fault("start taken while busy", "\\start$3  & $1 ;", "\\start$3 ;", ALONE),
     ),
-    ("multiply", "weight_stationary", 1, 1): (
+    (MULTIPLY, "weight_stationary", 1, 1): (
         Fault("word read before it is written", _WRITE_THROUGH, _READ_FIRST, ALONE),
     ),
-    ("shift_parity", "input_stationary", 2, 3): (
+    (SHIFT_PARITY, "input_stationary", 2, 3): (
         Fault(
             "second plane takes all",
             "$3  = kept[4] ? { $6 [14], $6  } : 16'h0000;",
@@ -108,7 +108,7 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
             _WALK,
         ),
     ),
-    ("multiply_shift", "output_stationary", 3, 2): (
+    (MULTIPLY_SHIFT, "output_stationary", 3, 2): (
         Fault(
             "significand with sign",
             "$signed({ 1'h0, left_in[6:0] }) *",
@@ -147,7 +147,7 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
             equivalent=_NEVER_TAKEN,
         ),
     ),
-    ("shift", "output_stationary", 2, 2): (
+    (SHIFT, "output_stationary", 2, 2): (
         Fault("code of zero adds", "left_in[0] ? $3  : 23'h000000;", "$3 ;", _SUMS),
         Fault("operand without sign", "$signed(top_in) << left_in", "top_in << left_in", _SUMS),
     ),

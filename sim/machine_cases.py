@@ -8,7 +8,7 @@ import numpy as np
 from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import EpilogueSpec
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, PeSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.rtl.activation import Activation
 from hwq.rtl.epilogue import Epilogue
@@ -23,7 +23,7 @@ M, K, N, P, Q = 5, 7, 4, 8, 2
 CODES, HIDDEN = 64, 128  # where commands store operands
 PROBABILITIES, RESULT = 64, 128  # and words
 FIXED16 = (-(1 << 15), (1 << 15) - 1)
-SIX_BITS = PeSpec("multiply", 6, 5, 20, (*range(32), *range(-32, 0)))
+SIX_BITS = PeSpec(MULTIPLY, 6, 5, 20, (*range(32), *range(-32, 0)))
 BY_ROW = (1, 2)  # commands whose words come row by row
 TO_SCORES, TO_ACTIVATION, TO_RESULT, OF_PROBABILITIES, OF_ACTIVATION = range(5)
 

@@ -129,7 +129,7 @@ def run_array_mutations(simulator: str, model: CycleModel) -> list[dict[str, Any
     runs: list[Run] = []
     planned: list[tuple[str, Fault]] = []
     for (pe, dataflow, rows, columns), faults in OF_ARRAYS.items():
-        spec = ArraySpec(rows, columns, dataflow, PES[pe], *(DEPTH,) * 3, extent_bits=8)
+        spec = ArraySpec(rows, columns, dataflow, PES[pe.name], *(DEPTH,) * 3, extent_bits=8)
         array = Array(spec)
         text = emit_shared({ALONE: array}, NAME)
         rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ LAYERS = {
     "graph": {"numpy", "networkx", "torch"},
     "schema": {"pydantic"},
     "files": set(),
-    "arch": {"hwq.schema", "numpy", "pydantic"},
+    "arch": {"hwq.numerics", "hwq.schema", "numpy", "pydantic"},
     "quantizers": {"hwq.numerics", "numpy", "torch"},
     "models": {"hwq.graph", "numpy", "torch", "timm", "safetensors", "PIL"},
     "rtl": {"hwq.numerics", "numpy", "amaranth"},
@@ -36,7 +36,7 @@ LAYERS = {
         "torch",
     },
     "compiler": {"hwq.arch", "hwq.graph", "hwq.numerics", "hwq.quantizers", "numpy", "torch"},
-    "cost": {"hwq.arch", "hwq.compiler", "hwq.graph", "numpy"},
+    "cost": {"hwq.arch", "hwq.compiler", "hwq.graph", "hwq.numerics", "numpy"},
     "report": {"hwq.cost", "rich"},
     "testing": {"hwq.numerics", "hwq.rtl", "numpy", "amaranth"},
     "sim": {

@@ -9,17 +9,24 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hwq.arch.kinds import (
-    PE_KINDS,
     DataflowChoice,
     DramKind,
-    PeKind,
     SramCell,
     Timing,
 )
 from hwq.arch.node_scaling import NODE_MAX_NM, NODE_MIN_NM, EnergyScaling
+from hwq.numerics.pe import PE_KINDS, PeKind
+
+
+def _pe_name(name: str) -> str:
+    if name not in PE_KINDS:
+        raise ValueError(f"must be one of {', '.join(PE_KINDS)}, not {name!r}")
+    return name
+
 
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 OperandBits = Annotated[int, Field(ge=1, le=32)]
+PeName = Annotated[str, AfterValidator(_pe_name)]
 
 
 class _Part(BaseModel):
@@ -46,7 +53,7 @@ class Array(_Part):
     rows: Count
     cols: Count
     dataflow: DataflowChoice = "auto"
-    pe: Annotated[tuple[PeKind, ...], Field(min_length=1, strict=False)] = PE_KINDS
+    pe: Annotated[tuple[PeName, ...], Field(min_length=1, strict=False)] = tuple(PE_KINDS)
     activation_bits: OperandBits = 8
     weight_bits: OperandBits = 8
     acc_bits: Annotated[int, Field(ge=8, le=64)] = 32
@@ -54,7 +61,12 @@ class Array(_Part):
     @property
     def acc_planes(self) -> int:
         """Accumulators per processing element."""
-        return 2 if "shift_parity" in self.pe else 1
+        return max(kind.planes for kind in self.pe_kinds)
+
+    @property
+    def pe_kinds(self) -> tuple[PeKind, ...]:
+        """The kinds of product, in the order of the file."""
+        return tuple(PE_KINDS[name] for name in self.pe)
 
 
 class VectorUnit(_Part):

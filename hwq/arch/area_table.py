@@ -9,6 +9,7 @@ from hwq.arch.energy_table import EnergyTable
 from hwq.arch.node_scaling import node_factor, read_table
 from hwq.arch.pe_ratio import pe_ratio
 from hwq.arch.sram_table import sram_figures
+from hwq.numerics.pe import PeKind
 
 _SHIFT_CODE_BITS: Final = 4  # widest logarithmic code
 _LANE: Final = (("int_multiply", 32, 16), ("int_add", 32, 32), ("shift", 32, 32))
@@ -51,16 +52,15 @@ def pe_figures(array: Array, table: EnergyTable) -> BlockFigures:
     """One processing element with all its kinds.
 
     The kinds share operand registers and the accumulator (the fit's base and width terms). What a
-    kind adds is the rest of its area. `multiply` and `multiply_shift` are one multiplier, `shift`
-    and `shift_parity` one shifter: of these the larger counts.
+    kind adds is the rest of its area. Of kinds of one family, which share a multiplier or a
+    shifter, the largest counts.
     """
     shared_bits = (array.activation_bits, array.weight_bits)
     area, leakage = _shared_pe(*shared_bits)
-    for family in (("multiply", "multiply_shift"), ("shift", "shift_parity")):
-        present = [kind for kind in family if kind in array.pe]
-        own = [_own_part(kind, *shared_bits) for kind in present]
-        area += max((part[0] for part in own), default=0.0)
-        leakage += max((part[1] for part in own), default=0.0)
+    for family in {kind.family: None for kind in array.pe_kinds}:
+        parts = [_own_part(k, *shared_bits) for k in array.pe_kinds if k.family == family]
+        area += max(part[0] for part in parts)
+        leakage += max(part[1] for part in parts)
     return _at_node(area, leakage, table)
 
 
@@ -71,9 +71,9 @@ def lane_figures(table: EnergyTable) -> BlockFigures:
     return _at_node(sum(part[0] for part in parts), sum(part[1] for part in parts), table)
 
 
-def _own_part(kind: str, a_bits: int, b_bits: int) -> tuple[float, float]:
+def _own_part(kind: PeKind, a_bits: int, b_bits: int) -> tuple[float, float]:
     """Area and leakage of a kind's datapath without the shared part."""
-    a_bits = min(a_bits, _SHIFT_CODE_BITS) if kind.startswith("shift") else a_bits
+    a_bits = a_bits if kind.multiplies else min(a_bits, _SHIFT_CODE_BITS)
     ratio = pe_ratio(kind, a_bits, b_bits, "area")
     shared = _shared_pe(a_bits, b_bits)
     product = _block("pe_product", a_bits, b_bits)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from hwq.arch.kinds import DramKind, PeKind
+from hwq.arch.kinds import DramKind
 from hwq.arch.node_scaling import EnergyScaling, interpolate_log, node_factor, read_table
 from hwq.arch.pe_ratio import pe_ratio
 from hwq.errors import require
+from hwq.numerics.pe import PeKind
 
 _ADDER_EXPONENT: Final = 0.87  # Horowitz: 8, 16 and 32 bits cost 0.03, 0.05 and 0.1 pJ
 _LAWS: Final[Mapping[str, Callable[[int, int, int], float]]] = {
@@ -117,7 +118,7 @@ class EnergyTable:
         width = _LAWS[row.law](a_bits, a_bits if b_bits is None else b_bits, row.bits)
         return _action_at_node_pj(action, self.node_nm, self.scaling) * width
 
-    def pe_pj(self, kind: PeKind | str, a_bits: int, b_bits: int) -> float:
+    def pe_pj(self, kind: PeKind, a_bits: int, b_bits: int) -> float:
         """Energy of one processing element for one cycle of work.
 
         Bit Fusion's fit for a multiply PE, base + width (a + b) / 2 + product a b, times the ratio

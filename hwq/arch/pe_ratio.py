@@ -14,6 +14,8 @@ from functools import cache
 from typing import Final, Literal
 
 from hwq.arch.node_scaling import read_table
+from hwq.errors import require
+from hwq.numerics.pe import MULTIPLY, PeKind
 
 Widths = tuple[int, int]
 """a_bits and b_bits."""
@@ -22,36 +24,41 @@ COLUMNS: Final = {"area": "area_um2", "energy": "zero_delay_pj"}
 
 
 @cache
-def pe_ratio(kind: str, a_bits: int, b_bits: int, quantity: Literal["area", "energy"]) -> float:
+def pe_ratio(kind: PeKind, a_bits: int, b_bits: int, quantity: Literal["area", "energy"]) -> float:
     """Ratio of a kind to `multiply` at the nearest measured widths, each by its best recipe."""
     here, multiply = (
         measured(each, COLUMNS[quantity])[nearest_widths(a_bits, b_bits)]
-        for each in (kind, "multiply")
+        for each in (kind, MULTIPLY)
     )
     return min(here.values()) / min(multiply.values())
 
 
-def recipe_ratios(kind: str, widths: Widths, column: str) -> dict[str, float]:
+def recipe_ratios(kind: PeKind, widths: Widths, column: str) -> dict[str, float]:
     """Recipe -> ratio of a kind to `multiply`, both by that recipe."""
-    here, multiply = (measured(each, column)[widths] for each in (kind, "multiply"))
+    here, multiply = (measured(each, column)[widths] for each in (kind, MULTIPLY))
     return {recipe: value / multiply[recipe] for recipe, value in here.items()}
 
 
 def nearest_widths(a_bits: int, b_bits: int) -> Widths:
     """Of the widths that every kind is measured at, those of the least |difference| in all."""
     return min(
-        measured("multiply", "area_um2"),
+        measured(MULTIPLY, "area_um2"),
         key=lambda known: abs(known[0] - a_bits) + abs(known[1] - b_bits),
     )
 
 
 @cache
-def measured(kind: str, column: str) -> Mapping[Widths, Mapping[str, float]]:
+def measured(kind: PeKind, column: str) -> Mapping[Widths, Mapping[str, float]]:
     """Widths -> recipe -> a column of the osu018 rows of a kind."""
     found: dict[Widths, dict[str, float]] = {}
     for row in read_table("synthesis.csv"):
-        if (row["block"], row["name"], row["target"]) == ("pe", kind, "osu018"):
+        if (row["block"], row["name"], row["target"]) == ("pe", kind.name, "osu018"):
             words = dict(word.split("=") for word in row["parameters"].split())
             widths = (int(words["a_bits"]), int(words["b_bits"]))
             found.setdefault(widths, {})[row["recipe"]] = float(row[column])
+    require(
+        bool(found),
+        f"synthesis.csv has no row of the processing element {kind.name!r}: append what "
+        f"`hwq synth --unit {kind.name} --csv FILE` measures",
+    )
     return found

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwq.arch.kinds import DATAFLOWS, TIMINGS
+from hwq.arch.kinds import TIMINGS
 from hwq.cli.arguments import (
     CALIB_HELP,
     METHOD_HELP,
@@ -16,6 +16,7 @@ from hwq.cli.arguments import (
     options,
     tracker,
 )
+from hwq.numerics.array import DATAFLOWS
 
 
 def add_parser(verbs: Any) -> None:

@@ -112,12 +112,10 @@ class _Emitter:
             n=n,
             k=depth,
             count=count,
-            pe=form.pe,
+            pe=form.element(self.bits[self._root(b)], ACC_BITS),
             a=self._operand(a),
             b=self._operand(b),
             out=self._write(node, ACC_BITS * planes),
-            acc_bits=ACC_BITS,
-            planes=planes,
             column_sums=node.op == "matmul" and form.offset != 0,
         )
         self.layers.append(layer)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hwq.arch.kinds import PE_KINDS, VECTOR_OPS
+from hwq.arch.kinds import VECTOR_OPS
 from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import require
+from hwq.numerics.pe import PeSpec
 
 _MAX_BITS = 64
 _DEFAULT_UNIT = {"requantize": "epilogue", "encode": "epilogue"}
@@ -63,14 +64,10 @@ class MatmulLayer:
         Shape of one instance.
     count : int
         Equal instances (heads, windows).
-    pe : {"multiply", "shift", "shift_parity", "multiply_shift"}
-        Processing element that its codes need.
+    pe : PeSpec
+        Processing element that its codes need: tables, widths of codes and accumulators.
     a, b, out : Operand
         Operands; their elements are totals over the count.
-    acc_bits : int
-        Width of one accumulator.
-    planes : int
-        Accumulators per output: two where parity selects one (log_sqrt2).
     column_sums : bool
         Whether a row of ones, made at the array's edge, streams ahead of operand a, so that the
         sums over b's columns come out first; the epilogue subtracts them where codes have an
@@ -84,26 +81,19 @@ class MatmulLayer:
     n: int
     k: int
     count: int
-    pe: str
+    pe: PeSpec
     a: Operand
     b: Operand
     out: Operand
-    acc_bits: int
-    planes: int = 1
     column_sums: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("m", "n", "k", "count", "planes"):
+        for field in ("m", "n", "k", "count"):
             value = getattr(self, field)
             require(value > 0, f"{self.name}: {field} must be positive, not {value}")
-        require(
-            self.pe in PE_KINDS,
-            f"{self.name}: pe must be one of {', '.join(PE_KINDS)}, not {self.pe!r}",
-        )
-        require(
-            1 <= self.acc_bits <= _MAX_BITS,
-            f"{self.name}: acc_bits must be in 1..{_MAX_BITS}, not {self.acc_bits}",
-        )
+        for field, bits in (("a", self.pe.a_bits), ("b", self.pe.b_bits)):
+            given = getattr(self, field).bits
+            require(given == bits, f"{self.name}: {field} must be {bits} bits wide, not {given}")
         for field, elements in (
             ("a", self.count * self.m * self.k),
             ("b", self.count * self.k * self.n),
@@ -114,6 +104,16 @@ class MatmulLayer:
                 given == elements,
                 f"{self.name}: {field} must have {elements} elements, not {given}",
             )
+
+    @property
+    def acc_bits(self) -> int:
+        """Width of one accumulator."""
+        return self.pe.acc_bits
+
+    @property
+    def planes(self) -> int:
+        """Accumulators per output."""
+        return self.pe.planes
 
     @property
     def rows(self) -> int:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.arch.accelerator import Accelerator, Array
-from hwq.arch.kinds import Dataflow
 from hwq.arch.unit_timing import ceil_div
 from hwq.errors import require
+from hwq.numerics.array import Dataflow
 
 KIB_BITS = 8192
 

@@ -119,7 +119,7 @@ class EnergyModel:
         mac = vector = 0.0
         if isinstance(layer, MatmulLayer):
             operations = layer.count * layer.rows * layer.n * layer.k
-            mac = operations * self.table.pe_pj(layer.pe, layer.a.bits, layer.b.bits)
+            mac = operations * self.table.pe_pj(layer.pe.kind, layer.a.bits, layer.b.bits)
         else:
             vector = layer.elements * _work_pj(self.table, VECTOR_WORK[layer.op])
             vector += layer.out.elements * _work_pj(self.table, RESULT_WORK.get(layer.op, ()))

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 
 from hwq.arch.accelerator import Accelerator, Array
 from hwq.arch.area_table import accelerator_figures
-from hwq.arch.kinds import DATAFLOWS, TIMINGS, Dataflow, Timing
+from hwq.arch.kinds import TIMINGS, Timing
 from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
 from hwq.compiler.residency import Residency, groups, plan_residency
@@ -21,6 +21,7 @@ from hwq.cost.systolic import matmul_cycles, timing_correction, utilization
 from hwq.cost.traffic import Traffic, matmul_traffic, vector_traffic
 from hwq.cost.vector_unit import READ_CYCLES, busy_cycles, latency_cycles
 from hwq.errors import SpecError, UsageError, require
+from hwq.numerics.array import DATAFLOWS, Dataflow
 
 
 def estimate(
@@ -201,7 +202,7 @@ class _Estimator:
             n=n,
             k=matmul.k if matmul else None,
             count=matmul.count if matmul else 1,
-            pe=matmul.pe if matmul else None,
+            pe=matmul.pe.kind.name if matmul else None,
             bits=_bits(layer),
             dataflow=dataflow,
             cycles=cycles,
@@ -274,16 +275,15 @@ def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
 
 def _check_fits_array(layer: MatmulLayer, accelerator: Accelerator) -> None:
     array, name = accelerator.array, accelerator.name
-    if layer.pe not in array.pe:
+    if layer.pe.kind.name not in array.pe:
         raise UsageError(
-            f"{layer.name}: needs a PE of kind {layer.pe!r}; accelerator {name!r} has "
+            f"{layer.name}: needs a PE of kind {layer.pe.kind.name!r}; accelerator {name!r} has "
             f"{', '.join(array.pe)}"
         )
     for field, needed, given in (
         ("activation_bits", layer.a.bits, array.activation_bits),
         ("weight_bits", layer.b.bits, array.weight_bits),
         ("acc_bits", layer.acc_bits, array.acc_bits),
-        ("acc_planes", layer.planes, array.acc_planes),
     ):
         if needed > given:
             raise UsageError(

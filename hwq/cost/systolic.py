@@ -25,8 +25,9 @@ cycles: one less per product (`timing="scalesim"`).
 
 from dataclasses import dataclass
 
-from hwq.arch.kinds import Dataflow, Timing
+from hwq.arch.kinds import Timing
 from hwq.arch.unit_timing import ceil_div
+from hwq.numerics.array import Dataflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from hwq.arch.accelerator import Array
-from hwq.arch.kinds import Dataflow
 from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.compiler.residency import Residency
 from hwq.compiler.schedule import Schedule
 from hwq.cost.systolic import map_matmul
+from hwq.numerics.array import Dataflow
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from hwq.numerics.pe import PeSpec, pe_reference, wrapped
 
 Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
 DATAFLOWS: tuple[Dataflow, ...] = ("output_stationary", "weight_stationary", "input_stationary")
+"""What stays in the array while the third dimension streams through it."""
 
 
 class Extents(NamedTuple):

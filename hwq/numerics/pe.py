@@ -1,15 +1,116 @@
-"""What one processing element of the array does with a code and a linear operand."""
+"""Processing elements of the array: their kinds, and what one does with a code and an integer."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
 
-PeKind = Literal["multiply", "shift", "shift_parity", "multiply_shift"]
-PE_KINDS: tuple[PeKind, ...] = ("multiply", "shift", "shift_parity", "multiply_shift")
+MAX_SHIFT: Final = 15
+TWIN_SHIFT: Final = 3
+"""Distance of the two ranges of the twin_uniform codes that are synthesised."""
+
+
+class CodeTables(NamedTuple):
+    """Significand, shift and plane of every code; empty for the defaults of `PeSpec`."""
+
+    significand: tuple[int, ...] = ()
+    shift: tuple[int, ...] = ()
+    plane: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PeKind:
+    """What the hardware of a processing element can do with a code.
+
+    Parameters
+    ----------
+    name : str
+        Its word in an accelerator's TOML, in reports, and in the table of synthesis results.
+    family : str
+        The hardware that makes the product, a key of `hwq.rtl.pe.FAMILIES`. Kinds of one family
+        share it in an array that has several of them.
+    codes : callable
+        Width of a code -> tables of the codes that the kind is for, as it is synthesised.
+    shifts : int in 1..16
+        Different shifts that codes may ask for: 1 for none, 2 for a choice of wires, 16 for all.
+    planes : int in 1..2
+        Accumulators.
+    least, most : int
+        Range of a significand: -1..1 where there is no multiplier.
+    """
+
+    name: str
+    family: str
+    codes: Callable[[int], CodeTables]
+    shifts: int = 1
+    planes: int = 1
+    least: int = -(1 << 15)
+    most: int = (1 << 16) - 1
+
+    def __repr__(self) -> str:
+        return self.name
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether a significand is more than a sign."""
+        return self.most > 1
+
+
+def _unsigned(bits: int) -> CodeTables:
+    """Uniform codes, which are their own significands."""
+    return CodeTables()
+
+
+def _log2(bits: int) -> CodeTables:
+    """Powers of two; the top code is zero."""
+    return _powers(bits, steps=1)
+
+
+def _log_sqrt2(bits: int) -> CodeTables:
+    """Powers of the square root of two; the top code is zero."""
+    return _powers(bits, steps=2)
+
+
+def _powers(bits: int, steps: int) -> CodeTables:
+    codes = range(1 << bits)
+    exponents = [-(-code // steps) for code in codes]
+    largest = min(exponents[-2], MAX_SHIFT)
+    lives = [code != codes[-1] and exponents[code] <= largest for code in codes]
+    return CodeTables(
+        tuple(map(int, lives)),
+        tuple(largest - exponents[code] if lives[code] else 0 for code in codes),
+        tuple(code % steps if lives[code] else 0 for code in codes),
+    )
+
+
+def _twin(bits: int) -> CodeTables:
+    """Codes of GELU's two ranges: negative, or shifted."""
+    codes, half = range(1 << bits), 1 << (bits - 1)
+    return CodeTables(
+        tuple(code - half if code >= half else -code for code in codes),
+        tuple(TWIN_SHIFT * (code >= half) for code in codes),
+    )
+
+
+MULTIPLY: Final = PeKind("multiply", "multiplier", _unsigned)
+"""A product of significands: uniform codes."""
+SHIFT: Final = PeKind("shift", "shifter", _log2, shifts=16, least=-1, most=1)
+"""A barrel shifter: log2 codes."""
+SHIFT_PARITY: Final = PeKind(
+    "shift_parity", "shifter", _log_sqrt2, shifts=16, planes=2, least=-1, most=1
+)
+"""A barrel shifter into two accumulators chosen by the code's parity: log_sqrt2 codes."""
+MULTIPLY_SHIFT: Final = PeKind("multiply_shift", "multiplier", _twin, shifts=2)
+"""A product and a choice of two shifts: twin_uniform codes."""
+
+PE_KINDS: Final[Mapping[str, PeKind]] = {
+    kind.name: kind for kind in (MULTIPLY, SHIFT, SHIFT_PARITY, MULTIPLY_SHIFT)
+}
+"""Every kind by its name: what an array may be built of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +122,7 @@ class PeSpec:
 
     Parameters
     ----------
-    kind : {"multiply", "shift", "shift_parity", "multiply_shift"}
-        A multiplier; a barrel shifter; a barrel shifter with two accumulators; a multiplier and a
-        choice of two shifts.
+    kind : PeKind
     a_bits : int in 1..16
         Width of a code.
     b_bits : int in 2..16
@@ -34,12 +133,12 @@ class PeSpec:
         2**a_bits entries; 0, 1 or -1 where there is no multiplier. By default the code itself,
         unsigned, or the sign of the element with a shifter: 1.
     shift : tuple of int, optional
-        2**a_bits entries, 0 by default. multiply_shift has at most two different ones.
+        2**a_bits entries, 0 by default; as many different ones as the kind can do.
     plane : tuple of int, optional
-        2**a_bits entries, 0 by default; 0 or 1 for shift_parity.
+        2**a_bits entries, 0 by default; below the kind's planes.
     """
 
-    kind: PeKind = "multiply"
+    kind: PeKind = MULTIPLY
     a_bits: int = 8
     b_bits: int = 8
     acc_bits: int = 32
@@ -48,16 +147,12 @@ class PeSpec:
     plane: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        require(
-            self.kind in PE_KINDS, f"kind must be one of {', '.join(PE_KINDS)}, not {self.kind!r}"
-        )
         for name, low, high in (("a_bits", 1, 16), ("b_bits", 2, 16), ("acc_bits", 2, 62)):
             value = getattr(self, name)
             require(low <= value <= high, f"{name} must be in {low}..{high}, not {value}")
         codes = 1 << self.a_bits
-        multiplies = self.kind in ("multiply", "multiply_shift")
         for name, default in (
-            ("significand", tuple(range(codes)) if multiplies else (1,) * codes),
+            ("significand", tuple(range(codes)) if self.kind.multiplies else (1,) * codes),
             ("shift", (0,) * codes),
             ("plane", (0,) * codes),
         ):
@@ -65,21 +160,21 @@ class PeSpec:
                 object.__setattr__(self, name, default)
             given = len(getattr(self, name))
             require(given == codes, f"{name} must have {codes} entries, not {given}")
-        self._check_tables(multiplies)
+        self._check_tables()
 
-    def _check_tables(self, multiplies: bool) -> None:
-        low, high = min(self.shift), max(self.shift)
-        require(0 <= low and high <= 15, f"shift must be in 0..15, not {low}..{high}")
-        least, most = min(self.significand), max(self.significand)
-        floor, ceiling = (-(1 << 15), (1 << 16) - 1) if multiplies else (-1, 1)
+    def _check_tables(self) -> None:
+        kind, low, high = self.kind, min(self.shift), max(self.shift)
         require(
-            floor <= least and most <= ceiling,
-            f"significand must be in {floor}..{ceiling}, not {least}..{most}",
+            0 <= low and high <= MAX_SHIFT, f"shift must be in 0..{MAX_SHIFT}, not {low}..{high}"
         )
-        shifts = {"multiply": 1, "multiply_shift": 2}.get(self.kind, 16)
+        least, most = min(self.significand), max(self.significand)
         require(
-            len(set(self.shift)) <= shifts and (shifts > 1 or high == 0),
-            f"{self.kind} must not have the shifts {sorted(set(self.shift))}",
+            kind.least <= least and most <= kind.most,
+            f"significand must be in {kind.least}..{kind.most}, not {least}..{most}",
+        )
+        require(
+            len(set(self.shift)) <= kind.shifts and (kind.shifts > 1 or high == 0),
+            f"{kind.name} must not have the shifts {sorted(set(self.shift))}",
         )
         used = set(self.plane)
         require(
@@ -89,7 +184,7 @@ class PeSpec:
     @property
     def planes(self) -> int:
         """Accumulators."""
-        return 2 if self.kind == "shift_parity" else 1
+        return self.kind.planes
 
     @property
     def significand_signed(self) -> bool:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.log2 import Log2Spec
-from hwq.numerics.pe import PE_KINDS, PeSpec
+from hwq.numerics.pe import SHIFT, SHIFT_PARITY, PeKind, PeSpec
 
 SQRT2 = (128, 181)  # the weights of the even and the odd plane: 181/128 ~ sqrt(2)
 
@@ -23,9 +23,7 @@ class MacForm:
 
     Parameters
     ----------
-    pe : {"multiply", "shift", "shift_parity", "multiply_shift"}
-        Kind of processing element: a multiplier, a barrel shifter, a barrel shifter with an
-        accumulator for each parity, a multiplier with a two-way fixed shift.
+    pe : PeKind
     significand : int64[2**bits]
         What is multiplied; 0, 1 or -1 where the element has no multiplier.
     shift : int64[2**bits]
@@ -40,7 +38,7 @@ class MacForm:
         What one unit of V stands for; an array broadcasts against the codes.
     """
 
-    pe: str
+    pe: PeKind
     significand: NDArray[np.int64]
     shift: NDArray[np.int64]
     plane: NDArray[np.int64]
@@ -49,7 +47,6 @@ class MacForm:
     lsb: float | NDArray[np.float64] = 1.0
 
     def __post_init__(self) -> None:
-        require(self.pe in PE_KINDS, f"pe must be one of {', '.join(PE_KINDS)}, not {self.pe!r}")
         sizes = {self.significand.size, self.shift.size, self.plane.size}
         size = self.significand.size
         require(
@@ -81,7 +78,7 @@ class MacForm:
         exponent = -(-level // steps)
         largest = -(-spec.max_level // steps)
         return cls(
-            pe="shift" if steps == 1 else "shift_parity",
+            pe=SHIFT if steps == 1 else SHIFT_PARITY,
             significand=exists.astype(np.int64),
             shift=np.where(exists, largest - exponent, 0),
             plane=np.where(exists, level % steps, 0),
@@ -117,7 +114,7 @@ class MacForm:
     def element(self, b_bits: int = 8, acc_bits: int = 32) -> PeSpec:
         """Return the processing element for these codes; offset and weights are the epilogue's."""
         return PeSpec(
-            next(kind for kind in PE_KINDS if kind == self.pe),
+            self.pe,
             self.bits,
             b_bits,
             acc_bits,

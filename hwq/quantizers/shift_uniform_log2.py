@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from hwq.numerics.pe import SHIFT
 from hwq.numerics.shift_log2 import FRACTION_BITS
 from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.quantizers.base import Quantizer, lookup, straight_through
@@ -93,7 +94,7 @@ class ShiftUniformLog2(Quantizer):
 def _mac_form(spec: ShiftUniformLog2Spec) -> MacForm:
     code = np.arange(1 << spec.bits, dtype=np.int64)
     return MacForm(
-        pe="shift",
+        pe=SHIFT,
         significand=np.ones_like(code),
         shift=np.maximum(spec.zero_code - code, 0),
         plane=np.zeros_like(code),

@@ -8,6 +8,7 @@ import torch
 
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
+from hwq.numerics.pe import MULTIPLY_SHIFT
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.quantizers.base import Quantizer, check_real, lookup, straight_through
 from hwq.quantizers.mac_form import MacForm
@@ -100,7 +101,7 @@ class TwinUniform(Quantizer):
         flag, magnitude = codes >> (self.bits - 1), codes & ((1 << (self.bits - 1)) - 1)
         negative = (flag == 0) & (self.form == "gelu")
         return MacForm(
-            pe="multiply_shift",
+            pe=MULTIPLY_SHIFT,
             significand=np.where(negative, -magnitude, magnitude),
             shift=self.m * flag,
             plane=np.zeros_like(codes),

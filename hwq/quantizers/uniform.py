@@ -8,6 +8,7 @@ import torch
 
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic
+from hwq.numerics.pe import MULTIPLY
 from hwq.numerics.uniform import UniformSpec
 from hwq.quantizers.base import Quantizer, check_real, check_whole
 from hwq.quantizers.mac_form import MacForm
@@ -119,7 +120,7 @@ class Uniform(Quantizer):
         require(points.numel() == 1, f"one zero_point is needed, not {points.tolist()}")
         scale = self.scale.detach().to(torch.float64).cpu()
         return MacForm(
-            pe="multiply",
+            pe=MULTIPLY,
             significand=signed,
             shift=np.zeros_like(codes),
             plane=np.zeros_like(codes),

@@ -51,7 +51,7 @@ def _product(node: Node, a: Array, b: PackedOperand) -> Array:
     """codes[M, K] x packed[K, N] -> int32 or, with several planes, int64 in the node's shape."""
     form = node.attrs["form"]
     a = np.ascontiguousarray(a)
-    if form.pe == "multiply":
+    if form.pe.multiplies and form.pe.shifts == 1:
         acc: Array = gemm(a, b)
     else:
         index = a.view(np.uint8)

@@ -19,7 +19,6 @@ from hwq.rtl.pipeline import StreamUnit
 WIDTHS: Final = ((8, 8), (6, 6), (8, 4), (4, 8), (4, 4), (3, 3))
 """Widths of the code and of the linear operand that every kind of PE is measured at."""
 ACC_BITS: Final = 32
-TWIN_SHIFT: Final = 3  # distance m of the two ranges of twin_uniform
 
 _FLOWING: Final = {"i__valid": "1", "o__ready": "1"}
 # sums of 64 products, which leave for the column when the next one begins
@@ -78,32 +77,8 @@ def designs(names: list[str]) -> list[Design]:
 
 
 def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
-    """Return an element of `kind` with the codes that it is for.
-
-    multiply: uniform codes, unsigned. shift: log2 codes, the top one zero. shift_parity:
-    log_sqrt2 codes, the same. multiply_shift: twin_uniform codes of GELU, negative or shifted.
-    """
-    codes = range(1 << a_bits)
-    if kind == "multiply":
-        return PeSpec(kind, a_bits, b_bits, ACC_BITS)
-    if kind == "multiply_shift":
-        half = 1 << (a_bits - 1)
-        magnitudes = tuple(code - half if code >= half else -code for code in codes)
-        shifts = tuple(TWIN_SHIFT * (code >= half) for code in codes)
-        return PeSpec(kind, a_bits, b_bits, ACC_BITS, magnitudes, shifts)
-    steps = 2 if kind == "shift_parity" else 1
-    exponents = [-(-code // steps) for code in codes]
-    largest = min(exponents[-2], 15)
-    lives = [code != codes[-1] and exponents[code] <= largest for code in codes]
-    return PeSpec(
-        kind,
-        a_bits,
-        b_bits,
-        ACC_BITS,
-        tuple(map(int, lives)),
-        tuple(largest - exponents[code] if lives[code] else 0 for code in codes),
-        tuple(code % steps if lives[code] else 0 for code in codes),
-    )
+    """Return an element of `kind` with the codes that it is for."""
+    return PeSpec(kind, a_bits, b_bits, ACC_BITS, *kind.codes(a_bits))
 
 
 def _units() -> list[Design]:
@@ -124,11 +99,11 @@ def _elements() -> list[Design]:
     return [
         Design(
             "pe",
-            kind,
+            kind.name,
             f"a_bits={a_bits} b_bits={b_bits} acc_bits={ACC_BITS}",
             partial(AccumulatingPe, pe_spec(kind, a_bits, b_bits)),
             _ACCUMULATING,
         )
-        for kind in PE_KINDS
+        for kind in PE_KINDS.values()
         for a_bits, b_bits in WIDTHS
     ]

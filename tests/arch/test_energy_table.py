@@ -4,10 +4,11 @@ import pytest
 
 from hwq.arch import energy_table
 from hwq.arch.energy_table import EnergyTable, check_rows, energy_rows
-from hwq.arch.kinds import PE_KINDS, DramKind
+from hwq.arch.kinds import DramKind
 from hwq.arch.node_scaling import read_table
 from hwq.arch.pe_ratio import pe_ratio
 from hwq.errors import SpecError
+from hwq.numerics.pe import MULTIPLY, PE_KINDS, SHIFT
 
 
 def test_every_row_of_every_table_names_source_and_confidence():
@@ -48,19 +49,19 @@ def test_energy_follows_the_width_by_its_law():
 # Bit Fusion results/systolic_array_synth.csv, per PE at 45 nm and 500 MHz
 @pytest.mark.parametrize(("bits", "pj"), [(2, 0.0407), (4, 0.0824), (8, 0.203), (16, 0.603)])
 def test_pe_energy_fits_bit_fusion(bits, pj):
-    assert EnergyTable(45).pe_pj("multiply", bits, bits) == pytest.approx(pj, rel=0.006)
+    assert EnergyTable(45).pe_pj(MULTIPLY, bits, bits) == pytest.approx(pj, rel=0.006)
 
 
 def test_a_shift_pe_costs_less_than_a_multiplier_of_its_widths():
     table = EnergyTable(22)
-    assert table.pe_pj("shift", 4, 8) < table.pe_pj("multiply", 4, 8)
-    ratio = table.pe_pj("shift", 4, 8) / table.pe_pj("multiply", 4, 8)
-    assert ratio == pytest.approx(pe_ratio("shift", 4, 8, "energy"), rel=1e-12)
+    assert table.pe_pj(SHIFT, 4, 8) < table.pe_pj(MULTIPLY, 4, 8)
+    ratio = table.pe_pj(SHIFT, 4, 8) / table.pe_pj(MULTIPLY, 4, 8)
+    assert ratio == pytest.approx(pe_ratio(SHIFT, 4, 8, "energy"), rel=1e-12)
 
 
 def test_every_pe_and_every_dram_has_a_row():
     table = EnergyTable(22)
-    assert all(table.pe_pj(kind, 4, 8) > 0 for kind in PE_KINDS)
+    assert all(table.pe_pj(kind, 4, 8) > 0 for kind in PE_KINDS.values())
     assert all(table.dram_pj_per_bit(kind) > 0 for kind in DramKind.__args__)
     assert table.dram_pj_per_bit("lpddr4") == EnergyTable(45).dram_pj_per_bit("lpddr4") == 8
 

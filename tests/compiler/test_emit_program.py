@@ -60,7 +60,7 @@ def test_heads_are_instances_of_one_product(program, lowered):
     assert (values.m, values.k, values.n, values.count) == (17, 17, 16, 2)
     assert {scores.a.tensor, scores.b.tensor} == {"blocks.0.attn.qkv.codes"}
     form = lowered.by_name["blocks.0.attn.matmul_1.acc"].attrs["form"]
-    assert values.pe == form.pe and values.planes == len(form.plane_weights)
+    assert values.pe.kind == form.pe and values.planes == len(form.plane_weights)
     assert values.out.bits == 32 * values.planes
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 from hwq.errors import SpecError
+from hwq.numerics.pe import PeSpec
 
 
 def matmul(name="fc", m=4, n=6, k=8, count=2, a="x", out="acc", **changes):
@@ -13,11 +14,10 @@ def matmul(name="fc", m=4, n=6, k=8, count=2, a="x", out="acc", **changes):
         n,
         k,
         count,
-        "multiply",
+        PeSpec(),
         Operand(a, count * m * k, 8),
         Operand(f"{name}.weight", count * k * n, 8, constant=True),
         Operand(out, count * m * n, 32),
-        acc_bits=32,
     )
     return replace(layer, **changes)
 
@@ -58,9 +58,7 @@ def test_a_reader_may_take_a_slice():
         (lambda: Operand("", 1, 8), "an operand's tensor must have a name"),
         (lambda: Operand("x", 0, 8), "x: elements must be positive, not 0"),
         (lambda: Operand("x", 1, 65), "x: bits must be in 1..64, not 65"),
-        (lambda: matmul(planes=0), "fc: planes must be positive, not 0"),
-        (lambda: matmul(pe="magic"), "fc: pe must be one of multiply, shift, shift_parity, "),
-        (lambda: matmul(acc_bits=0), "fc: acc_bits must be in 1..64, not 0"),
+        (lambda: matmul(pe=PeSpec(b_bits=4)), "fc: b must be 4 bits wide, not 8"),
         (
             lambda: matmul(b=Operand("w", 5, 8)),
             "fc: b must have 96 elements, not 5",

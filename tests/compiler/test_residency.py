@@ -4,6 +4,7 @@ from hwq.arch.accelerator import Accelerator
 from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 from hwq.compiler.residency import groups, plan_residency
+from hwq.numerics.pe import MULTIPLY, PeSpec
 
 KIB = 8192
 
@@ -31,11 +32,10 @@ def matmul(name, a, out, count=1, b=None, m=64, n=64, k=64, bits=8):
         n,
         k,
         count,
-        "multiply",
+        PeSpec(MULTIPLY, bits, bits if b else 8),
         Operand(a, count * m * k, bits),
         Operand(b, count * k * n, bits) if b else weight,
         Operand(out, count * m * n, bits),
-        acc_bits=32,
     )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hwq.arch.kinds import DATAFLOWS
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+from hwq.numerics.array import DATAFLOWS
+from hwq.numerics.pe import MULTIPLY, SHIFT, PeSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "scalesim"
 DATAFLOW = {name[0] + "s": name for name in DATAFLOWS}
@@ -71,16 +72,15 @@ class _Builder:
                 n,
                 k,
                 1,
-                "multiply",
+                PeSpec(MULTIPLY, self.a, self.w),
                 Operand(source, m * k, self.a),
                 Operand(f"{name}.weight", k * n, self.w, constant=True),
                 out,
-                acc_bits=32,
             )
         )
         return self.fused(f"{name}.requantize", "requantize", out, m, n, out_bits or self.a)
 
-    def heads(self, name, a, b, m, n, k, count, pe="multiply", a_bits=None, out_bits=None):
+    def heads(self, name, a, b, m, n, k, count, pe=MULTIPLY, a_bits=None, out_bits=None):
         out = Operand(f"{name}.acc", count * m * n, 32)
         self.layers.append(
             MatmulLayer(
@@ -89,11 +89,10 @@ class _Builder:
                 n,
                 k,
                 count,
-                pe,
+                PeSpec(pe, a_bits or self.a, self.a),
                 Operand(a, count * m * k, a_bits or self.a),
                 Operand(b, count * k * n, self.a),
                 out,
-                acc_bits=32,
             )
         )
         bits = out_bits or self.a
@@ -140,7 +139,7 @@ def _block(b, name, stream, dim, heads, a):
         d,
         TOKENS,
         heads,
-        pe="shift",
+        pe=SHIFT,
         a_bits=4,
     )
     proj = b.linear(f"{name}.attn.proj", values.tensor, TOKENS, dim, dim, out_bits=16)

@@ -11,16 +11,17 @@ from hwq.cost.estimate import estimate
 from hwq.cost.traffic import BufferBits, Traffic
 from hwq.methods.base import Bits
 from hwq.methods.catalog import METHODS
+from hwq.numerics.pe import SHIFT, PeSpec
 
 MODEL = EnergyModel(load_accelerator("edge_32x32"))
 
 
 def test_energy_is_operations_and_accesses_times_their_prices():
     operands = Operand("x", 12, 4), Operand("w", 20, 8, constant=True), Operand("y", 15, 8)
-    layer = MatmulLayer("fc", 3, 5, 4, 1, "shift", *operands, acc_bits=32)
+    layer = MatmulLayer("fc", 3, 5, 4, 1, PeSpec(SHIFT, 4, 8), *operands)
     moved = Traffic(weight=BufferBits(1000, 0), dram=BufferBits(300, 200))
     energy = MODEL.layer_energy(layer, moved, cycles=500)
-    assert energy.mac == 60 * MODEL.table.pe_pj("shift", 4, 8)
+    assert energy.mac == 60 * MODEL.table.pe_pj(SHIFT, 4, 8)
     assert energy.dram == 500 * 8
     assert energy.vector == 0
     assert energy.leakage == pytest.approx(1000 * 17.44, rel=1e-3)  # ns x mW

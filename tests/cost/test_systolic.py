@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwq.arch.kinds import DATAFLOWS
 from hwq.cost.systolic import map_matmul, matmul_cycles, utilization
+from hwq.numerics.array import DATAFLOWS
 
 DEIT_S_32X32 = {
     "output_stationary": 5_996_726,

@@ -3,12 +3,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwq.arch.accelerator import Array
-from hwq.arch.kinds import DATAFLOWS
 from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.compiler.residency import Residency
 from hwq.compiler.schedule import Schedule
 from hwq.compiler.tiling import Tiling
 from hwq.cost.traffic import BufferBits, Traffic, array_accesses, matmul_traffic, vector_traffic
+from hwq.numerics.array import DATAFLOWS
+from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
 
 ARRAY = Array(rows=8, cols=8)
 NOTHING = Residency(frozenset(), frozenset(), (0,), 0)
@@ -21,12 +22,10 @@ def matmul(m=20, n=24, k=16, count=2, a_bits=8, b_bits=8, planes=1, constant=Tru
         n,
         k,
         count,
-        "multiply",
+        PeSpec(SHIFT_PARITY if planes == 2 else MULTIPLY, a_bits, b_bits),
         Operand("x", count * m * k, a_bits),
         Operand("w", count * k * n, b_bits, constant),
         Operand("y", count * m * n, 8),
-        acc_bits=32,
-        planes=planes,
     )
 
 
@@ -131,7 +130,7 @@ def test_a_vector_layer_reads_once_and_not_what_streams_past():
     assert moved.sram == BufferBits(60 * 16 + 6 * 160, 160)
 
 
-extent, bits = st.integers(1, 60), st.integers(1, 8)
+extent, bits = st.integers(1, 60), st.integers(2, 8)
 
 
 @settings(deadline=None)

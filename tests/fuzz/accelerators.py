@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hwq.api.simulation import simulate
-from hwq.arch.kinds import DATAFLOWS, TIMINGS
+from hwq.arch.kinds import TIMINGS
 from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.cost.estimate import estimate
 from hwq.methods.checkpoint_reader import load_calibrated
+from hwq.numerics.array import DATAFLOWS
 from hwq.report.to_html import to_html
 from hwq.report.to_json import to_json
 from hwq.report.to_trace import to_trace

@@ -7,9 +7,9 @@ from numpy.testing import assert_array_equal
 from hwq.errors import SpecError
 from hwq.numerics.array import DATAFLOWS, ArraySpec, array_reference
 from hwq.numerics.gemm import gemm, pack
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
 
-PARITY = PeSpec("shift_parity", 2, 4, 8, (), (1, 1, 0, 0), (0, 1, 0, 1))
+PARITY = PeSpec(SHIFT_PARITY, 2, 4, 8, (), (1, 1, 0, 0), (0, 1, 0, 1))
 
 
 def operands(spec, m, k, n):
@@ -18,7 +18,7 @@ def operands(spec, m, k, n):
     return rng.integers(0, 1 << spec.a_bits, (m, k)), rng.integers(-half, half, (k, n))
 
 
-@pytest.mark.parametrize("pe", [PeSpec("multiply", 4, 4, 8), PARITY], ids=lambda pe: pe.kind)
+@pytest.mark.parametrize("pe", [PeSpec(MULTIPLY, 4, 4, 8), PARITY], ids=lambda pe: pe.kind.name)
 def test_compute_equals_the_reference_and_wraps(pe):
     spec = ArraySpec(2, 2, pe=pe)
     a, b = operands(pe, 3, 9, 4)

@@ -6,17 +6,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hwq.errors import SpecError
-from hwq.numerics.pe import PE_KINDS, PeSpec, pe_reference, wrapped
+from hwq.numerics.pe import (
+    MULTIPLY,
+    MULTIPLY_SHIFT,
+    SHIFT,
+    SHIFT_PARITY,
+    PeSpec,
+    pe_reference,
+    wrapped,
+)
 
 SPECS = {
-    "multiply": PeSpec("multiply", 4, 4, 12),
-    "signed": PeSpec("multiply", 4, 4, 8, (*range(8), *range(-8, 0))),
-    "shift": PeSpec("shift", 3, 4, 16, (1,) * 7 + (0,), (6, 5, 4, 3, 2, 1, 0, 0)),
-    "negative": PeSpec("shift", 2, 4, 10, (1, -1, 1, -1), (0, 0, 3, 3)),
-    "shift_parity": PeSpec("shift_parity", 2, 4, 12, (), (1, 1, 0, 0), (0, 1, 0, 1)),
-    "multiply_shift": PeSpec(
-        "multiply_shift", 4, 8, 16, (*range(8), *range(8)), (0,) * 8 + (3,) * 8
-    ),
+    "multiply": PeSpec(MULTIPLY, 4, 4, 12),
+    "signed": PeSpec(MULTIPLY, 4, 4, 8, (*range(8), *range(-8, 0))),
+    "shift": PeSpec(SHIFT, 3, 4, 16, (1,) * 7 + (0,), (6, 5, 4, 3, 2, 1, 0, 0)),
+    "negative": PeSpec(SHIFT, 2, 4, 10, (1, -1, 1, -1), (0, 0, 3, 3)),
+    "shift_parity": PeSpec(SHIFT_PARITY, 2, 4, 12, (), (1, 1, 0, 0), (0, 1, 0, 1)),
+    "multiply_shift": PeSpec(MULTIPLY_SHIFT, 4, 8, 16, (*range(8), *range(8)), (0,) * 8 + (3,) * 8),
 }
 
 
@@ -48,16 +54,15 @@ def test_a_register_wraps(value, bits):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("divide",), f"kind must be one of {', '.join(PE_KINDS)}, not 'divide'"),
-        (("multiply", 0), "a_bits must be in 1..16, not 0"),
-        (("multiply", 8, 1), "b_bits must be in 2..16, not 1"),
-        (("multiply", 8, 8, 64), "acc_bits must be in 2..62, not 64"),
-        (("multiply", 2, 8, 32, (0, 1)), "significand must have 4 entries, not 2"),
-        (("shift", 1, 8, 32, (1, 2)), "significand must be in -1..1, not 1..2"),
-        (("shift", 1, 8, 32, (), (0, 16)), "shift must be in 0..15, not 0..16"),
-        (("multiply", 1, 8, 32, (), (0, 1)), "multiply must not have the shifts [0, 1]"),
-        (("multiply_shift", 2, 8, 32, (), (0, 1, 2, 2)), "must not have the shifts [0, 1, 2]"),
-        (("shift", 1, 8, 32, (), (), (0, 1)), "plane must be below 1, not 1"),
+        ((MULTIPLY, 0), "a_bits must be in 1..16, not 0"),
+        ((MULTIPLY, 8, 1), "b_bits must be in 2..16, not 1"),
+        ((MULTIPLY, 8, 8, 64), "acc_bits must be in 2..62, not 64"),
+        ((MULTIPLY, 2, 8, 32, (0, 1)), "significand must have 4 entries, not 2"),
+        ((SHIFT, 1, 8, 32, (1, 2)), "significand must be in -1..1, not 1..2"),
+        ((SHIFT, 1, 8, 32, (), (0, 16)), "shift must be in 0..15, not 0..16"),
+        ((MULTIPLY, 1, 8, 32, (), (0, 1)), "multiply must not have the shifts [0, 1]"),
+        ((MULTIPLY_SHIFT, 2, 8, 32, (), (0, 1, 2, 2)), "must not have the shifts [0, 1, 2]"),
+        ((SHIFT, 1, 8, 32, (), (), (0, 1)), "plane must be below 1, not 1"),
     ],
 )
 def test_a_wrong_spec_is_refused(arguments, message):

@@ -1,5 +1,6 @@
 import torch
 
+from hwq.numerics.pe import SHIFT_PARITY
 from hwq.quantizers.log_sqrt2 import LogSqrt2
 
 
@@ -18,6 +19,6 @@ def test_relative_error_is_a_quarter_octave() -> None:
 
 def test_odd_and_even_codes_go_to_their_own_accumulators() -> None:
     form = LogSqrt2(4).mac_form()
-    assert (form.pe, form.plane_weights) == ("shift_parity", (128, 181))
+    assert (form.pe, form.plane_weights) == (SHIFT_PARITY, (128, 181))
     assert form.plane[:15].tolist() == [0, 1] * 7 + [0]
     assert form.shift[:15].tolist() == [7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0]

@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 
 from hwq.errors import SpecError
 from hwq.numerics.outlier_join import OutlierJoinSpec
+from hwq.numerics.pe import MULTIPLY
 from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
@@ -87,7 +88,7 @@ def test_decode_is_the_mac_form_of_every_code_and_token(q: PerPatchOutlier) -> N
     codes = torch.arange(1 << q.bits).expand(4, -1)
     form = q.mac_form()
     exact = form.lsb * (form.value_table()[codes.numpy()] - form.offset)
-    assert (form.pe, form.bits, form.offset) == ("multiply", q.bits, int(q.zero_point))
+    assert (form.pe, form.bits, form.offset) == (MULTIPLY, q.bits, int(q.zero_point))
     assert np.shape(form.lsb) == (4, 1)
     assert_array_equal(form.lsb, q.scale.double().numpy())
     assert_array_equal(q.decode(codes).numpy(), exact.astype(np.float32))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from hwq.errors import SpecError
+from hwq.numerics.pe import SHIFT
 from hwq.quantizers.shift_uniform_log2 import ShiftUniformLog2
 
 EVERY_FRACTION = np.arange(1 << 16)
@@ -64,7 +65,7 @@ def test_every_code_stands_for_its_power_less_eta(quantizer: ShiftUniformLog2) -
         number = Fraction(float(form.lsb)) * (value - form.offset)
         assert number == power - eta
         assert number == Fraction(float(quantizer.decode(torch.tensor([code]))))
-    assert (form.pe, form.plane_weights, form.offset) == ("shift", (1,), 1)
+    assert (form.pe, form.plane_weights, form.offset) == (SHIFT, (1,), 1)
     assert form.significand.tolist() == [1] * (1 << quantizer.bits)
     assert form.shift.max() == quantizer.eta_exponent - quantizer.offset
 

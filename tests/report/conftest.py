@@ -6,13 +6,14 @@ from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 from hwq.cost.estimate import estimate
 from hwq.cost.result import Fidelity, RunInfo, SimulationResult
+from hwq.numerics.pe import MULTIPLY, PeSpec
 
 
 def _block(name, source):
     acc = Operand(f"{name}.fc.acc", 48, 32)
     weight = Operand(f"{name}.fc.weight", 48, 4, constant=True)
     x = Operand(source, 64, 4)
-    matmul = MatmulLayer(f"{name}.fc", 8, 6, 8, 1, "multiply", x, weight, acc, 32)
+    matmul = MatmulLayer(f"{name}.fc", 8, 6, 8, 1, PeSpec(MULTIPLY, 4, 4), x, weight, acc)
     codes = Operand(f"{name}.codes", 48, 4)
     return (
         matmul,

@@ -9,6 +9,7 @@ from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 from hwq.cost.estimate import estimate
 from hwq.errors import DataError
+from hwq.numerics.pe import PeSpec
 from hwq.report.to_trace import TRACKS, to_trace, write_trace
 
 
@@ -20,7 +21,7 @@ def outlasted(result):
     acc, codes = Operand("acc", elements, 32), Operand("codes", elements, 8)
     act, out = Operand("act", elements, 8), Operand("out", elements, 8)
     layers = (
-        MatmulLayer("fc", 64, 256, 64, 1, "multiply", image, weight, acc, 32),
+        MatmulLayer("fc", 64, 256, 64, 1, PeSpec(), image, weight, acc),
         VectorLayer("fc.requantize", "requantize", 64, 256, (acc,), codes, fused=True),
         VectorLayer("act", "activation", 64, 256, (codes,), act, fused=True),
         VectorLayer("norm", "layernorm", 64, 256, (act,), out),

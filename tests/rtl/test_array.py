@@ -10,19 +10,17 @@ from numpy.testing import assert_array_equal
 
 from hwq.cost.systolic import matmul_cycles
 from hwq.numerics.array import DATAFLOWS, ArraySpec
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeSpec
 from hwq.rtl.array import Array
 from hwq.rtl.array_grid import ArrayGrid
 from hwq.rtl.payload import pack, unpack
 from hwq.rtl.shared import emit_shared
 
 PES = {
-    "multiply": PeSpec("multiply", 4, 4, 16),
-    "shift": PeSpec("shift", 4, 4, 20, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
-    "shift_parity": PeSpec("shift_parity", 2, 4, 12, (), (1, 1, 0, 0), (0, 1, 0, 1)),
-    "multiply_shift": PeSpec(
-        "multiply_shift", 4, 4, 16, (*range(8), *range(8)), (0,) * 8 + (3,) * 8
-    ),
+    "multiply": PeSpec(MULTIPLY, 4, 4, 16),
+    "shift": PeSpec(SHIFT, 4, 4, 20, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
+    "shift_parity": PeSpec(SHIFT_PARITY, 2, 4, 12, (), (1, 1, 0, 0), (0, 1, 0, 1)),
+    "multiply_shift": PeSpec(MULTIPLY_SHIFT, 4, 4, 16, (*range(8), *range(8)), (0,) * 8 + (3,) * 8),
 }
 SHAPES = list(itertools.product((1, 2, 3, 7), (1, 2, 4, 7), (1, 3, 5)))
 
@@ -137,7 +135,7 @@ def test_every_element(dataflow, name):
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 def test_tiles_of_k_add_up_and_only_the_last_sends(dataflow):
-    spec = ArraySpec(2, 3, dataflow, PeSpec("multiply", 4, 4, 16), 64, 64, 64, 8)
+    spec = ArraySpec(2, 3, dataflow, PeSpec(MULTIPLY, 4, 4, 16), 64, 64, 64, 8)
     rng = np.random.default_rng(0)
 
     async def bench(array, ctx):
@@ -161,7 +159,7 @@ def test_tiles_of_k_add_up_and_only_the_last_sends(dataflow):
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 def test_a_tile_of_a_larger_matrix_by_its_strides(dataflow):
-    spec = ArraySpec(2, 2, dataflow, PeSpec("multiply", 4, 4, 16), 64, 64, 64, 8)
+    spec = ArraySpec(2, 2, dataflow, PeSpec(MULTIPLY, 4, 4, 16), 64, 64, 64, 8)
     rng = np.random.default_rng(0)
     m, k, n = 6, 8, 10
     # from word 4 of the tiles of the dimension that runs in time; whole tiles of the others
@@ -201,7 +199,7 @@ def test_a_tile_of_a_larger_matrix_by_its_strides(dataflow):
 
 
 def test_the_next_operand_may_be_written_while_the_array_works():
-    spec = ArraySpec(2, 2, "weight_stationary", PeSpec("multiply", 4, 4, 16), 64, 64, 64, 8)
+    spec = ArraySpec(2, 2, "weight_stationary", PeSpec(MULTIPLY, 4, 4, 16), 64, 64, 64, 8)
     rng = np.random.default_rng(0)
 
     async def bench(array, ctx):

@@ -4,16 +4,16 @@ from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeSpec
 from hwq.rtl.pe import AccumulatingPe, StationaryPe, decoded, decoded_layout
 
 PES = {
-    "multiply": PeSpec("multiply", 4, 4, 10),
-    "signed": PeSpec("multiply", 4, 4, 16, (*range(8), *range(-8, 0))),
-    "shift": PeSpec("shift", 4, 4, 20, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
-    "negative": PeSpec("shift", 2, 4, 10, (1, -1, 0, -1), (0, 0, 0, 3)),
+    "multiply": PeSpec(MULTIPLY, 4, 4, 10),
+    "signed": PeSpec(MULTIPLY, 4, 4, 16, (*range(8), *range(-8, 0))),
+    "shift": PeSpec(SHIFT, 4, 4, 20, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
+    "negative": PeSpec(SHIFT, 2, 4, 10, (1, -1, 0, -1), (0, 0, 0, 3)),
     "shift_parity": PeSpec(
-        "shift_parity",
+        SHIFT_PARITY,
         4,
         4,
         16,
@@ -21,9 +21,7 @@ PES = {
         tuple((15 - c) // 2 for c in range(16)),
         (0, 1) * 8,
     ),
-    "multiply_shift": PeSpec(
-        "multiply_shift", 4, 4, 12, (*range(8), *range(8)), (0,) * 8 + (3,) * 8
-    ),
+    "multiply_shift": PeSpec(MULTIPLY_SHIFT, 4, 4, 12, (*range(8), *range(8)), (0,) * 8 + (3,) * 8),
 }
 
 

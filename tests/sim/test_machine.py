@@ -17,7 +17,7 @@ from hwq.cost.estimate import estimate
 from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import GUARD_BITS, EpilogueSpec
-from hwq.numerics.pe import PeSpec
+from hwq.numerics.pe import MULTIPLY, PeSpec
 from hwq.numerics.softmax import SoftmaxSpec
 from hwq.rtl.activation import Activation
 from hwq.rtl.epilogue import Epilogue
@@ -33,7 +33,7 @@ TOKENS = 16  # of the MLP's tile
 BLOCK, HEAD = "blocks.0", 1
 LOW, HIGH = -(1 << (ELEMENT.width - 1)), (1 << (ELEMENT.width - 1)) - 1
 # codes of 8 bits of either sign
-NINE_BITS = PeSpec("multiply", a_bits=9, significand=(*range(256), *range(-256, 0)))
+NINE_BITS = PeSpec(MULTIPLY, a_bits=9, significand=(*range(256), *range(-256, 0)))
 
 
 def make_machine(softmax: SoftmaxSpec, length: int, activation: ActivationSpec) -> Machine:
