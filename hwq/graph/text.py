@@ -33,7 +33,9 @@ def describe(value: Any) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()[:8]
         return f"{value.dtype}{list(value.shape)}#{digest}"
     if is_dataclass(value) and not isinstance(value, type):
-        inner = ", ".join(f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value))
+        inner = ", ".join(
+            f"{f.name}={describe(getattr(value, f.name))}" for f in fields(value) if f.repr
+        )
         return f"{type(value).__name__}({inner})"
     if isinstance(value, tuple | list):
         return "(" + ", ".join(describe(item) for item in value) + ")"

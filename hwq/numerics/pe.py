@@ -1,7 +1,7 @@
 """Processing elements of the array: their kinds, and what one does with a code and an integer."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class CodeTables(NamedTuple):
     plane: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True)
 class PeKind:
     """What the hardware of a processing element can do with a code.
 
@@ -45,14 +45,11 @@ class PeKind:
 
     name: str
     family: str
-    codes: Callable[[int], CodeTables]
+    codes: Callable[[int], CodeTables] = field(repr=False)
     shifts: int = 1
     planes: int = 1
     least: int = -(1 << 15)
     most: int = (1 << 16) - 1
-
-    def __repr__(self) -> str:
-        return self.name
 
     @property
     def multiplies(self) -> bool:
