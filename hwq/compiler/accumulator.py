@@ -1,6 +1,6 @@
 """What integers stand for on the way down: accumulators, and the epilogues that end them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,7 @@ from hwq.graph.ir import Constant, Node
 from hwq.graph.movement import compress, move
 from hwq.numerics.epilogue import GUARD_BITS, Epilogue, Factor
 from hwq.numerics.fixed_point import FixedPoint, dyadic_array
-from hwq.numerics.outlier_join import OutlierJoinSpec, check_join
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
 NOTHING = np.zeros((), np.int64)
@@ -69,12 +66,11 @@ def accumulate(
     scale = to_array(right.scale)
     if node.op == "linear":
         scale = scale.reshape(-1) if scale.size > 1 else scale.reshape(())
-    # what is joined behind the array is in one unit for all tokens, and has no offset left
-    joined = isinstance(a, PerPatchOutlier)
-    own = to_array(a.unit if isinstance(a, PerPatchOutlier) else form.lsb)
+    # what is joined behind the array has no offset left
+    joined = a.side is not None
     # several planes weigh 2**7 and more, which guards as well
     guard = 0 if joined or len(form.plane_weights) > 1 else GUARD_BITS
-    lsb = np.asarray(own * scale * node.attrs.get("alpha", 1.0) * 2.0**-guard)
+    lsb = np.asarray(a.acc_lsb * scale * node.attrs.get("alpha", 1.0) * 2.0**-guard)
     if weight is not None:
         lsb = _finer_where_empty(lsb, weight, bias)
     correction, integers = NOTHING, NOTHING
@@ -89,7 +85,7 @@ def accumulate(
                 f"not reach {largest:.4g}"
             )
         integers = wide.astype(np.int64)
-    factor = Factor(a.index, "scale") if isinstance(a, Dynamic) else None
+    factor = None if a.correction is None else Factor(a.correction, "scale")
     return Accumulator(lsb, integers, correction, factor, guard)
 
 
@@ -111,21 +107,6 @@ def _finer_where_empty(
 def side_name(codes: str) -> str:
     """Name of the outliers that belong to the codes of that name."""
     return f"{codes}.outliers"
-
-
-def join_unit(node: Node, a: PerPatchOutlier, weight: Constant | None) -> OutlierJoinSpec:
-    """The unit that adds outliers and makes the scales of all tokens one.
-
-    Raises
-    ------
-    GraphError
-        When operand b is not a constant.
-    """
-    if weight is None or node.op != "linear":
-        raise GraphError(f"{node.name}: outliers need a constant operand b")
-    check_join(weight.shape[1], int(a.row_mult.max()))
-    row_mult = a.row_mult.detach().cpu().numpy().astype(np.int64).reshape(-1)
-    return OutlierJoinSpec(row_mult, -int(a.zero_point) * weight.astype(np.int64).sum(1))
 
 
 def to_codes(accumulator: Accumulator, uniform: Uniform, factor: Factor | None) -> Epilogue:
@@ -165,20 +146,14 @@ def _epilogue(
 
 def moved(quant: Any, node: Node, shape: tuple[int, ...]) -> Any:
     """What integers mean after data movement: a scale per channel moves with its channels."""
-    if isinstance(quant, Dynamic):
-        return replace(quant, base=moved(quant.base, node, shape))
-    if not isinstance(quant, Uniform) or quant.scale.numel() == 1:
+    uniform = quant.uniform if isinstance(quant, Quantizer) else None
+    if uniform is None or uniform.scale.numel() == 1:
         return quant
     scale, zero_point = (
         torch.from_numpy(compress(move(node, [np.broadcast_to(values.numpy(), shape)])))
-        for values in (quant.scale, quant.zero_point)
+        for values in (uniform.scale, uniform.zero_point)
     )
-    return replace(quant, scale=scale, zero_point=zero_point)
-
-
-def static_part(quantizer: Quantizer) -> Quantizer:
-    """Return the quantizer without its per-image factor."""
-    return quantizer.base if isinstance(quantizer, Dynamic) else quantizer
+    return quant.with_parameters(scale, zero_point)
 
 
 def to_array(values: Any) -> NDArray[np.float64]:

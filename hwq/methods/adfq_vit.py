@@ -157,9 +157,9 @@ class AdfqViT(Method):
     ) -> dict[str, Any]:
         """Which share of the elements takes the outlier path, by calibration."""
         shares = {
-            name: quantizer.outlier_fraction
+            name: quantizer.facts()["outlier_fraction"]
             for name, quantizer in quantizers.items()
-            if isinstance(quantizer, PerPatchOutlier)
+            if quantizer.side is not None
         }
         sizes = {name: values[sites[name].source][0].numel() for name in shares}
         return {
@@ -177,7 +177,7 @@ def _on_grid(graph: Graph) -> Graph:
     changed = {}
     for node in graph.nodes:
         quantizer = node.attrs.get("quantizer")
-        if isinstance(quantizer, ShiftLog2):
+        if quantizer is not None:
             quantizer = quantizer.on_grid(_GRID_FRAC)
             output = replace(node.output, quant=quantizer)
             changed[node.name] = replace(node, output=output, attrs={"quantizer": quantizer})

@@ -27,7 +27,6 @@ from hwq.methods.predictor import Predictor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.catalog import QUANTIZERS
-from hwq.quantizers.uniform import Uniform
 
 FORMAT = "hwq.calibrated"
 VERSION = 2
@@ -141,7 +140,8 @@ def _coded_constants(graph: Graph) -> dict[str, str]:
         readers = graph.consumers(name)
         if len(readers) != 1 or name in graph.outputs:
             continue
-        if isinstance(readers[0].attrs.get("quantizer"), Uniform):
+        quantizer = readers[0].attrs.get("quantizer")
+        if quantizer is not None and quantizer.uniform is quantizer:
             coded[name] = readers[0].name
     return coded
 

@@ -27,9 +27,8 @@ from hwq.methods.checkpoint import (
 )
 from hwq.methods.checkpoint_schema import Content
 from hwq.methods.quantized_graph import check_quantized
-from hwq.quantizers.base import check_whole
+from hwq.quantizers.base import Quantizer, check_whole
 from hwq.quantizers.catalog import QUANTIZERS
-from hwq.quantizers.uniform import Uniform
 from hwq.schema import explain
 
 _DTYPES = (torch.float32, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -144,16 +143,17 @@ def _constants(content: Content, unpacker: Unpacker) -> dict[str, Constant]:
 
 def _decoded(name: str, quantizer: Any, codes: torch.Tensor) -> torch.Tensor:
     """Return what the codes of a weight stand for."""
-    if not isinstance(quantizer, Uniform):
+    uniform = quantizer.uniform if isinstance(quantizer, Quantizer) else None
+    if uniform is None or uniform is not quantizer:
         raise GraphError(f"{name}: its codes belong to no quantize node with a uniform quantizer")
     try:
-        quantizer.check(tuple(codes.shape))
-        check_whole("codes", codes, quantizer.lo, quantizer.hi, tuple(codes.shape))
+        uniform.check(tuple(codes.shape))
+        check_whole("codes", codes, uniform.lo, uniform.hi, tuple(codes.shape))
     except SpecError as error:
         raise GraphError(f"{name}: {error}") from error
-    values = quantizer.decode(codes.to(torch.int32))
-    if not torch.equal(quantizer.encode(values), codes.to(torch.int32)):
-        raise GraphError(f"{name}: codes of {quantizer.name} do not survive decoding")
+    values: torch.Tensor = uniform.decode(codes.to(torch.int32))
+    if not torch.equal(uniform.encode(values), codes.to(torch.int32)):
+        raise GraphError(f"{name}: codes of {uniform.name} do not survive decoding")
     return values
 
 

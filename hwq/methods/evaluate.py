@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from hwq.graph.ir import Graph
 from hwq.methods.workspace import Track, no_track
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
@@ -189,8 +187,7 @@ def layer_sqnr_db(
     names = [
         node.name
         for node in integer.nodes
-        if isinstance(node.output.quant, FixedPoint | Quantizer)
-        and not isinstance(node.output.quant, Dynamic | PerPatchOutlier)
+        if _is_whole(node.output.quant)
         and node.name in quantised.by_name
         and len(node.output.shape) > 1
     ]
@@ -225,3 +222,10 @@ def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch
+
+
+def _is_whole(quant: Any) -> bool:
+    """Whether integers of this meaning stand for all of a tensor, on any image."""
+    if isinstance(quant, Quantizer):
+        return quant.correction is None and quant.side is None
+    return isinstance(quant, FixedPoint)

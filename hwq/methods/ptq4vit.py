@@ -115,9 +115,9 @@ class Ptq4ViT(Method):
             quantizers[f"{name}.a"], quantizers[f"{name}.b"] = found
         findings = {
             f"{form}_m": {
-                name: quantizer.m
+                name: quantizer.facts()["m"]
                 for name, quantizer in quantizers.items()
-                if isinstance(quantizer, TwinUniform) and quantizer.form == form
+                if quantizer.facts().get("form") == form
             }
             for form in ("softmax", "gelu")
         }

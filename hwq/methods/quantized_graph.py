@@ -8,8 +8,6 @@ from hwq.graph.ops import OPS, PRODUCTS
 from hwq.methods.predictor import Predictor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.uniform import Uniform
 
 _RANGES = frozenset({"range_extract", "scale_predictor"})
 _UNITS = frozenset({"add", "mul", "softmax", "activation", "layer_norm", "mean", "concat"})
@@ -86,15 +84,16 @@ def _quantize(graph: Graph, node: Node) -> str | None:
         quantizer.check(node.output.shape)
     except SpecError as error:
         return f"quantizer.{error}"
-    if isinstance(quantizer, Dynamic) != (len(node.inputs) == 2):
+    index = quantizer.correction
+    if (index is not None) != (len(node.inputs) == 2):
         return "a dynamic quantizer, and no other, reads predicted corrections"
-    if isinstance(quantizer, Dynamic):
+    if index is not None:
         predictor = graph.by_name.get(node.inputs[1])
         if predictor is None or predictor.op != "scale_predictor":
             return f"reads {node.inputs[1]!r}, which is no scale predictor"
         scales = predictor.output.shape[-1]
-        if quantizer.index >= scales:
-            return f"quantizer.index must be in 0..{scales - 1}, not {quantizer.index}"
+        if index >= scales:
+            return f"quantizer.index must be in 0..{scales - 1}, not {index}"
     return None
 
 
@@ -103,7 +102,7 @@ def _product(graph: Graph, node: Node) -> str | None:
         if not _is_codes(graph, name):
             return f"operand {name!r} must be codes"
     right = graph.tensors[node.inputs[1]].quant
-    if not isinstance(right, Uniform):
+    if right is None or right.uniform is not right:
         return f"operand {node.inputs[1]!r} must be uniform codes"
     for name, axis in zip(node.inputs, (-1, -1 if node.op == "linear" else -2), strict=False):
         if _varies_along(graph.tensors[name].quant, axis):
@@ -115,8 +114,8 @@ def _product(graph: Graph, node: Node) -> str | None:
 
 
 def _varies_along(quantizer: Quantizer, axis: int) -> bool:
-    static = quantizer.base if isinstance(quantizer, Dynamic) else quantizer
-    if not isinstance(static, Uniform):
+    static = quantizer.uniform
+    if static is None:
         return False  # one scale, or one per row
     return any(
         value.ndim >= -axis and value.shape[axis] > 1 for value in (static.scale, static.zero_point)

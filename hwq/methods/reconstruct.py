@@ -20,9 +20,7 @@ from hwq.methods.rounding import LearnedRounding
 from hwq.methods.sites import apply_tuned, without_weight_codes
 from hwq.methods.units import Unit, split_units
 from hwq.methods.workspace import Workspace
-from hwq.quantizers.base import Quantizer
-from hwq.quantizers.per_patch_outlier import PerPatchOutlier
-from hwq.quantizers.uniform import Uniform
+from hwq.quantizers.base import Quantizer, Rescalable
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 
@@ -175,11 +173,11 @@ class _Tuning:
         quantizer: Quantizer = node.attrs["quantizer"]
         source = node.inputs[0]
         if source not in self.unit.graph.constants:
-            if isinstance(quantizer, Uniform | PerPatchOutlier) and source != self.unit.source:
+            if isinstance(quantizer, Rescalable) and source != self.unit.source:
                 self._learn_scale(node, quantizer)
         elif self.settings.weights == "rounding":
-            assert isinstance(quantizer, Uniform)
-            rounding = LearnedRounding(self.executor.constants[source], quantizer)
+            assert quantizer.uniform is not None
+            rounding = LearnedRounding(self.executor.constants[source], quantizer.uniform)
             self.roundings[source] = rounding
             self.rules[node.name] = lambda x: rounding.soft()
         else:
@@ -192,7 +190,7 @@ class _Tuning:
         parameter = self.executor.constants[name].clone().requires_grad_()
         self.executor.constants[name] = self.weights[name] = parameter
 
-    def _learn_scale(self, node: Node, quantizer: Uniform | PerPatchOutlier) -> None:
+    def _learn_scale(self, node: Node, quantizer: Rescalable) -> None:
         exponent = torch.zeros((), device=self.device, requires_grad=True)
         self.factors[node.name] = exponent
         self.rules[node.name] = lambda x: quantizer.rescaled(torch.exp2(exponent)).fake_quantize(x)

@@ -19,8 +19,8 @@ from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
 from hwq.methods.sites import apply_tuned, find_sites
 from hwq.methods.tune_predictor import tune_predictor
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
+from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.uniform import Uniform
 
 _CHOICES = ("best", "base", "static", "dynamic", "dynamic and static", "tuned")
 
@@ -262,7 +262,7 @@ def predictable(graph: Graph, tap: str) -> list[str]:
             continue
         quantizer = node.attrs.get("quantizer")
         linear = graph.by_name[site.consumer].op == "linear"
-        if linear and isinstance(quantizer, Uniform) and quantizer.scale.numel() == 1:
+        if linear and quantizer is not None and _has_one_scale(quantizer):
             names.append(node.name)
     return names
 
@@ -297,3 +297,9 @@ def _chunk(tokens: int) -> int:
     """Return the divisor of `tokens` nearest to its square root: one row of a square image."""
     divisors = [n for n in range(1, tokens + 1) if tokens % n == 0]
     return min(divisors, key=lambda n: abs(n - tokens**0.5))
+
+
+def _has_one_scale(quantizer: Quantizer) -> bool:
+    """Whether codes are uniform with a static scale for the whole tensor."""
+    uniform = quantizer.uniform
+    return uniform is not None and quantizer.correction is None and uniform.scale.numel() == 1

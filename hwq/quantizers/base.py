@@ -1,14 +1,20 @@
 """What every quantizer can do."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from math import ceil
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.quantizers.mac_form import MacForm
+
+if TYPE_CHECKING:
+    from hwq.quantizers.uniform import Uniform
 
 SMALLEST = 2.0**-100
 """Smallest scale; the largest is its reciprocal."""
@@ -23,6 +29,19 @@ class Encoder(Protocol):
 
     def reference(self, x: NDArray[np.integer]) -> tuple[NDArray[np.integer], int]:
         """int[...] -> codes int[...], number of saturated elements, slowly."""
+        ...
+
+
+@runtime_checkable
+class Rescalable(Protocol):
+    """A quantizer whose scales a method may learn."""
+
+    def rescaled(self, factor: torch.Tensor) -> "Quantizer":
+        """Return the quantizer with the same codes for scales `factor` times as large."""
+        ...
+
+    def fake_quantize(self, x: torch.Tensor) -> torch.Tensor:
+        """float[...] -> float[...]: decode(encode(x)), with straight-through gradients."""
         ...
 
 
@@ -75,6 +94,51 @@ class Quantizer(ABC):
     @abstractmethod
     def encoder(self, frac: int) -> Encoder:
         """Return the integer unit that encodes fixed-point numbers with `frac` fraction bits."""
+
+    @property
+    def uniform(self) -> "Uniform | None":
+        """What makes the codes before an image corrects their scale; None if not uniform."""
+        return None
+
+    @property
+    def correction(self) -> int | None:
+        """Which predicted correction the scale is multiplied by; None for a static scale."""
+        return None
+
+    def corrected(self, log2_correction: torch.Tensor | None) -> "Quantizer":
+        """Return the quantizer of one image, whose correction is a tensor of one number."""
+        return self
+
+    @property
+    def side(self) -> "Uniform | None":
+        """What the values are quantised by that codes leave out; None where there are none."""
+        return None
+
+    def outliers(self, x: torch.Tensor) -> torch.Tensor:
+        """float[...] -> int32[...]: what codes leave out, in units of `side`; 0 elsewhere."""
+        return torch.zeros_like(x, dtype=torch.int32)
+
+    def expected_outliers(self, elements: int) -> int:
+        """How many of so many elements codes leave out, by calibration."""
+        fraction: float = self.facts().get("outlier_fraction", 0.0)
+        return ceil(fraction * elements)
+
+    def outlier_join(self, weight: NDArray[np.integer]) -> OutlierJoinSpec | None:
+        """Return what adds left-out values to the sums of a product with int[N, K] weights."""
+        return None
+
+    @property
+    def acc_lsb(self) -> NDArray[np.float64]:
+        """What one unit of the sums stands for, times the scale of the other operand."""
+        return np.asarray(self.mac_form().lsb, np.float64)
+
+    def on_grid(self, frac: int) -> Self:
+        """Return the quantizer whose parameters `frac` fraction bits can add to its input."""
+        return self
+
+    def facts(self) -> Mapping[str, Any]:
+        """What a method reports of the quantizer, by name."""
+        return {}
 
 
 def check_real(name: str, value: torch.Tensor, shape: tuple[int, ...] = ()) -> None:

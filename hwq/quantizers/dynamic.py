@@ -36,6 +36,16 @@ class Dynamic(Quantizer):
         object.__setattr__(self, "bits", self.base.bits)
 
     @property
+    def uniform(self) -> Uniform:
+        """The static quantizer."""
+        return self.base
+
+    @property
+    def correction(self) -> int:
+        """Which of the predictor's corrections is meant."""
+        return self.index
+
+    @property
     def signed(self) -> bool:
         """Whether the codes are two's complement."""
         return self.base.signed

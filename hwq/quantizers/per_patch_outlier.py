@@ -1,14 +1,17 @@
 """Uniform codes with a scale per token; outliers leave the dense path as 16-bit values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hwq.errors import require
 from hwq.numerics.fixed_point import dyadic_array
-from hwq.numerics.outlier_join import MAX_ROW_MULT
+from hwq.numerics.outlier_join import MAX_ROW_MULT, OutlierJoinSpec, check_join
 from hwq.numerics.outlier_split import NEVER, SIDE, OutlierSplitSpec
 from hwq.quantizers.base import Quantizer, check_real, check_whole
 from hwq.quantizers.mac_form import MacForm
@@ -168,6 +171,21 @@ class PerPatchOutlier(Quantizer):
         """
         outlier = self._is_outlier(x)
         return torch.where(outlier, self.side.fake_quantize(x), self.dense.fake_quantize(x))
+
+    @property
+    def acc_lsb(self) -> NDArray[np.float64]:
+        """One for all tokens, as `outlier_join` makes it."""
+        return np.asarray(float(self.unit), np.float64)
+
+    def outlier_join(self, weight: NDArray[np.integer]) -> OutlierJoinSpec:
+        """Return the unit that adds outliers, and makes the scales of all tokens one."""
+        row_mult = self.row_mult.detach().cpu().numpy().astype(np.int64).reshape(-1)
+        check_join(weight.shape[1], int(row_mult.max()))
+        return OutlierJoinSpec(row_mult, -int(self.zero_point) * weight.astype(np.int64).sum(1))
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return the share of the calibration values that were outliers."""
+        return {"outlier_fraction": self.outlier_fraction}
 
     def mac_form(self) -> MacForm:
         """Return the form of the codes: offset = zero_point, one lsb per token; no outliers."""

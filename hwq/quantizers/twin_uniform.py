@@ -1,7 +1,8 @@
 """Twin uniform codes: a fine and a coarse range in one code."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -94,6 +95,10 @@ class TwinUniform(Quantizer):
         values = self._tables()
         held = torch.clamp(x / self.scale, float(values.min()), float(values.max()))
         return straight_through(self._value(self.encode(x)), held) * self.scale
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the codes are for, and the distance of their ranges."""
+        return {"form": self.form, "m": self.m}
 
     def mac_form(self) -> MacForm:
         """Return significand = +-magnitude and a shift by m where the flag is set."""

@@ -78,6 +78,11 @@ class Uniform(Quantizer):
         return replace(self, scale=self.scale.to(factor.device) * factor)
 
     @property
+    def uniform(self) -> "Uniform":
+        """The quantizer itself."""
+        return self
+
+    @property
     def lo(self) -> int:
         """The smallest code."""
         return -(1 << (self.bits - 1)) if self.signed else 0

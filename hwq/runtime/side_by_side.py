@@ -17,8 +17,7 @@ from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.movement import MOVEMENT
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.per_patch_outlier import PerPatchOutlier
+from hwq.quantizers.base import Quantizer
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.image_executor import Array
@@ -54,7 +53,7 @@ class SideBySide:
         self.graph = integer
         self.reals: dict[str, Real] = {}
         self.visited: set[str] = set()
-        self._corrections: dict[int, Tensor] = {}
+        self._corrections: dict[int | None, Tensor] = {}
         self._values: dict[str, Any] = {}
         self._codes: dict[str, Array] = {}
         self._outliers: dict[str, Array] = {}
@@ -86,14 +85,13 @@ class SideBySide:
         """Quantise as the fake-quant graph does, and note the codes."""
         quantizer, known = node.attrs["quantizer"], self.graph.by_name.get(node.name)
         if known is not None:
-            if isinstance(quantizer, Dynamic) and len(x) > 1:
-                self._corrections[quantizer.index] = x[1][..., quantizer.index]
-                codes = quantizer.encode(x[0], self._corrections[quantizer.index])
-            else:
-                codes = quantizer.encode(x[0])
+            index = quantizer.correction
+            if index is not None and len(x) > 1:
+                self._corrections[index] = x[1][..., index]
+            codes = quantizer.corrected(self._corrections.get(index)).encode(x[0])
             self._codes[node.name] = codes.numpy().astype(known.output.dtype)
             self.reals[node.name] = to_double(x[0])
-            if isinstance(quantizer, PerPatchOutlier):
+            if quantizer.side is not None:
                 self._outliers[node.name] = quantizer.outliers(x[0]).numpy().astype(np.int16)
         return FAKE_QUANT_OPS["quantize"](node, x)
 
@@ -137,8 +135,8 @@ class SideBySide:
         if node.op == "scale_predictor":
             factors: Real = np.ldexp(output[:, 0].astype(np.float64), output[:, 1] - _FACTOR_FRAC)
             return factors
-        if isinstance(quant, Dynamic) and quant.index in self._corrections:
-            return to_real(output, quant.corrected(self._corrections[quant.index]))
+        if isinstance(quant, Quantizer):
+            quant = quant.corrected(self._corrections.get(quant.correction))
         dense = to_real(output, quant)
         split = self._splits.get(node.name)
         if split is None:

@@ -12,8 +12,6 @@ from hwq.graph.ir import Graph, Node, Tensor
 from hwq.graph.movement import compress, move
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.dynamic import Dynamic
-from hwq.quantizers.uniform import Uniform
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def _hoist(graph: Graph, product: Node) -> Graph:
     quantizers = [node.attrs["quantizer"] for node in quantizes]
     if not _mergeable(quantizers):
         return graph
-    bases = [q.base if isinstance(q, Dynamic) else q for q in quantizers]
+    bases = [quantizer.uniform for quantizer in quantizers]
     scale = np.full(size, np.nan)
     zero_point = np.zeros(size, np.int64)
     for (node, ids), quantizer in zip(reached, bases, strict=True):
@@ -58,23 +56,19 @@ def _hoist(graph: Graph, product: Node) -> Graph:
     if np.isnan(scale).any():
         return graph
     shape = product.output.shape
-    merged = replace(
-        bases[0],
-        scale=torch.from_numpy(compress(scale.reshape(shape))).float(),
-        zero_point=torch.from_numpy(compress(zero_point.reshape(shape))),
+    merged = quantizers[0].with_parameters(
+        torch.from_numpy(compress(scale.reshape(shape))).float(),
+        torch.from_numpy(compress(zero_point.reshape(shape))),
     )
-    first = quantizers[0]
-    quantizer = replace(first, base=merged) if isinstance(first, Dynamic) else merged
-    return _rewire(graph, product, quantizes, quantizer)
+    return _rewire(graph, product, quantizes, merged)
 
 
 def _mergeable(quantizers: list[Quantizer]) -> bool:
     """Whether one per-channel quantizer can stand for all."""
-    if any(isinstance(q, Dynamic) for q in quantizers):
+    if any(quantizer.correction is not None for quantizer in quantizers):
         return len(quantizers) == 1
-    uniform = [q for q in quantizers if isinstance(q, Uniform)]
-    alike = len({(q.bits, q.signed) for q in uniform}) == 1
-    return alike and len(uniform) == len(quantizers)
+    bases = [quantizer.uniform for quantizer in quantizers]
+    return None not in bases and len({(base.bits, base.signed) for base in bases if base}) == 1
 
 
 def _readers(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil, prod
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +12,7 @@ from hwq.compiler.accumulator import (
     NOTHING,
     Accumulator,
     accumulate,
-    join_unit,
     side_name,
-    static_part,
     to_array,
     to_codes,
     to_fixed,
@@ -29,9 +27,7 @@ from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gemm import check_accumulator, check_constant_operand
 from hwq.quantizers.base import Quantizer
-from hwq.quantizers.dynamic import Dynamic
 from hwq.quantizers.mac_form import MacForm
-from hwq.quantizers.per_patch_outlier import PerPatchOutlier
 from hwq.quantizers.uniform import Uniform
 
 
@@ -78,10 +74,10 @@ def _quantize(lowering: Lowering, node: Node) -> None:
         lowering.constants[node.name] = constant_like(codes, _code_dtype(quantizer))
         lowering.quants[node.name] = quantizer
         return
-    uniform = static_part(quantizer)
+    uniform, correction = quantizer.uniform, quantizer.correction
     scales = node.inputs[1:]
-    made = Factor(quantizer.index, "reciprocal") if isinstance(quantizer, Dynamic) else None
-    if source in lowering.accumulators and isinstance(uniform, Uniform):
+    made = None if correction is None else Factor(correction, "reciprocal")
+    if source in lowering.accumulators and uniform is not None:
         accumulator = lowering.accumulators[source]
         if made is not None and accumulator.factor is not None:
             raise GraphError(f"{node.name}: both {source} and its codes have per-image scales")
@@ -92,16 +88,16 @@ def _quantize(lowering: Lowering, node: Node) -> None:
     elif _is_pixels(lowering, source, quantizer):
         lowering.alias[node.name] = lowering.operand(source)
         lowering.quants[node.name] = quantizer
-    elif isinstance(uniform, Uniform):
+    elif uniform is not None:
         lsb = np.asarray(2.0 ** -lowering.frac(source))
         plain = Accumulator(lsb, NOTHING, NOTHING, None)
         _emit_as(lowering, node, "encode", (source, *scales), to_codes(plain, uniform, made))
     else:
         unit = quantizer.encoder(lowering.frac(source))
         _emit_as(lowering, node, "encode", (source,), unit)
-        if isinstance(quantizer, PerPatchOutlier):
+        if quantizer.side is not None:
             side = _named(replace(node, op="outlier_split"), side_name(node.name))
-            count = ceil(quantizer.outlier_fraction * prod(node.output.shape))
+            count = quantizer.expected_outliers(prod(node.output.shape))
             lowering.emit(side, (source,), None, np.dtype(np.int16), unit=unit, expected=count)
 
 
@@ -115,11 +111,11 @@ def _emit_as(lowering: Lowering, node: Node, op: str, inputs: tuple[str, ...], u
     lowering.emit(replace(node, op=op), inputs, quantizer, dtype, unit=unit)
 
 
-def _is_pixels(lowering: Lowering, source: str, quantizer: Quantizer) -> bool:
+def _is_pixels(lowering: Lowering, source: str, quantizer: Any) -> bool:
     """Whether the codes are the image's own bytes."""
     return (
         lowering.quants[source] == PIXELS
-        and isinstance(quantizer, Uniform)
+        and quantizer.uniform is quantizer
         and quantizer.bits == 8
         and not quantizer.signed
         and bool((to_array(quantizer.scale) == 1.0).all())
@@ -128,14 +124,14 @@ def _is_pixels(lowering: Lowering, source: str, quantizer: Quantizer) -> bool:
 
 
 def _code_dtype(quantizer: Quantizer) -> str:
-    return "int8" if getattr(static_part(quantizer), "signed", False) else "uint8"
+    return "int8" if quantizer.uniform is not None and quantizer.uniform.signed else "uint8"
 
 
 def _product(lowering: Lowering, node: Node) -> None:
     a, b = (lowering.quants[name] for name in node.inputs[:2])
     form = a.mac_form()
-    right = b
-    if not isinstance(right, Uniform) or to_array(right.zero_point).any():
+    right = b.uniform
+    if b is not right or to_array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     weight = lowering.constants.get(node.inputs[1]) if node.op == "linear" else None
@@ -144,12 +140,15 @@ def _product(lowering: Lowering, node: Node) -> None:
     acc = _named(node, f"{node.name}.acc")
     extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
     bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
-    if isinstance(a, PerPatchOutlier):
+    if a.side is not None:
+        join_unit = None if weight is None else a.outlier_join(weight)
+        if join_unit is None:
+            raise GraphError(f"{node.name}: outliers need a constant operand b")
         dense = _named(node, f"{node.name}.dense")
         lowering.emit(dense, names, None, dtype, form=form, **extra)
         joined = (dense.name, side_name(names[0]), names[1])
         join = replace(acc, op="outlier_join")
-        lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit(node, a, weight))
+        lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit)
     else:
         lowering.emit(acc, names, None, dtype, form=form, **extra)
     lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
@@ -174,9 +173,7 @@ def _check_accumulators(form: MacForm, right: Uniform, weight: Constant | None, 
 
 def _needs_fixed(graph: Graph, node: Node) -> bool:
     def straight(reader: Node) -> bool:
-        return reader.op == "quantize" and isinstance(
-            static_part(reader.attrs["quantizer"]), Uniform
-        )
+        return reader.op == "quantize" and reader.attrs["quantizer"].uniform is not None
 
     readers = graph.consumers(node.name)
     return node.name in graph.outputs or not all(straight(reader) for reader in readers)
