@@ -19,7 +19,6 @@ from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
 from hwq.methods.sites import apply_tuned, find_sites
 from hwq.methods.tune_predictor import tune_predictor
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
-from hwq.quantizers.base import Quantizer
 from hwq.quantizers.dynamic import Dynamic
 
 _CHOICES = ("best", "base", "static", "dynamic", "dynamic and static", "tuned")
@@ -261,8 +260,9 @@ def predictable(graph: Graph, tap: str) -> list[str]:
         if site.operand != "a" or node is None or node.name not in after:
             continue
         quantizer = node.attrs.get("quantizer")
+        uniform = quantizer.uniform if quantizer is not None else None
         linear = graph.by_name[site.consumer].op == "linear"
-        if linear and quantizer is not None and _has_one_scale(quantizer):
+        if linear and uniform is not None and uniform.scale.numel() == 1:
             names.append(node.name)
     return names
 
@@ -297,9 +297,3 @@ def _chunk(tokens: int) -> int:
     """Return the divisor of `tokens` nearest to its square root: one row of a square image."""
     divisors = [n for n in range(1, tokens + 1) if tokens % n == 0]
     return min(divisors, key=lambda n: abs(n - tokens**0.5))
-
-
-def _has_one_scale(quantizer: Quantizer) -> bool:
-    """Whether codes are uniform with a static scale for the whole tensor."""
-    uniform = quantizer.uniform
-    return uniform is not None and quantizer.correction is None and uniform.scale.numel() == 1
