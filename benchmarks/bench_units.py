@@ -20,7 +20,7 @@ from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gemm import pack
 from hwq.numerics.horner import HornerSpec
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.numerics.layernorm import LayerNormSpec
+from hwq.numerics.layer_norm import LayerNormSpec
 from hwq.numerics.softmax import SoftmaxSpec
 
 TOKENS, DIM, HIDDEN, HEADS = 197, 384, 1536, 6
@@ -51,7 +51,7 @@ def cases() -> dict[str, Case]:
         "activation": Case(gelu.compute, gelu.reference, hidden),
         "horner, degree 3": Case(horner.compute, horner.reference, hidden),
         "isqrt, 36 bits": Case(isqrt.compute, isqrt.reference, roots),
-        "layernorm, D = 384": Case(norm.compute, norm.reference, residual),
+        "layer_norm, D = 384": Case(norm.compute, norm.reference, residual),
         "softmax, T = 197": Case(softmax.compute, softmax.reference, scores),
         "pack V, 197 x 64": Case(pack, None, codes),
         "pack k^T, 64 x 197": Case(lambda k: pack(k.T), None, codes),

@@ -7,8 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hwq.numerics.layernorm import MAX_GAMMA, NORM_FRAC, LayerNorm, LayerNormSpec
-from hwq.rtl.layernorm_stages import ELEMENT, PAIR, RECIPROCAL
+from hwq.numerics.layer_norm import MAX_GAMMA, NORM_FRAC, LayerNorm, LayerNormSpec
+from hwq.rtl.layer_norm_stages import ELEMENT, PAIR, RECIPROCAL
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding, saturated
 
 STAGES = 7

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.delivery import chosen
 from hwq.rtl.emit import emit
 from hwq.sim.bank import Bank, build
@@ -19,24 +19,24 @@ from hwq.testing import stimulus
 
 def vectors(stem: str, label: str) -> NDArray[np.int64]:
     """Return the inputs of a case: its own, or those of `hwq.testing.stimulus`."""
-    own = UNITS[stem].stimuli.get(label)
-    return own() if own else stimulus(UNITS[stem].verified[label])
+    own = TWINS[stem].stimuli.get(label)
+    return own() if own else stimulus(TWINS[stem].verified[label])
 
 
 @cache
 def bank(simulator: str, stem: str) -> Bank:
     """Compile all cases of a unit as one bank."""
-    units = {f"{stem}_{label}": made for label, made in UNITS[stem].verified.items()}
+    units = {f"{stem}_{label}": made for label, made in TWINS[stem].verified.items()}
     # names are unique within a unit, but emitting takes a while
     return build(simulator, units, {name: emit(made, name) for name, made in units.items()})
 
 
 def job(stem: str, label: str, limit: int | None = None) -> Job:
     """Return the job of a case, with all its inputs or those of about the first `limit`."""
-    unit = UNITS[stem].verified[label]
+    unit = TWINS[stem].verified[label]
     inputs = vectors(stem, label)
     if limit is None or limit >= len(inputs):
-        constant = UNITS[stem].constant.get(label, "")
+        constant = TWINS[stem].constant.get(label, "")
         return Job(f"{stem}_{label}", unit, inputs, constant=constant)
     # enough results for an interval
     some = chosen(unit, inputs, max(limit, 4 * unit.inputs_per_result))
@@ -59,7 +59,7 @@ def verify_unit(
     limit : int, optional
         Use about so many inputs of each case.
     """
-    verified = UNITS[stem].verified
+    verified = TWINS[stem].verified
     jobs = [job(stem, label, limit) for label in verified]
     # if one fails, the folder stays: it has the waves and the simulator's log
     work = Path(tempfile.mkdtemp(prefix=f"hwq_{stem}_"))

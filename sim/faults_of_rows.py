@@ -113,7 +113,7 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault("output not held", "$3  | o__ready;", "1'h1;", module="scale"),
     ),
-    ("layernorm", "length5_lanes1"): (
+    ("layer_norm", "length5_lanes1"): (
         Fault(
             "squares without sign",
             "$2  = $signed(\\i__payload$24 ) * $signed(\\i__payload$24 );",

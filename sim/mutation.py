@@ -11,7 +11,7 @@ import numpy as np
 from hwq.errors import HwqError
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.array import Array
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.emit import emit
 from hwq.rtl.shared import emit_shared
 from hwq.sim.array import CycleModel, Run, run_arrays
@@ -96,7 +96,7 @@ def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
     cases: dict[str, tuple[Job, Job, str]] = {}
     for number, (label, fault) in enumerate(MUTATIONS[stem]):
         if label not in cases:
-            verified = emit(UNITS[stem].verified[label], NAME)
+            verified = emit(TWINS[stem].verified[label], NAME)
             cases[label] = job(stem, label, FEW), job(stem, label), verified
         few, every, text = cases[label]
         name = f"mutant_{number}"

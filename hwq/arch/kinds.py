@@ -12,22 +12,3 @@ DramKind = Literal["ddr3", "ddr4", "lpddr4", "lpddr5", "hbm2", "hbm3"]
 TIMINGS: Final[tuple[Timing, ...]] = ("rtl", "stall_free", "scalesim")
 """`rtl` is what the gateware's own counter says; `stall_free` an array whose folds do not overlap;
 `scalesim` reports one less than that per matmul, as SCALE-Sim does."""
-
-VECTOR_OPS: Final[tuple[str, ...]] = (
-    "softmax",
-    "layernorm",
-    "activation",
-    "requantize",
-    "rescale",
-    "encode",
-    "add",
-    "mul",
-    "mean",
-    "move",
-    "outlier_split",
-    "outlier_join",
-    "range_extract",
-    "scale_predictor",
-)
-"""Work of the vector unit; each has a timing in `hwq.arch.unit_timing` and an energy in
-`hwq.cost.energy`."""

@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError("vectors and mutations exclude each other: faults are run with all inputs")
     from rich.console import Console
 
-    from hwq.rtl.catalog import UNITS, unit
+    from hwq.rtl.catalog import TWINS, twin
     from hwq.sim.tools import find_simulator
 
-    stems = arguments.unit or list(UNITS)
+    stems = arguments.unit or list(TWINS)
     for stem in stems:
-        unit(stem)
+        twin(stem)
     simulator = find_simulator(arguments.simulator)
     console = Console(stderr=True)
     job = _mutations if arguments.mutations else _verify

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.vectors < 1:
         raise UsageError(f"vectors must be at least 1, not {arguments.vectors}")
     name = arguments.name or arguments.unit
-    from hwq.rtl.catalog import unit as row_of
+    from hwq.rtl.catalog import twin as row_of
     from hwq.rtl.delivery import chosen, files, write
     from hwq.testing import stimulus
 

@@ -90,9 +90,9 @@ def _names(what: str) -> list[str]:
 
         return list(QUANTIZERS)
     if what == "units":
-        from hwq.rtl.catalog import UNITS
+        from hwq.rtl.catalog import TWINS
 
-        return list(UNITS)
+        return list(TWINS)
     from hwq.arch.load import list_accelerators
 
     return list(list_accelerators())

@@ -2,38 +2,21 @@
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.compiler.program import Layer, MatmulLayer, Operand, Program, VectorLayer
-from hwq.errors import GraphError
+from hwq.errors import GraphError, SpecError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.numerics.epilogue import Epilogue
-from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.unit import Unit
+from hwq.numerics.units import UNITS, VECTOR_OPS, unit_of_op, unit_of_spec
 
 ACC_BITS = 32
-_VECTOR_OPS = {
-    "softmax": "softmax",
-    "activation": "activation",
-    "layer_norm": "layernorm",
-    "add": "add",
-    "mul": "mul",
-    "mean": "mean",
-    "requantize": "requantize",
-    "encode": "encode",
-    "concat": "move",
-}
-# per channel: a 16-bit mult, a 6-bit shift, a 32-bit bias; gamma and beta of LayerNorm likewise
-_MULT_BITS, _BIAS_BITS = 22, 32
+_SCALING_BITS = UNITS["epilogue"].parameter_bits
 # a range is a sum of differences; a scale is a 16-bit mantissa and an 8-bit exponent
 _RANGE_BITS, _SCALE_BITS = 32, 24
 # an outlier is a 16-bit value and its place: 12 bits of token, 12 of channel; joined sums, factors
 _OUTLIER_BITS, _JOINED_BITS, _ROW_BITS = 40, 46, 12
-# what can follow a matrix product element by element, without waiting for a whole row
-_STREAMS = frozenset(
-    {"requantize", "encode", "activation", "add", "mul", "concat", "range_extract"}
-)
 
 
 def emit_program(graph: Graph) -> Program:
@@ -79,7 +62,7 @@ class _Emitter:
             self._outlier_split(node)
         elif node.op == "outlier_join":
             self._outlier_join(node)
-        elif node.op in _VECTOR_OPS:
+        elif node.op in VECTOR_OPS:
             self._vector(node)
         else:
             raise GraphError(f"{node.name}: {node.op} has no place in a program")
@@ -123,25 +106,25 @@ class _Emitter:
 
     def _vector(self, node: Node) -> None:
         inputs = [self._operand(name) for name in dict.fromkeys(node.inputs) if self._data(name)]
-        unit = node.attrs.get("unit")
+        spec, unit = node.attrs.get("unit"), _unit(node)
         scales = [name for name in node.inputs if not self._data(name)]
-        if scales and isinstance(unit, Epilogue):
-            inputs.append(self._rescale(node, unit, scales[0]))
+        if scales and isinstance(spec, Epilogue):
+            inputs.append(self._rescale(node, spec, scales[0]))
         else:
             inputs += _parameters(node, unit)
-        fused = node.op in _STREAMS and any(self._root(name) in self.chain for name in node.inputs)
+        fused = unit.streams and any(self._root(name) in self.chain for name in node.inputs)
         # a mean reads more than it writes
         shape = self.graph.shape(node.inputs[0]) if node.op == "mean" else node.output.shape
         *rows, length = shape
         layer = VectorLayer(
             name=self._layer_name(node),
-            op=_VECTOR_OPS[node.op],
+            op=node.op,
             rows=prod(rows),
             length=length,
             inputs=tuple(inputs),
             out=self._write(node, _bits(node)),
             fused=fused,
-            unit=_stem(node, unit),
+            unit=unit.stem,
         )
         self.layers.append(layer)
         self.chain = self.chain | {node.name} if fused else set()
@@ -154,13 +137,13 @@ class _Emitter:
     def _layer_name(self, node: Node) -> str:
         """Matrix products have the module's name; what follows them says what it does."""
         taken = {layer.name for layer in self.layers}
-        return f"{node.name}.{_VECTOR_OPS[node.op]}" if node.name in taken else node.name
+        return f"{node.name}.{node.op}" if node.name in taken else node.name
 
     def _rescale(self, node: Node, unit: Epilogue, scales: str) -> Operand:
         """Emit the per-image multipliers and biases of one epilogue, before its matrix product."""
         count = max(unit.mult.size, unit.bias.size)
-        out = Operand(f"{node.name}.multipliers", count, _MULT_BITS + _BIAS_BITS)
-        static = Operand(f"{node.name}.parameters", count, _MULT_BITS + _BIAS_BITS, constant=True)
+        out = Operand(f"{node.name}.multipliers", count, _SCALING_BITS)
+        static = Operand(f"{node.name}.parameters", count, _SCALING_BITS, constant=True)
         row = Operand(scales, 4, self.bits[scales])
         layer = VectorLayer(f"{node.name}.rescale", "rescale", 1, count, (row, static), out)
         place = len(self.layers)
@@ -174,7 +157,7 @@ class _Emitter:
 
     def _predictor(self, node: Node) -> None:
         unit = node.attrs["unit"]
-        fused = node.op in _STREAMS and self._root(node.inputs[0]) in self.chain
+        fused = _unit(node).streams and self._root(node.inputs[0]) in self.chain
         inputs, degree = [self._operand(node.inputs[0])], 1
         if node.op == "range_extract":
             rows, length = unit.chunks, unit.chunk_tokens * unit.channels
@@ -230,17 +213,14 @@ class _Emitter:
         return max(int(self.graph.by_name[side].attrs["expected"]), 1)
 
 
-def _stem(node: Node, unit: Any) -> str:
-    """Return the name that a unit shares with its file and its timing; empty if it is a format."""
-    if unit is None or isinstance(unit, FixedPoint):
-        return ""
-    stem = type(unit).__module__.rpartition(".")[2]
-    if stem not in UNIT_TIMING:
-        raise GraphError(
-            f"{node.name} ({node.op}): the unit {type(unit).__name__} has no timing: it needs an "
-            f"entry {stem!r} in hwq.arch.unit_timing"
-        )
-    return stem
+def _unit(node: Node) -> Unit:
+    """Return the unit that computes a node."""
+    try:
+        if "unit" in node.attrs:
+            return unit_of_spec(node.attrs["unit"])
+        return unit_of_op(node.op)
+    except SpecError as error:
+        raise GraphError(f"{node.name} ({node.op}): {error}") from error
 
 
 def _bits(node: Node) -> int:
@@ -248,12 +228,9 @@ def _bits(node: Node) -> int:
     return int(quant.bits)
 
 
-def _parameters(node: Node, unit: Any) -> list[Operand]:
-    """Constants of an epilogue or a LayerNorm that are one per channel."""
-    if isinstance(unit, Epilogue):
-        count, bits = max(unit.mult.size, unit.bias.size), _MULT_BITS + _BIAS_BITS
-    elif node.op == "layer_norm":
-        count, bits = node.output.shape[-1], 16 + _BIAS_BITS
-    else:
+def _parameters(node: Node, unit: Unit) -> list[Operand]:
+    """Constants of a unit that are one per channel."""
+    count = node.attrs["unit"].channels if unit.parameter_bits else 1
+    if count == 1:
         return []
-    return [Operand(f"{node.name}.parameters", count, bits, constant=True)] if count > 1 else []
+    return [Operand(f"{node.name}.parameters", count, unit.parameter_bits, constant=True)]

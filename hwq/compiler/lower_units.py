@@ -15,8 +15,9 @@ from hwq.compiler.lowering import Lowering, fixed_form
 from hwq.errors import GraphError
 from hwq.graph.ir import Node
 from hwq.numerics.activation import MAX_IN_BITS, MIN_IN_FRAC, OUT_FRAC, ActivationSpec
+from hwq.numerics.add import AddSpec
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.layernorm import LayerNormSpec
+from hwq.numerics.layer_norm import LayerNormSpec
 from hwq.numerics.mean import MeanSpec
 from hwq.numerics.mul import OPERAND_BITS, MulSpec
 from hwq.numerics.range_extract import RangeExtractSpec
@@ -74,7 +75,7 @@ def _narrow(form: FixedPoint, bits: int) -> FixedPoint:
 def _add(lowering: Lowering, node: Node) -> None:
     form = fixed_form(node)
     names = tuple(lowering.fixed(name, form) for name in node.inputs)
-    lowering.emit(node, names, form, form.dtype, unit=form)
+    lowering.emit(node, names, form, form.dtype, unit=AddSpec(form))
 
 
 def _mul(lowering: Lowering, node: Node) -> None:

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hwq.arch.kinds import VECTOR_OPS
-from hwq.arch.unit_timing import UNIT_TIMING
-from hwq.errors import require
+from hwq.errors import SpecError, require
 from hwq.numerics.pe import PeSpec
+from hwq.numerics.units import UNITS, unit_of_op
 
-_MAX_BITS = 64
-_DEFAULT_UNIT = {"requantize": "epilogue", "encode": "epilogue"}
+_MAX_BITS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +138,10 @@ class VectorLayer:
     name : str
         Module path of the layer.
     op : str
-        One of `hwq.arch.kinds.VECTOR_OPS`. For `range_extract` rows x length is the token stream;
-        for `scale_predictor` a row is one scale and `length` is features x degree.
+        An op of one of `hwq.numerics.units.UNITS`. For `range_extract` rows x length is the token
+        stream; for `scale_predictor` a row is one scale and `length` is features x degree.
     rows, length : int
-        Row-wise units (softmax, layernorm) work along `length`.
+        Row-wise units (softmax, layer_norm) work along `length`.
     inputs : tuple of Operand
         Everything it reads, parameters included.
     out : Operand
@@ -154,8 +152,7 @@ class VectorLayer:
     degree : int
         Of the polynomials of `scale_predictor`; a divisor of `length`.
     unit : str
-        Stem of the unit that does it, in `hwq.arch.unit_timing`; by default `op`, and `epilogue`
-        for `requantize` and `encode`.
+        Stem of the unit that does it; by default the first one that does such ops.
     """
 
     name: str
@@ -169,14 +166,15 @@ class VectorLayer:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        try:
+            default = unit_of_op(self.op)
+        except SpecError as error:
+            raise SpecError(f"{self.name}: {error}") from None
+        object.__setattr__(self, "unit", self.unit or default.stem)
+        does = [unit.stem for unit in UNITS.values() if self.op in unit.ops]
         require(
-            self.op in VECTOR_OPS,
-            f"{self.name}: op must be one of {', '.join(VECTOR_OPS)}, not {self.op!r}",
-        )
-        object.__setattr__(self, "unit", self.unit or _DEFAULT_UNIT.get(self.op, self.op))
-        require(
-            self.unit in UNIT_TIMING,
-            f"{self.name}: unit must be one of {', '.join(UNIT_TIMING)}, not {self.unit!r}",
+            self.unit in does,
+            f"{self.name}: unit must be one of {', '.join(does)} for {self.op}, not {self.unit!r}",
         )
         for field in ("rows", "length"):
             value = getattr(self, field)

@@ -18,8 +18,8 @@ from itertools import pairwise
 from typing import Final
 
 from hwq.arch.accelerator import Accelerator
-from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.program import Layer, MatmulLayer, Operand, Program, VectorLayer
+from hwq.numerics.unit import ceil_div
 
 _RESIDENT_SHARE: Final = (3, 4)
 _HEADS_STORED: Final = 2  # one being written while the other is read

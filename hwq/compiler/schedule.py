@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.tiling import TileProblem, Tiling, fitting_tilings
+from hwq.numerics.unit import ceil_div
 
 TileCycles = Callable[[int, int, int], int]
 """Array cycles of a tile of extents m, n, k."""

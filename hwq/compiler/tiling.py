@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.arch.accelerator import Accelerator, Array
-from hwq.arch.unit_timing import ceil_div
 from hwq.errors import require
 from hwq.numerics.array import Dataflow
+from hwq.numerics.unit import ceil_div
 
 KIB_BITS = 8192
 

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 from hwq.arch.accelerator import Accelerator, Array
 from hwq.arch.area_table import accelerator_figures
 from hwq.arch.kinds import TIMINGS, Timing
-from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
 from hwq.compiler.residency import Residency, groups, plan_residency
 from hwq.compiler.schedule import Schedule, best_schedule, stream_cycles
@@ -22,6 +21,7 @@ from hwq.cost.traffic import Traffic, matmul_traffic, vector_traffic
 from hwq.cost.vector_unit import READ_CYCLES, busy_cycles, latency_cycles
 from hwq.errors import SpecError, UsageError, require
 from hwq.numerics.array import DATAFLOWS, Dataflow
+from hwq.numerics.unit import ceil_div
 
 
 def estimate(

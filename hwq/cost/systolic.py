@@ -26,8 +26,8 @@ cycles: one less per product (`timing="scalesim"`).
 from dataclasses import dataclass
 
 from hwq.arch.kinds import Timing
-from hwq.arch.unit_timing import ceil_div
 from hwq.numerics.array import Dataflow
+from hwq.numerics.unit import ceil_div
 
 
 @dataclass(frozen=True, slots=True)

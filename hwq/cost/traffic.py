@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from hwq.arch.accelerator import Array
-from hwq.arch.unit_timing import ceil_div
 from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.compiler.residency import Residency
 from hwq.compiler.schedule import Schedule
 from hwq.cost.systolic import map_matmul
 from hwq.numerics.array import Dataflow
+from hwq.numerics.unit import ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _read_bits(layer: VectorLayer, operand: Operand) -> int:
         return operand.total_bits
     if layer.op == "outlier_join":
         return layer.elements * operand.bits
-    return (layer.rows if layer.op == "layernorm" else 1) * operand.total_bits
+    return (layer.rows if layer.op == "layer_norm" else 1) * operand.total_bits
 
 
 def _operand(operand: Operand, read: int, loads: int, staged: str, residency: Residency) -> Traffic:

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics import horner
 from hwq.numerics._jit import kernel
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming
 
 OUT_FRAC = 12
 """Fraction bits of the output, and of |x| inside the unit."""
@@ -225,3 +227,22 @@ class ActivationSpec:
             self.minimum <= lo and hi <= self.maximum,
             f"x must be in {self.minimum}..{self.maximum}, not {lo}..{hi}",
         )
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` values. One pass: table look-up, a degree-2 polynomial, a final add."""
+    return UnitTiming(latency_cycles=horner.timing(2).latency_cycles + 2, interval_cycles=1)
+
+
+UNIT = Unit(
+    "activation",
+    ActivationSpec,
+    timing,
+    ops=("activation",),
+    work=(
+        ("int_multiply", 16, 9, 2),  # degree 2 on a segment
+        ("int_add", 24, 24, 3),
+        ("shift", 32, 32, 1),
+    ),
+    streams=True,
+)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.unit import Unit, UnitTiming
 
 
 def add_reference(
@@ -49,3 +50,18 @@ class AddSpec:
     ) -> tuple[NDArray[np.integer], int]:
         """int[...] twice -> int[...], number of saturated elements, slowly."""
         return add_reference(a, b, self)
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` pairs. One pass: add and saturate."""
+    return UnitTiming(latency_cycles=1, interval_cycles=1)
+
+
+UNIT = Unit(
+    "add",
+    AddSpec,
+    timing,
+    ops=("add",),
+    work=(("int_add", 16, 16, 1), ("compare", 16, 16, 2)),
+    streams=True,
+)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS, requantize, requantize_reference
+from hwq.numerics.requantize import timing as requantize_timing
 from hwq.numerics.rescale import rescale_bias, rescale_mult
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
 
 Int = NDArray[np.int64]
 # columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
@@ -23,6 +25,10 @@ A bias is a whole number of units. Products of short codes are coarse ones: a bi
 rounded twice. A fixed shift takes no hardware.
 """
 
+ADDEND_BITS = 46
+"""Bias and correction together; a sum with shifted products stays within as many."""
+
+SHIFT_BITS = 6
 ZERO_POINT_BITS = 17
 """With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
 
@@ -77,7 +83,7 @@ class EpilogueSpec:
     hi: int
     plane_weights: tuple[int, ...] = (1,)
     acc_bits: int = 32
-    addend_bits: int = 46
+    addend_bits: int = ADDEND_BITS
 
     def __post_init__(self) -> None:
         require(
@@ -170,6 +176,11 @@ class Epilogue:
     def __post_init__(self) -> None:
         require(self.lo <= self.hi, f"lo must not exceed hi, not {self.lo}..{self.hi}")
 
+    @property
+    def channels(self) -> int:
+        """How many different multipliers or biases it has."""
+        return max(self.mult.size, self.bias.size)
+
     def compute(
         self, acc: NDArray[np.integer], scales: Int | None = None
     ) -> tuple[NDArray[np.integer], int]:
@@ -222,3 +233,19 @@ def _rows(values: Int, shape: tuple[int, ...]) -> Int:
         return values.reshape(1, columns)
     full = np.broadcast_to(values, (*shape[:-1], columns))
     return full.reshape(-1, columns)
+
+
+def timing() -> UnitTiming:
+    """Item: the accumulators of one element. An adder before the three stages of `requantize`."""
+    return UnitTiming(1 + requantize_timing().latency_cycles, interval_cycles=1)
+
+
+UNIT = Unit(
+    "epilogue",
+    Epilogue,
+    timing,
+    ops=("requantize", "encode"),
+    work=REQUANTIZE_WORK,
+    streams=True,
+    parameter_bits=ADDEND_BITS + MULT_BITS + SHIFT_BITS + ZERO_POINT_BITS,
+)

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics import horner
 from hwq.numerics._jit import kernel
+from hwq.numerics.unit import Unit, UnitTiming
 
 ACC_FRAC = 17
 """Fraction bits of the polynomial's accumulator; it is unsigned and ACC_FRAC + 1 bits wide."""
@@ -138,3 +140,11 @@ class Exp2Spec:
                 self.minimum <= lo and hi <= self.maximum,
                 f"x must be in {self.minimum}..{self.maximum}, not {lo}..{hi}",
             )
+
+
+def timing() -> UnitTiming:
+    """Item: one value. The polynomial and a stage that rounds the mantissa."""
+    return UnitTiming(horner.timing(len(COEFFICIENTS) - 1).latency_cycles + 1, interval_cycles=1)
+
+
+UNIT = Unit("exp2", Exp2Spec, timing)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
+from hwq.numerics.unit import Unit, UnitTiming
 
 
 @kernel
@@ -121,3 +122,14 @@ class HornerSpec:
             self.minimum <= lo and hi <= self.maximum,
             f"x must be in {self.minimum}..{self.maximum}, not {lo}..{hi}",
         )
+
+
+_STAGES = 2  # a register after the multiplier and one after the adder
+
+
+def timing(degree: int) -> UnitTiming:
+    """Item: one value. Two stages per degree."""
+    return UnitTiming(latency_cycles=_STAGES * degree, interval_cycles=1)
+
+
+UNIT = Unit("horner", HornerSpec, timing)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
+from hwq.numerics.unit import Unit, UnitTiming, ceil_div
 
 
 @kernel
@@ -94,3 +95,11 @@ class IsqrtSpec:
         if x.size:
             lo, hi, top = int(x.min()), int(x.max()), (1 << self.in_bits) - 1
             require(0 <= lo and hi <= top, f"x must be in 0..{top}, not {lo}..{hi}")
+
+
+def timing(in_bits: int) -> UnitTiming:
+    """Item: one value. One stage per bit of the root."""
+    return UnitTiming(latency_cycles=ceil_div(in_bits, 2), interval_cycles=1)
+
+
+UNIT = Unit("isqrt", IsqrtSpec, timing)

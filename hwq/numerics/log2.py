@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
+from hwq.numerics.unit import Unit, UnitTiming
 
 
 @kernel
@@ -133,3 +134,11 @@ class Log2Spec:
     def reference(self, x: NDArray[np.integer]) -> NDArray[np.uint8]:
         """int[...] in 0..2**in_bits-1 -> uint8[...], slowly."""
         return log2_reference(x, self)
+
+
+def timing() -> UnitTiming:
+    """Item: one value. Leading one, mantissa compare, saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+UNIT = Unit("log2", Log2Spec, timing)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics.fixed_point import FixedPoint, dyadic
 from hwq.numerics.requantize import requantize, requantize_reference
+from hwq.numerics.requantize import timing as requantize_timing
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming, each_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,19 @@ class MeanSpec:
         total = x.sum(-1, dtype=np.int64, keepdims=True)
         mult, shift, zero = (np.full((1, 1), v, np.int64) for v in (self.mult, self.shift, 0))
         return total, mult, shift, zero
+
+
+def timing(count: int) -> UnitTiming:
+    """Item: one mean of `count` values. An accumulator before `requantize`."""
+    return UnitTiming(1 + requantize_timing().latency_cycles, interval_cycles=count)
+
+
+UNIT = Unit(
+    "mean",
+    MeanSpec,
+    timing,
+    ops=("mean",),
+    work=(("int_add", 46, 46, 1),),  # onto the sum
+    items=each_column,
+    result_work=REQUANTIZE_WORK,
+)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming
 
 OPERAND_BITS = 16
 """Width of an operand, with its sign."""
@@ -86,3 +87,23 @@ class MulSpec:
                     _LEAST <= lo and hi <= _MOST,
                     f"{name} must be in {_LEAST}..{_MOST}, not {lo}..{hi}",
                 )
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` pairs. One pass: multiply; round; saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+UNIT = Unit(
+    "mul",
+    MulSpec,
+    timing,
+    ops=("mul",),
+    work=(
+        ("int_multiply", 16, 16, 1),
+        ("int_add", 32, 32, 1),
+        ("shift", 32, 32, 1),
+        ("compare", 32, 32, 2),
+    ),
+    streams=True,
+)

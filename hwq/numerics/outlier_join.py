@@ -9,6 +9,7 @@ from hwq.errors import require
 from hwq.numerics._jit import kernel
 from hwq.numerics.gemm import accumulator_bound
 from hwq.numerics.requantize import ACC_BITS
+from hwq.numerics.unit import Unit, UnitTiming
 
 MAX_ROW_MULT = (1 << 12) - 1
 """Largest factor of a token."""
@@ -195,3 +196,18 @@ class OutlierJoinSpec:
             f"outliers must be {[*acc.shape[:-1], channels]}, not {list(outliers.shape)}",
         )
         check_join(channels, int(self.row_mult.max()))
+
+
+def timing(terms: int = 1) -> UnitTiming:
+    """Item: `lanes` sums of `terms` outliers each. Multiply; add; the token's factor."""
+    return UnitTiming(latency_cycles=3, interval_cycles=terms)
+
+
+UNIT = Unit(
+    "outlier_join",
+    OutlierJoinSpec,
+    timing,
+    ops=("outlier_join",),
+    work=(("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),
+    streams=True,
+)

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.requantize import MULT_BITS, requantize
+from hwq.numerics.requantize import timing as requantize_timing
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
 
 SIDE = FixedPoint(16, 0)
 """Format of a side value: a whole number of its token's scale."""
@@ -154,3 +156,18 @@ class OutlierSplitSpec:
         narrow = x.dtype.itemsize <= 2 or x.dtype == np.int32
         wide: NDArray[np.integer] = np.asarray(x, np.int32 if narrow else np.int64)
         return wide.reshape(-1, x.shape[-1] if x.ndim else 1)
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` values. One pass: read the token's multiplier, then as `requantize`."""
+    return UnitTiming(requantize_timing().latency_cycles + 1, interval_cycles=1)
+
+
+UNIT = Unit(
+    "outlier_split",
+    OutlierSplitSpec,
+    timing,
+    ops=("encode",),
+    work=(*REQUANTIZE_WORK, ("compare", 16, 16, 2)),
+    streams=True,
+)

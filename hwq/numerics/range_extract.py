@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
+from hwq.numerics.unit import Unit, UnitTiming, one_stream
 
 
 @kernel
@@ -94,3 +95,19 @@ class RangeExtractSpec:
             f"tokens must be int16[..., {shape[0]}, {shape[1]}], "
             f"not {tokens.dtype}{list(tokens.shape)}",
         )
+
+
+def timing(values: int) -> UnitTiming:
+    """Item: a stream of `values`, one per cycle. Three registers."""
+    return UnitTiming(latency_cycles=3, interval_cycles=values)
+
+
+UNIT = Unit(
+    "range_extract",
+    RangeExtractSpec,
+    timing,
+    ops=("range_extract",),
+    work=(("compare", 16, 16, 2),),
+    items=one_stream,
+    streams=True,
+)

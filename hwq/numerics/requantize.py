@@ -10,6 +10,7 @@ from hwq.errors import require
 from hwq.numerics._jit import kernel
 from hwq.numerics.fixed_point import FixedPoint, smallest_dtype
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming
 
 MULT_BITS = 16
 ACC_BITS = 46
@@ -229,3 +230,11 @@ class RequantizeSpec:
             values = values.astype(np.int64 if values.dtype.itemsize > 2 else np.int32)
         m, s, z = (np.full((1, 1), v, np.int64) for v in (self.mult, self.shift, self.zero_point))
         return values.reshape(1, -1), m, s, z, self.out.min, self.out.max
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` accumulators. One pass: multiply, round and shift, saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+UNIT = Unit("requantize", RequantizeSpec, timing)

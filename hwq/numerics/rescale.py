@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming
 
 Int = NDArray[np.int64]
 MANTISSA_FRAC = 15
@@ -119,3 +120,17 @@ class RescaleSpec:
             least, most = self.fields[name]
             for value in column[(column < least) | (column > most)][:1].tolist():
                 require(False, f"{name} must be in {least}..{most}, not {value}")
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` multipliers and biases. One pass: multiply; shift; round."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+UNIT = Unit(
+    "rescale",
+    RescaleSpec,
+    timing,
+    ops=("rescale",),
+    work=(("int_multiply", 32, 16, 1), ("int_add", 32, 32, 1), ("shift", 32, 32, 1)),
+)

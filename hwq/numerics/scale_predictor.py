@@ -1,5 +1,6 @@
 """All per-image scales of a network from the ranges of one early tap, in integers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
@@ -7,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics import exp2, horner, range_extract
 from hwq.numerics._jit import kernel
 from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.horner import HornerSpec, _horner_step
 from hwq.numerics.range_extract import RangeExtractSpec
+from hwq.numerics.unit import Unit, UnitTiming, Workload
 
 FRAC = 12
 _LOW, _HIGH = -(1 << 15), (1 << 15) - 1
@@ -265,3 +268,33 @@ class ScalePredictorSpec:
     def reference(self, tokens: NDArray[np.int16]) -> ScalePrediction:
         """int16[T, C] -> ScalePrediction, slowly."""
         return scale_predictor_reference(self.range_extract.reference(tokens), self)
+
+
+def timing(values: int, features: int, scales: int, degree: int) -> UnitTiming:
+    """Item: a stream of `values`, whose ranges give `scales` scales and their reciprocals.
+
+    A scale takes a cycle per feature, at least `exp2`'s two, while the next stream is read.
+    """
+    per_scale = max(features, 2)
+    parts = (range_extract.timing(values), horner.timing(degree), exp2.timing())
+    # registers of the projection, of the sum, and the second exp2 of the pair
+    latency = 4 + 4 + 1 + sum(part.latency_cycles for part in parts)
+    latency += features - 1 + (scales - 1) * per_scale
+    return UnitTiming(latency, interval_cycles=max(values, scales * per_scale))
+
+
+def _after_the_ranges(whole: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: all scales, one a row. The latency of `range_extract` is counted where that runs."""
+    features = load.length // load.degree
+    full = whole(values=1, features=features, scales=load.rows, degree=load.degree)
+    return UnitTiming(full.latency_cycles - range_extract.timing(1).latency_cycles, 0), 1
+
+
+UNIT = Unit(
+    "scale_predictor",
+    ScalePredictorSpec,
+    timing,
+    ops=("scale_predictor",),
+    work=(("int_multiply", 16, 16, 1), ("int_add", 32, 32, 1), ("shift", 32, 32, 1)),
+    items=_after_the_ranges,
+)

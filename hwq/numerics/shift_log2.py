@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.log2 import Log2Spec
+from hwq.numerics.log2 import timing as log2_timing
 from hwq.numerics.requantize import RequantizeSpec
+from hwq.numerics.requantize import timing as requantize_timing
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
 
 FRACTION_BITS = 16
 
@@ -79,3 +82,20 @@ class ShiftLog2Spec:
         """int[...], |x| < 2**31 -> codes uint8[...], number of saturated elements, slowly."""
         fraction, saturated = self.fraction.reference(np.asarray(x, np.int64) + self.shift_add)
         return self.log2.reference(fraction), saturated
+
+
+def timing() -> UnitTiming:
+    """Item: one value. An adder, `requantize`, `log2`."""
+    return UnitTiming(
+        1 + requantize_timing().latency_cycles + log2_timing().latency_cycles, interval_cycles=1
+    )
+
+
+UNIT = Unit(
+    "shift_log2",
+    ShiftLog2Spec,
+    timing,
+    ops=("encode",),
+    work=REQUANTIZE_WORK,
+    streams=True,
+)

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics import exp2
 from hwq.numerics._jit import kernel
 from hwq.numerics.exp2 import ACC_FRAC, COEFFICIENTS, _exp2_fraction
 from hwq.numerics.isqrt import _bit_length
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming, ceil_div, each_row, reduction_stages
 
 SUM_FRAC = 30
 """Fraction bits of a power in the sum: 4,096 floored powers lose less than 2**-18 of a row."""
@@ -125,3 +127,39 @@ class SoftmaxSpec:
         require(x.dtype in (np.int16, np.int32), f"x must be int16 or int32, not {x.dtype}")
         columns = x.shape[-1] if x.ndim else 0
         require(1 <= columns <= MAX_COLUMNS, f"x must have 1..{MAX_COLUMNS} columns, not {columns}")
+
+
+_QUOTIENT = 18  # bits, one per stage
+
+
+def timing(length: int, lanes: int) -> UnitTiming:
+    """Item: one row. Three passes: maximum; exponential and sum; scale by the sum's reciprocal.
+
+    The passes of successive rows overlap, but those of one row follow each other.
+    """
+    words = ceil_div(length, lanes)
+    powers = exp2.timing().latency_cycles + 1  # distance to the maximum; shift
+    reciprocal = 2 + _QUOTIENT  # leading one and shift
+    scaling = 3
+    parts = 2 * reduction_stages(lanes) + powers + reciprocal + scaling
+    return UnitTiming(latency_cycles=2 * (words - 1) + parts, interval_cycles=words)
+
+
+UNIT = Unit(
+    "softmax",
+    SoftmaxSpec,
+    timing,
+    ops=("softmax",),
+    work=(
+        ("compare", 16, 16, 1),  # maximum
+        ("int_add", 16, 16, 1),  # distance from it
+        ("int_multiply", 18, 14, 4),  # exp2, degree 4
+        ("int_add", 18, 18, 4),
+        ("shift", 32, 32, 2),
+        ("int_add", 42, 42, 1),  # sum
+        ("int_multiply", 18, 18, 1),  # times the reciprocal of the sum
+        ("register", 16, 16, 2),  # the queues of scores and of powers
+        ("register", 18, 18, 2),
+    ),
+    items=each_row,
+)

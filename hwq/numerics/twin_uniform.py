@@ -10,6 +10,7 @@ from hwq.errors import require
 from hwq.numerics._jit import kernel
 from hwq.numerics.requantize import MULT_BITS
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
 
 FORMS = ("softmax", "gelu")
 
@@ -116,3 +117,18 @@ class TwinUniformSpec:
     def reference(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
         """int[...], |x| < 2**31 -> codes uint8[...], number of saturated elements, slowly."""
         return twin_uniform_reference(x, self)
+
+
+def timing() -> UnitTiming:
+    """Item: one value. Multiply; round and shift for both ranges; select and saturate."""
+    return UnitTiming(latency_cycles=3, interval_cycles=1)
+
+
+UNIT = Unit(
+    "twin_uniform",
+    TwinUniformSpec,
+    timing,
+    ops=("encode",),
+    work=REQUANTIZE_WORK,
+    streams=True,
+)

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.requantize import RequantizeSpec
+from hwq.numerics.requantize import timing as requantize_timing
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,18 @@ class UniformSpec:
     def reference(self, x: NDArray[np.integer]) -> tuple[NDArray[np.integer], int]:
         """int[...] -> codes int[...], number of saturated elements, slowly."""
         return self.unit.reference(x)
+
+
+def timing() -> UnitTiming:
+    """Item: one value. `requantize`."""
+    return requantize_timing()
+
+
+UNIT = Unit(
+    "uniform",
+    UniformSpec,
+    timing,
+    ops=("encode",),
+    work=REQUANTIZE_WORK,
+    streams=True,
+)

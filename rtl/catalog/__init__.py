@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 
 from hwq.errors import UsageError
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.catalog.elementwise import ELEMENTWISE
 from hwq.rtl.catalog.prediction import PREDICTION
 from hwq.rtl.catalog.products import PRODUCTS
 from hwq.rtl.catalog.quantizers import QUANTIZERS
 from hwq.rtl.catalog.rows import ROWS
 
-UNITS: Mapping[str, Unit] = {**ELEMENTWISE, **QUANTIZERS, **PRODUCTS, **PREDICTION, **ROWS}
+TWINS: Mapping[str, Twin] = {**ELEMENTWISE, **QUANTIZERS, **PRODUCTS, **PREDICTION, **ROWS}
 """Every unit, by stem."""
 
 
-def unit(stem: str) -> Unit:
+def twin(stem: str) -> Twin:
     """Return the row of `stem`; an unknown one raises UsageError with the known ones."""
-    if stem not in UNITS:
-        raise UsageError(f"unknown unit {stem!r}; known: {', '.join(UNITS)}")
-    return UNITS[stem]
+    if stem not in TWINS:
+        raise UsageError(f"unknown unit {stem!r}; known: {', '.join(TWINS)}")
+    return TWINS[stem]

@@ -10,7 +10,7 @@ from hwq.rtl.pipeline import StreamUnit
 
 
 @dataclass(frozen=True)
-class Unit:
+class Twin:
     """One unit, with the parameters it is emitted and verified with.
 
     Parameters

@@ -7,13 +7,13 @@ from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.horner import HornerSpec
 from hwq.numerics.log2 import Log2Spec
 from hwq.rtl.activation import Activation
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.exp2 import Exp2
 from hwq.rtl.horner import Horner
 from hwq.rtl.log2 import Log2
 
-ELEMENTWISE: Mapping[str, Unit] = {
-    "log2": Unit(
+ELEMENTWISE: Mapping[str, Twin] = {
+    "log2": Twin(
         Log2(Log2Spec()),
         {
             **{f"base2_bits{b}": Log2(Log2Spec(bits=b)) for b in (3, 4, 8)},
@@ -22,7 +22,7 @@ ELEMENTWISE: Mapping[str, Unit] = {
             "narrow": Log2(Log2Spec(in_bits=9, bits=6, offset=2, max_exponent=7)),
         },
     ),
-    "horner": Unit(
+    "horner": Twin(
         Horner(HornerSpec((1411, 3960, 4096))),
         {
             "degree1": Horner(HornerSpec((-5003, 1201))),
@@ -31,11 +31,11 @@ ELEMENTWISE: Mapping[str, Unit] = {
             "bits8": Horner(HornerSpec((3, -40, 100), bits=8, frac=5)),
         },
     ),
-    "exp2": Unit(
+    "exp2": Twin(
         Exp2(Exp2Spec()),
         {"q4_12": Exp2(Exp2Spec()), "narrow": Exp2(Exp2Spec(in_bits=14, frac=10, mantissa_bits=8))},
     ),
-    "activation": Unit(
+    "activation": Twin(
         Activation(ActivationSpec()),
         {
             **{

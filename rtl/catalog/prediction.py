@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.numerics.scale_predictor import ScalePredictorSpec
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.range_extract import RangeExtract
 from hwq.rtl.scale_predictor import ScalePredictor
 
@@ -67,8 +67,8 @@ def _predictor(*shape: int) -> ScalePredictor:
     return ScalePredictor(example_predictor(*shape))
 
 
-PREDICTION: Mapping[str, Unit] = {
-    "range_extract": Unit(
+PREDICTION: Mapping[str, Twin] = {
+    "range_extract": Twin(
         RangeExtract(RangeExtractSpec(channels=192)),
         {
             "channels16": RangeExtract(RangeExtractSpec(channels=16, chunk_tokens=4, chunks=2)),
@@ -76,7 +76,7 @@ PREDICTION: Mapping[str, Unit] = {
             "smallest": RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=2, chunks=1)),
         },
     ),
-    "scale_predictor": Unit(
+    "scale_predictor": Twin(
         _predictor(192, 14, 14, 4, 50, 2),
         {
             **{f"degree{d}": _predictor(2, 2, 1, 2, 2, d) for d in (1, 2, 3)},

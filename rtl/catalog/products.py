@@ -15,7 +15,7 @@ from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
 from hwq.numerics.rescale import RescaleSpec
 from hwq.rtl.add import Add
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.epilogue import Epilogue
 from hwq.rtl.mean import Mean
 from hwq.rtl.mul import Mul
@@ -34,8 +34,8 @@ _JOIN_ONE = OutlierJoinSpec(np.array([3001]), np.array([-123456]))
 _MUL = MulSpec(14, FixedPoint(16, 12))
 _MEAN = MeanSpec.from_float(1 / 49, 49, FixedPoint(16, 12))
 
-PRODUCTS: Mapping[str, Unit] = {
-    "epilogue": Unit(
+PRODUCTS: Mapping[str, Twin] = {
+    "epilogue": Twin(
         Epilogue(EpilogueSpec(-128, 127, GUARDED)),
         {
             "int8": Epilogue(EpilogueSpec(-128, 127, GUARDED)),
@@ -46,11 +46,11 @@ PRODUCTS: Mapping[str, Unit] = {
             "joined": Epilogue(EpilogueSpec(0, 63, acc_bits=46, addend_bits=45)),
         },
     ),
-    "rescale": Unit(
+    "rescale": Twin(
         Rescale(RescaleSpec()),
         {"bias46": Rescale(RescaleSpec()), "bias20": Rescale(RescaleSpec(bias_bits=20))},
     ),
-    "outlier_split": Unit(
+    "outlier_split": Twin(
         OutlierSplit(_SPLIT, channels=192),
         {
             "one_scale": OutlierSplit(_SPLIT, channels=192),
@@ -63,7 +63,7 @@ PRODUCTS: Mapping[str, Unit] = {
             "far_outliers": OutlierSplit(_SPLITS, channels=6, x=signed(20)),
         },
     ),
-    "outlier_join": Unit(
+    "outlier_join": Twin(
         OutlierJoin(_JOIN),
         {
             "table": OutlierJoin(_JOIN),
@@ -72,7 +72,7 @@ PRODUCTS: Mapping[str, Unit] = {
             "one_scale": OutlierJoin(_JOIN_ONE, channels=1536, runs=(2, 1)),
         },
     ),
-    "add": Unit(
+    "add": Twin(
         Add(AddSpec(FixedPoint(16, 12))),
         {
             "signed16": Add(AddSpec(FixedPoint(16, 12))),
@@ -80,7 +80,7 @@ PRODUCTS: Mapping[str, Unit] = {
             "unsigned7": Add(AddSpec(FixedPoint(7, 0, signed=False))),
         },
     ),
-    "mul": Unit(
+    "mul": Twin(
         Mul(_MUL),
         {
             "q4_12": Mul(_MUL),
@@ -90,7 +90,7 @@ PRODUCTS: Mapping[str, Unit] = {
             "unsigned": Mul(MulSpec(17, FixedPoint(9, 0, signed=False))),
         },
     ),
-    "mean": Unit(
+    "mean": Twin(
         Mean(_MEAN),
         {
             "tokens49": Mean(_MEAN),

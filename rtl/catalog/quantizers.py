@@ -10,7 +10,7 @@ from hwq.numerics.shift_log2 import ShiftLog2Spec
 from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.numerics.uniform import UniformSpec
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.requantize import Requantize
 from hwq.rtl.shift_log2 import ShiftLog2
 from hwq.rtl.shift_uniform_log2 import ShiftUniformLog2
@@ -26,8 +26,8 @@ _GELU = TwinUniformSpec(mult=45875, shift=20, m=5, bits=8, form="gelu")
 _ROWS = ShiftLog2Spec(shift_add=0, mult=32768, shift=15, bits=4, steps_per_octave=1)
 _PARABOLA = ShiftLog2Spec(shift_add=1393, mult=42480, shift=15, bits=4, steps_per_octave=2)
 
-QUANTIZERS: Mapping[str, Unit] = {
-    "requantize": Unit(
+QUANTIZERS: Mapping[str, Twin] = {
+    "requantize": Twin(
         Requantize(_REQUANTIZE),
         {
             "acc32": Requantize(_REQUANTIZE),
@@ -44,7 +44,7 @@ QUANTIZERS: Mapping[str, Unit] = {
             "zero": "a multiplier of 0 leaves the zero point",
         },
     ),
-    "uniform": Unit(
+    "uniform": Twin(
         Uniform(_UNIFORM),
         {
             "signed": Uniform(_UNIFORM),
@@ -53,7 +53,7 @@ QUANTIZERS: Mapping[str, Unit] = {
             "fractions": Uniform(UniformSpec(61166, 28, 0, bits=4), x=_PROBABILITY),
         },
     ),
-    "twin_uniform": Unit(
+    "twin_uniform": Twin(
         TwinUniform(_SOFTMAX, _PROBABILITY),
         {
             "softmax": TwinUniform(_SOFTMAX, _PROBABILITY),
@@ -66,7 +66,7 @@ QUANTIZERS: Mapping[str, Unit] = {
             "bits2": TwinUniform(TwinUniformSpec(1, 1, 15, bits=2)),
         },
     ),
-    "shift_log2": Unit(
+    "shift_log2": Twin(
         ShiftLog2(_PARABOLA),
         {
             "gelu": ShiftLog2(_PARABOLA),
@@ -80,7 +80,7 @@ QUANTIZERS: Mapping[str, Unit] = {
             "lowered": ShiftLog2(ShiftLog2Spec(-4097, 65535, 15, bits=8, steps_per_octave=2)),
         },
     ),
-    "shift_uniform_log2": Unit(
+    "shift_uniform_log2": Twin(
         ShiftUniformLog2(ShiftUniformLog2Spec(eta_exponent=10)),
         {
             "eta10": ShiftUniformLog2(ShiftUniformLog2Spec(10)),

@@ -8,25 +8,26 @@ from numpy.typing import NDArray
 
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.numerics.layernorm import MAX_GAMMA, LayerNorm, LayerNormSpec
+from hwq.numerics.layer_norm import MAX_GAMMA, LayerNormSpec
+from hwq.numerics.layer_norm import LayerNorm as NormSpec
 from hwq.numerics.softmax import SoftmaxSpec
-from hwq.rtl.catalog.base import Unit
+from hwq.rtl.catalog.base import Twin
 from hwq.rtl.isqrt import Isqrt
-from hwq.rtl.layernorm import Layernorm
+from hwq.rtl.layer_norm import LayerNorm
 from hwq.rtl.softmax import Softmax
 
 ELEMENTS = 100_000
 """What a unit of rows is verified with, at least."""
 
 
-def example_layernorm(
+def example_layer_norm(
     dim: int,
     gamma_shift: int,
     out: FixedPoint,
     epsilon: int = 1,
     spread: float = 0.4,
     centered: bool = True,
-) -> LayerNorm:
+) -> NormSpec:
     """Return a layer norm with seeded gamma of all 16 bits and beta of `spread` times the range.
 
     More than half of the range saturates many elements whatever the token.
@@ -36,24 +37,24 @@ def example_layernorm(
     gamma = rng.integers(-MAX_GAMMA, MAX_GAMMA, dim, np.int32, endpoint=True)
     end = 2.0 ** (out.bits - 1 + spec.shift)
     beta = np.floor(rng.standard_normal(dim) * spread * end).astype(np.int64)
-    return LayerNorm(spec, gamma, beta)
+    return NormSpec(spec, gamma, beta)
 
 
-def enough_rows(unit: Softmax | Layernorm) -> NDArray[np.int64]:
+def enough_rows(unit: Softmax | LayerNorm) -> NDArray[np.int64]:
     """Return the words of as many rows as have ELEMENTS elements."""
     return unit.stimulus(np.random.default_rng(0), -(-ELEMENTS // unit.length))
 
 
-def _row_unit(default: Softmax | Layernorm, verified: Mapping[str, Softmax | Layernorm]) -> Unit:
+def _row_unit(default: Softmax | LayerNorm, verified: Mapping[str, Softmax | LayerNorm]) -> Twin:
     """Return a unit of rows, verified with ELEMENTS elements."""
     stimuli: dict[str, Callable[[], NDArray[np.int64]]] = {
         label: partial(enough_rows, unit) for label, unit in verified.items()
     }
-    return Unit(default, verified, stimuli)
+    return Twin(default, verified, stimuli)
 
 
-ROWS: Mapping[str, Unit] = {
-    "isqrt": Unit(
+ROWS: Mapping[str, Twin] = {
+    "isqrt": Twin(
         Isqrt(IsqrtSpec()),
         {f"bits{bits}": Isqrt(IsqrtSpec(bits)) for bits in (16, 36, 25)},
     ),
@@ -67,22 +68,22 @@ ROWS: Mapping[str, Unit] = {
             "length197_lanes16": Softmax(SoftmaxSpec(10), 197, 16),
         },
     ),
-    "layernorm": _row_unit(
-        Layernorm(example_layernorm(192, 13, FixedPoint(8, 4), spread=1.0), 16),
+    "layer_norm": _row_unit(
+        LayerNorm(example_layer_norm(192, 13, FixedPoint(8, 4), spread=1.0), 16),
         {
-            "length8_lanes8": Layernorm(example_layernorm(8, 12, FixedPoint(16, 11)), 8),
-            "length13_lanes4": Layernorm(
-                example_layernorm(13, 15, FixedPoint(9, 7, signed=False), 1 << 30), 4
+            "length8_lanes8": LayerNorm(example_layer_norm(8, 12, FixedPoint(16, 11)), 8),
+            "length13_lanes4": LayerNorm(
+                example_layer_norm(13, 15, FixedPoint(9, 7, signed=False), 1 << 30), 4
             ),
-            "length5_lanes1": Layernorm(example_layernorm(5, 31, FixedPoint(12, 27), 3), 1),
-            "length10_lanes4_wide": Layernorm(
-                example_layernorm(10, 3, FixedPoint(32, 18), 1 << 44, spread=0.43), 4
+            "length5_lanes1": LayerNorm(example_layer_norm(5, 31, FixedPoint(12, 27), 3), 1),
+            "length10_lanes4_wide": LayerNorm(
+                example_layer_norm(10, 3, FixedPoint(32, 18), 1 << 44, spread=0.43), 4
             ),
-            "length13_lanes4_rms": Layernorm(
-                example_layernorm(13, 14, FixedPoint(12, 9), 1 << 20, centered=False), 4
+            "length13_lanes4_rms": LayerNorm(
+                example_layer_norm(13, 14, FixedPoint(12, 9), 1 << 20, centered=False), 4
             ),
-            "length192_lanes16": Layernorm(
-                example_layernorm(192, 13, FixedPoint(8, 4), spread=1.0), 16
+            "length192_lanes16": LayerNorm(
+                example_layer_norm(192, 13, FixedPoint(8, 4), spread=1.0), 16
             ),
         },
     ),

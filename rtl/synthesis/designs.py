@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 
 from hwq.errors import UsageError
 from hwq.numerics.pe import PE_KINDS, PeKind, PeSpec
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.emit import verilog
 from hwq.rtl.parameters import parameters
 from hwq.rtl.pe import AccumulatingPe
@@ -83,7 +83,7 @@ def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
 
 def _units() -> list[Design]:
     found = []
-    for stem, row in UNITS.items():
+    for stem, row in TWINS.items():
         make = partial(_one_lane, row.default)
         found.append(Design("unit", stem, parameters(make()), make, _FLOWING))
     return found

@@ -94,7 +94,7 @@ def test_rows_and_length(program):
     softmax = layer(program, "blocks.0.attn.softmax")
     assert (softmax.op, softmax.rows, softmax.length) == ("softmax", 2 * 17, 17)
     norm = layer(program, "blocks.0.norm1")
-    assert (norm.op, norm.rows, norm.length) == ("layernorm", 17, 32)
+    assert (norm.op, norm.rows, norm.length) == ("layer_norm", 17, 32)
 
 
 def test_operands_are_as_large_as_their_tensors(program, lowered):
@@ -132,7 +132,7 @@ def test_other_operations_have_no_place(tiny_prepared):
         emit_program(Graph("g", (image,), {}, (node,), ("y",)))
 
 
-def test_a_unit_without_a_timing_is_refused(lowered):
+def test_a_spec_without_a_unit_is_refused(lowered):
     """It would be priced as if it were another."""
 
     @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def test_a_unit_without_a_timing_is_refused(lowered):
         for node in lowered.nodes
     ]
     with pytest.raises(
-        GraphError, match=r"^blocks\.0\.mlp\.act \(activation\): the unit Magic has no timing"
+        GraphError, match=r"^blocks\.0\.mlp\.act \(activation\): Magic belongs to no unit"
     ):
         emit_program(replace(lowered, nodes=tuple(nodes)))
 

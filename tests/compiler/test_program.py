@@ -48,7 +48,7 @@ def test_chain_before_ends_at_the_matmul():
 
 
 def test_a_reader_may_take_a_slice():
-    reader = VectorLayer("r", "move", 2, 6, (Operand("acc", 12, 32),), Operand("y", 12, 8))
+    reader = VectorLayer("r", "concat", 2, 6, (Operand("acc", 12, 32),), Operand("y", 12, 8))
     assert Program("p", (matmul(), reader)).layers[1] is reader
 
 
@@ -57,13 +57,13 @@ def test_a_reader_may_take_a_slice():
     [
         (lambda: Operand("", 1, 8), "an operand's tensor must have a name"),
         (lambda: Operand("x", 0, 8), "x: elements must be positive, not 0"),
-        (lambda: Operand("x", 1, 65), "x: bits must be in 1..64, not 65"),
+        (lambda: Operand("x", 1, 129), "x: bits must be in 1..128, not 129"),
         (lambda: matmul(pe=PeSpec(b_bits=4)), "fc: b must be 4 bits wide, not 8"),
         (
             lambda: matmul(b=Operand("w", 5, 8)),
             "fc: b must have 96 elements, not 5",
         ),
-        (lambda: vector(op="sort"), "requantize: op must be one of softmax, "),
+        (lambda: vector(op="sort"), "requantize: op must be one of requantize, "),
         (lambda: vector(rows=0), "requantize: rows must be positive, not 0"),
         (lambda: vector(inputs=()), "requantize: a vector layer must have an input"),
         (lambda: vector(degree=4), "requantize: degree must divide length = 6, not 4"),

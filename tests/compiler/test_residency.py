@@ -122,7 +122,7 @@ def test_between_matmuls_over_heads_two_heads_are_stored():
 
 
 def test_a_layer_beside_the_heads_does_not_end_the_run():
-    side = VectorLayer("side", "move", 1, 3, (Operand("image", 3, 8),), Operand("other", 3, 8))
+    side = VectorLayer("side", "concat", 1, 3, (Operand("image", 3, 8),), Operand("other", 3, 8))
     plan = plan_residency(attention((side,)), machine())
     assert plan.resident_bits[0] == 2 * 4096 * 8
 
@@ -134,7 +134,7 @@ def test_a_layer_that_mixes_the_heads_ends_the_run():
 
 
 def test_what_is_read_after_the_heads_is_stored_whole():
-    later = VectorLayer("later", "move", 1, 8, (Operand("probs", 8, 8),), Operand("out", 8, 8))
+    later = VectorLayer("later", "concat", 1, 8, (Operand("probs", 8, 8),), Operand("out", 8, 8))
     program = attention(())
     plan = plan_residency(Program("p", (*program.layers, later)), machine(512))
     assert plan.resident_bits == (2 * 4096 * 8, 8 * 4096 * 8, 8 * 4096 * 8, 8 * 4096 * 8)

@@ -117,13 +117,13 @@ def _deit_program(model="deit_s", weight_bits=8, activation_bits=8):
     stream = b.vector("pos", "add", [patches, position], TOKENS, dim, 16)
     for block in range(BLOCKS):
         stream = _block(b, f"blocks.{block}", stream, dim, heads, a)
-    last = b.vector("norm", "layernorm", [stream], TOKENS, dim, a)
+    last = b.vector("norm", "layer_norm", [stream], TOKENS, dim, a)
     b.linear("head", last.tensor, 1, CLASSES, dim, out_bits=16)
     return Program(model, tuple(b.layers))
 
 
 def _block(b, name, stream, dim, heads, a):
-    norm = b.vector(f"{name}.norm1", "layernorm", [stream], TOKENS, dim, a)
+    norm = b.vector(f"{name}.norm1", "layer_norm", [stream], TOKENS, dim, a)
     qkv = b.linear(f"{name}.attn.qkv", norm.tensor, TOKENS, 3 * dim, dim)
     d = dim // heads
     scores = b.heads(
@@ -144,7 +144,7 @@ def _block(b, name, stream, dim, heads, a):
     )
     proj = b.linear(f"{name}.attn.proj", values.tensor, TOKENS, dim, dim, out_bits=16)
     stream = b.fused(f"{name}.add1", "add", proj, TOKENS, dim, 16, stream)
-    norm = b.vector(f"{name}.norm2", "layernorm", [stream], TOKENS, dim, a)
+    norm = b.vector(f"{name}.norm2", "layer_norm", [stream], TOKENS, dim, a)
     hidden = b.linear(f"{name}.mlp.fc1", norm.tensor, TOKENS, 4 * dim, dim, out_bits=16)
     act = b.fused(f"{name}.mlp.act", "activation", hidden, TOKENS, 4 * dim, a)
     out = b.linear(f"{name}.mlp.fc2", act.tensor, TOKENS, dim, 4 * dim, out_bits=16)

@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from hwq.arch.kinds import TIMINGS
 from hwq.arch.load import list_accelerators, load_accelerator
-from hwq.arch.unit_timing import UnitTiming
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
-from hwq.cost import energy, vector_unit
+from hwq.cost import energy
 from hwq.cost.estimate import estimate
 from hwq.cost.systolic import matmul_cycles
 from hwq.errors import SpecError, UsageError
 from hwq.numerics.array import DATAFLOWS
 from hwq.numerics.pe import MULTIPLY, SHIFT, PeSpec
+from hwq.numerics.unit import UnitTiming
+from hwq.numerics.units import UNITS
 
 EDGE = load_accelerator("edge_32x32")
 SCALESIM = {  # the 194 matmuls of DeiT-S, from golden/scalesim
@@ -344,27 +345,22 @@ def test_a_buffer_too_small_names_layer_and_buffer():
 @pytest.fixture
 def one_move():
     codes, out = Operand("x", 64, 8), Operand("y", 64, 8)
-    yield Program("p", (VectorLayer("copy", "move", 8, 8, (codes,), out),))
+    yield Program("p", (VectorLayer("copy", "concat", 8, 8, (codes,), out),))
     energy._work_pj.cache_clear()
 
 
 def test_work_without_energy_is_refused(one_move, monkeypatch):
     energy._work_pj.cache_clear()
-    monkeypatch.setitem(energy.VECTOR_WORK, "move", ())
-    with pytest.raises(SpecError, match=r"^copy: move has elements, and must take cycles and ener"):
+    monkeypatch.setitem(UNITS, "move", replace(UNITS["move"], work=()))
+    with pytest.raises(SpecError, match=r"^copy: concat has elements, and must take cycles and "):
         estimate(one_move, EDGE)
 
 
 def test_work_without_time_is_refused(one_move, monkeypatch):
-    monkeypatch.setitem(vector_unit.UNIT_TIMING, "move", lambda: UnitTiming(0, 0))
+    free = replace(UNITS["move"], timing=lambda: UnitTiming(0, 0))
+    monkeypatch.setitem(UNITS, "move", free)
     with pytest.raises(SpecError, match=r"not 0 cycles and .* pJ of work$"):
         estimate(one_move, EDGE, timing="stall_free")
-
-
-def test_a_unit_without_timing_is_refused(monkeypatch):
-    monkeypatch.delitem(vector_unit.UNIT_TIMING, "move")
-    with pytest.raises(SpecError, match=r"^copy: unit must be one of .*, not 'move'$"):
-        VectorLayer("copy", "move", 8, 8, (Operand("x", 64, 8),), Operand("y", 64, 8))
 
 
 @pytest.mark.parametrize("timing", TIMINGS)

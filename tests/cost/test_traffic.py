@@ -119,7 +119,7 @@ def test_an_operand_from_dram_fills_its_buffer_as_often_as_it_comes():
 
 def test_a_vector_layer_reads_once_and_not_what_streams_past():
     inputs = (Operand("acc", 60, 32), Operand("x", 60, 16), Operand("gamma", 10, 16, True))
-    layer = VectorLayer("norm", "layernorm", 6, 10, inputs, Operand("y", 60, 8))
+    layer = VectorLayer("norm", "layer_norm", 6, 10, inputs, Operand("y", 60, 8))
     where = Residency(frozenset({"acc"}), frozenset({"x"}), (0,), 0)
     moved = vector_traffic(layer, where)
     assert moved == Traffic(

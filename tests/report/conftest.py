@@ -18,7 +18,7 @@ def _block(name, source):
     return (
         matmul,
         VectorLayer(f"{name}.fc.requantize", "requantize", 8, 6, (acc,), codes, fused=True),
-        VectorLayer(f"{name}.pad", "move", 8, 8, (codes,), Operand(f"{name}.out", 64, 4)),
+        VectorLayer(f"{name}.pad", "concat", 8, 8, (codes,), Operand(f"{name}.out", 64, 4)),
     )
 
 

@@ -80,7 +80,7 @@ def test_every_layer_has_a_row_on_request(result):
     text = shown(result, every_layer=True)
     for layer in result.layers:
         assert layer.name.removesuffix(f".{layer.op}") in text
-    assert sum(text.count(op) for op in ("matmul", "requantize", "move")) == len(result.layers)
+    assert sum(text.count(op) for op in ("matmul", "requantize", "concat")) == len(result.layers)
 
 
 def test_groups_of_a_block_stand_together(result):

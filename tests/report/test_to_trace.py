@@ -24,7 +24,7 @@ def outlasted(result):
         MatmulLayer("fc", 64, 256, 64, 1, PeSpec(), image, weight, acc),
         VectorLayer("fc.requantize", "requantize", 64, 256, (acc,), codes, fused=True),
         VectorLayer("act", "activation", 64, 256, (codes,), act, fused=True),
-        VectorLayer("norm", "layernorm", 64, 256, (act,), out),
+        VectorLayer("norm", "layer_norm", 64, 256, (act,), out),
     )
     machine = load_accelerator("edge_16x16")
     lanes = machine.vector_unit.model_copy(update={"lanes": 4})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hwq[rtl]'")
 
-from hwq.arch.unit_timing import UnitTiming
+from hwq.numerics.unit import UnitTiming
 from hwq.rtl.pipeline import StreamUnit
 from hwq.testing import every, never, random_stall, run_stream, stimulus
 

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.numerics.activation import FUNCTIONS, ActivationSpec
 from hwq.numerics.rounding import half_up_shift
+from hwq.numerics.units import UNITS
 from hwq.rtl.activation import Activation
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.testing import run_stream
 
-CASES = UNITS["activation"].verified
+CASES = TWINS["activation"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 500), UNIT_TIMING["activation"]())
+    check(unit, payloads(unit, 500), UNITS["activation"].timing())
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

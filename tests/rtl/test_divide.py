@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UnitTiming
 from hwq.errors import SpecError
+from hwq.numerics.unit import UnitTiming
 from hwq.rtl.divide import Divide
 from hwq.testing import run_stream
 

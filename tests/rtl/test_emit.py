@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from hwq.numerics.range_extract import RangeExtractSpec
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.emit import emit
-from hwq.rtl.layernorm import Layernorm
+from hwq.rtl.layer_norm import LayerNorm
 from hwq.rtl.parameters import parameters
 from hwq.rtl.range_extract import RangeExtract
 
@@ -25,7 +25,7 @@ SAID = {
     ("outlier_join", "many_outliers"): (
         "row_mult=[4095,1,2731] correction=[5]#5c5a709f6bdc channels=40"
     ),
-    ("layernorm", "length13_lanes4"): (
+    ("layer_norm", "length13_lanes4"): (
         "dim=13 epsilon=1073741824 gamma_shift=15 out.bits=9 out.frac=7 out.signed=False "
         "centered=True gamma=[13]#d3755eb7c0ec beta=[13]#a4915c9771c6 lanes=4"
     ),
@@ -38,25 +38,25 @@ SAID = {
 """Case -> its parameters in the header."""
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_text_is_deterministic_and_names_its_unit_and_cycles(stem: str) -> None:
-    text = emit(UNITS[stem].default, stem)
-    assert emit(UNITS[stem].default, stem) == text
+    text = emit(TWINS[stem].default, stem)
+    assert emit(TWINS[stem].default, stem) == text
     header = text.splitlines()[:3]
-    assert header[0] == f"// hwq.rtl.{stem}.{type(UNITS[stem].default).__name__}"
+    assert header[0] == f"// hwq.rtl.{stem}.{type(TWINS[stem].default).__name__}"
     assert re.fullmatch(r"// latency \d+ cycles, a result every \d+ cycles", header[2])
 
 
 @pytest.mark.parametrize(("stem", "label"), SAID)
 def test_header_names_every_parameter(stem: str, label: str) -> None:
-    text = emit(UNITS[stem].verified[label], stem)
+    text = emit(TWINS[stem].verified[label], stem)
     assert text.splitlines()[1] == f"// {SAID[stem, label]}"
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_units_of_one_header_are_one_hardware(stem: str) -> None:
     alike = defaultdict(list)
-    for unit in UNITS[stem].verified.values():
+    for unit in TWINS[stem].verified.values():
         alike[parameters(unit, digests=True)].append(unit)
     for units in alike.values():
         bodies = {"\n".join(emit(unit, stem).splitlines()[3:]) for unit in units[1:]}
@@ -64,17 +64,17 @@ def test_units_of_one_header_are_one_hardware(stem: str) -> None:
 
 
 def test_one_other_number_of_a_table_is_another_header() -> None:
-    unit = UNITS["layernorm"].verified["length13_lanes4"]
+    unit = TWINS["layer_norm"].verified["length13_lanes4"]
     gamma = unit.spec.gamma.copy()
     gamma[12] += 1
-    other = Layernorm(replace(unit.spec, gamma=gamma), 4)
+    other = LayerNorm(replace(unit.spec, gamma=gamma), 4)
     assert parameters(other) == parameters(unit)
     assert parameters(other, digests=True) != parameters(unit, digests=True)
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_module_has_the_stream_ports(stem: str) -> None:
-    text = emit(UNITS[stem].default, stem)
+    text = emit(TWINS[stem].default, stem)
     ports = re.search(rf"^module {stem}\((.*?)\);", text, re.MULTILINE | re.DOTALL)
     assert ports is not None
     streams = {f"{side}__{signal}" for side in "io" for signal in ("payload", "valid", "ready")}
@@ -85,7 +85,7 @@ def test_module_has_the_stream_ports(stem: str) -> None:
     "unit",
     [
         RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=1, chunks=1)),
-        UNITS["scale_predictor"].verified["one_scale"],
+        TWINS["scale_predictor"].verified["one_scale"],
     ],
     ids=["one_token", "one_scale"],
 )

@@ -1,23 +1,23 @@
 import numpy as np
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.numerics.epilogue import EpilogueSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.epilogue import Epilogue
 
-CASES = UNITS["epilogue"].verified
+CASES = TWINS["epilogue"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 500), UNIT_TIMING["epilogue"]())
+    check(unit, payloads(unit, 500), UNITS["epilogue"].timing())
 
 
 def test_stimulus_of_a_wide_range_holds_the_zero_point(payloads, check) -> None:
     unit = Epilogue(EpilogueSpec(-(1 << 17), (1 << 17) - 1))
-    check(unit, payloads(unit, 500), UNIT_TIMING["epilogue"]())
+    check(unit, payloads(unit, 500), UNITS["epilogue"].timing())
 
 
 @pytest.mark.parametrize("label", CASES)

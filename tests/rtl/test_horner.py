@@ -1,12 +1,12 @@
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 
-CASES = UNITS["horner"].verified
+CASES = TWINS["horner"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 600), UNIT_TIMING["horner"](unit.spec.degree))
+    check(unit, payloads(unit, 600), UNITS["horner"].timing(unit.spec.degree))

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.isqrt import Isqrt
 from hwq.testing import run_stream
 
-CASES = UNITS["isqrt"].verified
+CASES = TWINS["isqrt"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 500), UNIT_TIMING["isqrt"](unit.spec.in_bits))
+    check(unit, payloads(unit, 500), UNITS["isqrt"].timing(unit.spec.in_bits))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 62])

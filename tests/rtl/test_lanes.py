@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from amaranth.hdl import unsigned
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import SpecError
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.mean import MeanSpec
 from hwq.numerics.requantize import RequantizeSpec
 from hwq.numerics.uniform import UniformSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.emit import emit
 from hwq.rtl.epilogue import Epilogue
 from hwq.rtl.lanes import Lanes
@@ -30,16 +30,16 @@ def test_every_lane_equals_the_unit(lanes: int, check, payloads) -> None:
     units = [Requantize(REQUANTIZE, 16) for _ in range(lanes)]
     inputs = np.stack([payloads(unit, 200) for unit in units], axis=-1)[:200]
     inputs = np.random.default_rng(0).permuted(inputs, axis=0)
-    check(Lanes(units), inputs if lanes > 1 else inputs[:, 0], UNIT_TIMING["requantize"]())
+    check(Lanes(units), inputs if lanes > 1 else inputs[:, 0], UNITS["requantize"].timing())
 
 
 def test_lanes_of_several_fields(check, payloads) -> None:
-    spec = UNITS["epilogue"].verified["two_planes"].spec
+    spec = TWINS["epilogue"].verified["two_planes"].spec
     units = [Epilogue(spec) for _ in range(2)]
     inputs = np.concatenate(
         [payloads(unit, n)[-200:] for unit, n in zip(units, (200, 300), strict=True)], axis=1
     )
-    check(Lanes(units), inputs, UNIT_TIMING["epilogue"]())
+    check(Lanes(units), inputs, UNITS["epilogue"].timing())
 
 
 def test_lanes_of_several_inputs_a_result(check, payloads) -> None:
@@ -47,7 +47,7 @@ def test_lanes_of_several_inputs_a_result(check, payloads) -> None:
     lanes = Lanes(units)
     assert (lanes.inputs_per_result, lanes.outputs_per_result) == (3, 1)
     inputs = np.stack([payloads(units[0], 20), payloads(units[1], 20)[::-1]], axis=-1)
-    check(lanes, inputs, UNIT_TIMING["mean"](3))
+    check(lanes, inputs, UNITS["mean"].timing(3))
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 
-CASES = UNITS["mean"].verified
+CASES = TWINS["mean"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 12), UNIT_TIMING["mean"](unit.spec.count))
+    check(unit, payloads(unit, 12), UNITS["mean"].timing(unit.spec.count))
 
 
 @pytest.mark.parametrize("label", CASES)

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import SpecError
 from hwq.numerics.outlier_join import OutlierJoinSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.outlier_join import OutlierJoin
 from hwq.testing import run_stream
 
-CASES = UNITS["outlier_join"].verified
+CASES = TWINS["outlier_join"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 40), UNIT_TIMING["outlier_join"](sum(unit.runs)))
+    check(unit, payloads(unit, 40), UNITS["outlier_join"].timing(sum(unit.runs)))
 
 
 def test_sums_walk_through_columns_and_tokens() -> None:
@@ -29,4 +29,4 @@ def test_sums_walk_through_columns_and_tokens() -> None:
 
 def test_sums_must_fit() -> None:
     with pytest.raises(SpecError, match=r"a joined sum must stay below 2\*\*45"):
-        OutlierJoin(UNITS["outlier_join"].default.spec, channels=4096)
+        OutlierJoin(TWINS["outlier_join"].default.spec, channels=4096)

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import SpecError
 from hwq.numerics.outlier_split import OutlierSplitSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.outlier_split import OutlierSplit
 from hwq.testing import run_stream
 
-CASES = UNITS["outlier_split"].verified
+CASES = TWINS["outlier_split"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 300), UNIT_TIMING["outlier_split"]())
+    check(unit, payloads(unit, 300), UNITS["outlier_split"].timing())
 
 
 def test_every_token_has_its_scale_in_every_image() -> None:
@@ -27,7 +27,7 @@ def test_every_token_has_its_scale_in_every_image() -> None:
 
 
 def test_the_threshold_itself_is_no_outlier() -> None:
-    unit = UNITS["outlier_split"].verified["one_scale"]
+    unit = TWINS["outlier_split"].verified["one_scale"]
     edge = unit.spec.threshold
     x = np.array([edge - 1, edge, edge + 1, 1 - edge, -edge, -edge - 1])
     outputs = run_stream(unit, x).outputs
@@ -37,4 +37,4 @@ def test_the_threshold_itself_is_no_outlier() -> None:
 
 def test_a_token_has_channels() -> None:
     with pytest.raises(SpecError, match="channels must be at least 1, not 0"):
-        OutlierSplit(UNITS["outlier_split"].default.spec, channels=0)
+        OutlierSplit(TWINS["outlier_split"].default.spec, channels=0)

@@ -1,19 +1,19 @@
 import numpy as np
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import SpecError
 from hwq.numerics.range_extract import RangeExtractSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.range_extract import RangeExtract
 
-CASES = UNITS["range_extract"].verified
+CASES = TWINS["range_extract"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    timing = UNIT_TIMING["range_extract"](unit.spec.tokens * unit.spec.channels)
+    timing = UNITS["range_extract"].timing(unit.spec.tokens * unit.spec.channels)
     check(unit, payloads(unit, 6), timing)
 
 
@@ -21,7 +21,7 @@ def test_widest_range_fits(check) -> None:
     unit = RangeExtract(RangeExtractSpec(channels=2, chunk_tokens=2, chunks=5))
     tokens = np.tile([-32768, 32767, 32767, -32768], 5 * 4)
     assert unit.compute(tokens).max() == 5 * 65535
-    check(unit, tokens, UNIT_TIMING["range_extract"](20))
+    check(unit, tokens, UNITS["range_extract"].timing(20))
 
 
 @pytest.mark.parametrize("label", CASES)

@@ -2,20 +2,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.errors import SpecError
 from hwq.numerics.requantize import RequantizeSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.requantize import Requantize
 from hwq.testing import run_stream
 
-CASES = UNITS["requantize"].verified
+CASES = TWINS["requantize"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 300), UNIT_TIMING["requantize"]())
+    check(unit, payloads(unit, 300), UNITS["requantize"].timing())
 
 
 def test_ties_go_up() -> None:

@@ -1,23 +1,23 @@
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.numerics.rescale import RescaleSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.rescale import Rescale
 
-CASES = UNITS["rescale"].verified
+CASES = TWINS["rescale"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 500), UNIT_TIMING["rescale"]())
+    check(unit, payloads(unit, 500), UNITS["rescale"].timing())
 
 
 @pytest.mark.parametrize("bits", [2, 3, 9, 10])
 def test_stimulus_of_a_narrow_bias_is_legal(bits: int, check, payloads) -> None:
     unit = Rescale(RescaleSpec(bits))
-    check(unit, payloads(unit, 500), UNIT_TIMING["rescale"]())
+    check(unit, payloads(unit, 500), UNITS["rescale"].timing())
 
 
 @pytest.mark.parametrize("label", CASES)

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, signed, unsigned
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from hwq.arch.unit_timing import UnitTiming
+from hwq.numerics.unit import UnitTiming
 from hwq.rtl.pipeline import StreamUnit
 from hwq.rtl.rows import Reduce, RowBuffer, fork, largest, to_rows, to_words
 

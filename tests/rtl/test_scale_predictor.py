@@ -2,19 +2,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming
 from hwq.numerics.scale_predictor import ScalePredictorSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.unit import UnitTiming
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.catalog.prediction import example_predictor
 from hwq.rtl.scale_predictor import ScalePredictor
 from hwq.testing import run_stream
 
-CASES = UNITS["scale_predictor"].verified
+CASES = TWINS["scale_predictor"].verified
 
 
 def timing(spec: ScalePredictorSpec) -> UnitTiming:
     values = spec.columns * spec.range_extract.tokens
-    return UNIT_TIMING["scale_predictor"](values, spec.features, spec.scales, spec.degree)
+    return UNITS["scale_predictor"].timing(values, spec.features, spec.scales, spec.degree)
 
 
 @pytest.mark.parametrize("label", CASES)

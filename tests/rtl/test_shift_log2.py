@@ -1,12 +1,12 @@
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 
-CASES = UNITS["shift_log2"].verified
+CASES = TWINS["shift_log2"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 300), UNIT_TIMING["shift_log2"]())
+    check(unit, payloads(unit, 300), UNITS["shift_log2"].timing())

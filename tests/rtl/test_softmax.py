@@ -2,21 +2,22 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming
 from hwq.errors import SpecError
 from hwq.numerics.softmax import SoftmaxSpec
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.unit import UnitTiming
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.softmax import Softmax
 from hwq.testing import run_stream
 
-CASES = UNITS["softmax"].verified
+CASES = TWINS["softmax"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
     inputs = payloads(unit, 20 if unit.lanes == 16 else 60)
-    check(unit, inputs, UNIT_TIMING["softmax"](unit.length, unit.lanes))
+    check(unit, inputs, UNITS["softmax"].timing(unit.length, unit.lanes))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5])
@@ -27,7 +28,7 @@ def test_cycles_are_the_formulas_at_every_shape(length: int, lanes: int) -> None
     run = run_stream(unit, inputs)
     assert_array_equal(run.outputs, unit.compute(inputs))
     measured = UnitTiming(run.latency_cycles(unit), run.interval_cycles(unit))
-    assert measured == UNIT_TIMING["softmax"](length, lanes)
+    assert measured == UNITS["softmax"].timing(length, lanes)
 
 
 def test_unused_lanes_are_ignored_and_leave_as_zero() -> None:

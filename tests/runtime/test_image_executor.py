@@ -5,6 +5,7 @@ from numpy.testing import assert_array_equal
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node, Tensor
 from hwq.graph.ops import OPS
+from hwq.numerics.add import AddSpec
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.runtime.image_executor import ImageExecutor, unit_ops
 from hwq.runtime.integer_executor import INTEGER_OPS, IntegerExecutor
@@ -62,7 +63,7 @@ def test_saturations_are_kept_per_node():
 @pytest.mark.parametrize("which", ["compute", "reference"])
 def test_add_clamps_and_counts(which):
     form = FixedPoint(16, 4)
-    node = Node("add", ("a", "b"), Tensor("y", (4,)), {"unit": form})
+    node = Node("add", ("a", "b"), Tensor("y", (4,)), {"unit": AddSpec(form)})
     a = np.array([32767, -32768, 32767, 5], np.int16)
     b = np.array([1, -1, 0, -6], np.int16)
     held, saturated = unit_ops(which)["add"](node, [a, b])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hwq.arch.unit_timing import UNIT_TIMING
 from hwq.cost.systolic import matmul_cycles
+from hwq.numerics.units import UNITS
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,7 @@ def machine_cycles() -> Callable[[int], list[int]]:
     """Return lanes -> cycles of the commands of `machine_cases`, by docs/machine.md's formulas."""
     from hwq.sim.machine_cases import K, M, N, P, Q
 
-    epilogue, activation = UNIT_TIMING["epilogue"](), UNIT_TIMING["activation"]()
+    epilogue, activation = UNITS["epilogue"].timing(), UNITS["activation"].timing()
 
     def cycles(lanes: int) -> list[int]:
         def product(m: int, k: int, n: int, *behind: int) -> int:
@@ -50,7 +50,7 @@ def machine_cycles() -> Callable[[int], list[int]]:
 
         return [
             product(M, K, N, epilogue.latency_cycles),
-            1 + UNIT_TIMING["softmax"](N, lanes).busy_cycles(M),
+            1 + UNITS["softmax"].timing(N, lanes).busy_cycles(M),
             1 + epilogue.busy_cycles(M * -(-N // lanes)),
             product(M, N, P, 2 * epilogue.latency_cycles, activation.latency_cycles),
             product(M, P, Q, epilogue.latency_cycles),

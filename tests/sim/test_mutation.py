@@ -8,7 +8,7 @@ pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip instal
 
 from hwq.numerics.array import DATAFLOWS
 from hwq.numerics.pe import PE_KINDS
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.sim.array import CycleModel
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_arrays import OF_ARRAYS
@@ -74,7 +74,7 @@ def test_arrays_of_all_kinds_have_faults() -> None:
 
 
 def test_units_have_faults_of_their_own() -> None:
-    assert set(MUTATIONS) == set(UNITS)
+    assert set(MUTATIONS) == set(TWINS)
     visible = [
         fault for faults in MUTATIONS.values() for _, fault in faults if not fault.equivalent
     ]

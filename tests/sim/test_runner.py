@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
 
 from hwq.numerics.log2 import Log2Spec
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.log2 import Log2
 from hwq.sim.bank import build
 from hwq.sim.cases import job
@@ -62,7 +62,7 @@ def test_a_kept_build_finds_the_libraries_of_this_environment() -> None:
 
 
 def test_every_corner_must_be_sent() -> None:
-    unit = UNITS["log2"].default
+    unit = TWINS["log2"].default
     everything = np.arange(65536)
     check_coverage(unit, everything)
     with pytest.raises(BenchFailed, match=r"field 0 was never sent \[32768\]"):
@@ -71,10 +71,10 @@ def test_every_corner_must_be_sent() -> None:
 
 def test_a_unit_with_a_stimulus_of_its_own_must_be_sent_the_ends_of_what_is_legal() -> None:
     tokens = np.array([-32768, 0, -1, 32767])
-    check_coverage(UNITS["range_extract"].default, tokens)
+    check_coverage(TWINS["range_extract"].default, tokens)
     with pytest.raises(BenchFailed, match=r"field 0 was never sent \[32767\]"):
-        check_coverage(UNITS["range_extract"].default, tokens[:3])
-    rescale = UNITS["rescale"].default
+        check_coverage(TWINS["range_extract"].default, tokens[:3])
+    rescale = TWINS["rescale"].default
     ends = np.array(rescale.legal_inputs).T
     assert ends[:, 1].tolist() == [1, 62]
     operands = np.concatenate([ends, np.maximum(ends[:1], 0), np.maximum(ends[:1], -1)])
@@ -90,7 +90,7 @@ def test_a_unit_with_a_stimulus_of_its_own_must_be_sent_the_ends_of_what_is_lega
 def test_outputs_must_differ_unless_the_job_says_why(
     distinct: int, constant: str, message: str
 ) -> None:
-    case = Job("log2", UNITS["log2"].default, np.zeros(4, np.int64), constant=constant)
+    case = Job("log2", TWINS["log2"].default, np.zeros(4, np.int64), constant=constant)
     with pytest.raises(BenchFailed, match=f"^log2: .*{message}"):
         check_outputs(case, distinct)
     check_outputs(case, 3 - distinct)

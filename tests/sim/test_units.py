@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
 
-from hwq.rtl.catalog import UNITS
+from hwq.rtl.catalog import TWINS
 from hwq.rtl.pipeline import StreamUnit
 from hwq.sim.bank import build
 from hwq.sim.cases import job, verify_unit
@@ -17,23 +17,23 @@ from hwq.sim.runner import verify
 from hwq.sim.tools import SimulatorMissing, find_simulator
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_unit_equals_numerics(stem: str, simulator: str, seed: int) -> None:
     rows = verify_unit(stem, simulator, seed)
     assert [row["message"] for row in rows if not row["ok"]] == []
-    assert [row["case"] for row in rows] == list(UNITS[stem].verified)
+    assert [row["case"] for row in rows] == list(TWINS[stem].verified)
     for row in rows:
-        check(UNITS[stem].verified[row["case"]], row)
+        check(TWINS[stem].verified[row["case"]], row)
 
 
-@pytest.mark.parametrize("stem", UNITS)
+@pytest.mark.parametrize("stem", TWINS)
 def test_icarus_agrees_where_it_is_installed(stem: str, tmp_path: Path, seed: int) -> None:
     """On few vectors, of the parameters whose results take least time: Icarus is slow."""
     try:
         icarus = find_simulator("icarus")
     except SimulatorMissing as missing:
         pytest.skip(str(missing))
-    verified = UNITS[stem].verified
+    verified = TWINS[stem].verified
     label = min(verified, key=lambda k: verified[k].interval_cycles + verified[k].inputs_per_result)
     case = job(stem, label, limit=200)
     check(case.unit, verify(build(icarus, {case.name: case.unit}), case, tmp_path, seed))

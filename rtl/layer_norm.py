@@ -1,4 +1,4 @@
-"""Gateware twin of hwq.numerics.layernorm."""
+"""Gateware twin of hwq.numerics.layer_norm."""
 
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape
@@ -6,14 +6,14 @@ from amaranth.lib import data
 from numpy.typing import NDArray
 
 from hwq.errors import require
-from hwq.numerics.layernorm import LayerNorm
+from hwq.numerics.layer_norm import LayerNorm as NormSpec
 from hwq.rtl.affine import Affine
-from hwq.rtl.layernorm_stages import ELEMENT, LARGEST, ReciprocalDeviation, Sums
+from hwq.rtl.layer_norm_stages import ELEMENT, LARGEST, ReciprocalDeviation, Sums
 from hwq.rtl.pipeline import StreamUnit
 from hwq.rtl.rows import RowBuffer, connect, fork, last_word, to_rows, to_words
 
 
-class Layernorm(StreamUnit):
+class LayerNorm(StreamUnit):
     """Layer normalisation of tokens: y = (x - mean) / sqrt(variance + eps) * gamma + beta.
 
     Exact sum and sum of squares; an 18-bit root and the reciprocal of it; rounded half up to 16
@@ -36,13 +36,13 @@ class Layernorm(StreamUnit):
 
     Parameters
     ----------
-    spec : LayerNorm
+    spec : hwq.numerics.layer_norm.LayerNorm
         Formats, gamma and beta.
     lanes : int
         Elements per word.
     """
 
-    def __init__(self, spec: LayerNorm, lanes: int) -> None:
+    def __init__(self, spec: NormSpec, lanes: int) -> None:
         require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
         self.spec, self.length, self.lanes = spec, spec.spec.dim, lanes
         self.words = -(-self.length // lanes)

@@ -4,7 +4,7 @@ from numpy.testing import assert_array_equal
 
 from hwq.errors import SpecError
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.layernorm import LayerNorm, LayerNormSpec
+from hwq.numerics.layer_norm import LayerNorm, LayerNormSpec
 
 WIDE = FixedPoint(32, 20, True)
 EPS, FRAC = 1e-6, 8
@@ -36,9 +36,9 @@ def corner_tokens(dim):
     return np.array([*rows, np.arange(dim) % 2, spike == 32767], np.int16)
 
 
-def assert_kernel_equals_reference(layernorm, x):
-    y, saturated = layernorm.compute(x)
-    expected, expected_saturated = layernorm.reference(x)
+def assert_kernel_equals_reference(layer_norm, x):
+    y, saturated = layer_norm.compute(x)
+    expected, expected_saturated = layer_norm.reference(x)
     assert y.dtype == expected.dtype == np.int32
     assert_array_equal(y, expected)
     assert saturated == expected_saturated
@@ -51,8 +51,8 @@ CENTERED = pytest.mark.parametrize("centered", [True, False], ids=["layer norm",
 @pytest.mark.parametrize("std", [0.4, 30, 300, 3000, 20000])
 @pytest.mark.parametrize("dim", [1, 2, 192, 197, 4096, 8192])
 def test_kernel_equals_reference_on_random_tokens(dim, std, centered):
-    layernorm = make(dim, centered=centered)[0]
-    assert_kernel_equals_reference(layernorm, tokens(dim, std, count=4))
+    layer_norm = make(dim, centered=centered)[0]
+    assert_kernel_equals_reference(layer_norm, tokens(dim, std, count=4))
 
 
 @CENTERED
@@ -65,8 +65,8 @@ def test_kernel_equals_reference_on_corners(dim, out, centered):
 @pytest.mark.parametrize("epsilon", [1, 2, 3, (1 << 60) - 1])
 def test_kernel_equals_reference_at_the_ends_of_epsilon(epsilon):
     spec = LayerNormSpec(64, epsilon, 15, FixedPoint(32, 31))
-    layernorm = LayerNorm(spec, np.full(64, 32767, np.int32), np.zeros(64, np.int64))
-    assert_kernel_equals_reference(layernorm, corner_tokens(64))
+    layer_norm = LayerNorm(spec, np.full(64, 32767, np.int32), np.zeros(64, np.int64))
+    assert_kernel_equals_reference(layer_norm, corner_tokens(64))
 
 
 @pytest.mark.parametrize("gamma_shift", [0, 15, 31])
@@ -75,17 +75,17 @@ def test_kernel_equals_reference_at_every_last_shift(gamma_shift):
         spec = LayerNormSpec(64, 1 << 20, gamma_shift, FixedPoint(32, frac))
         top = np.full(64, (1 << 60) - 1)
         for beta in (top, -top, top >> 30):
-            layernorm = LayerNorm(spec, np.full(64, -32767, np.int32), beta)
-            assert_kernel_equals_reference(layernorm, corner_tokens(64))
+            layer_norm = LayerNorm(spec, np.full(64, -32767, np.int32), beta)
+            assert_kernel_equals_reference(layer_norm, corner_tokens(64))
 
 
 @CENTERED
 @pytest.mark.parametrize("std", [3, 30, 300, 3000, 20000])
 @pytest.mark.parametrize("dim", [192, 384, 768])
 def test_error_against_float64(dim, std, centered):
-    layernorm, gamma, beta = make(dim, centered=centered)
+    layer_norm, gamma, beta = make(dim, centered=centered)
     x = tokens(dim, std, count=64)
-    y, saturated = layernorm.compute(x)
+    y, saturated = layer_norm.compute(x)
     norm = normalised_float(x, centered)
     error = np.abs(WIDE.to_float(y) - (norm * gamma + beta))
     assert saturated == 0
@@ -101,45 +101,45 @@ def test_normalisation_alone_has_a_relative_error_below_2_to_the_minus_13():
 
 
 def test_mean_does_not_matter():
-    layernorm = make(192)[0]
+    layer_norm = make(192)[0]
     x = tokens(192, 300, mean=0)
-    assert_array_equal(layernorm.compute(x)[0], layernorm.compute(x + np.int16(20000))[0])
+    assert_array_equal(layer_norm.compute(x)[0], layer_norm.compute(x + np.int16(20000))[0])
 
 
 def test_the_mean_matters_where_it_is_not_subtracted():
-    layernorm = make(192, centered=False)[0]
+    layer_norm = make(192, centered=False)[0]
     x = tokens(192, 300, mean=0)
-    assert (layernorm.compute(x)[0] != layernorm.compute(x + np.int16(20000))[0]).mean() > 0.9
+    assert (layer_norm.compute(x)[0] != layer_norm.compute(x + np.int16(20000))[0]).mean() > 0.9
 
 
 def test_a_gamma_of_zeros_gives_beta_in_every_format():
     """A norm that was just made to do nothing; its output may have few fraction bits."""
     for frac in (-10, 0, 13, 30):
         out = FixedPoint(32, frac)
-        layernorm = LayerNormSpec.from_float(np.zeros(4), np.full(4, 0.75), EPS, FRAC, out)
-        y, _ = layernorm.compute(np.array([[5, 9, -3, 0]], np.int16))
+        layer_norm = LayerNormSpec.from_float(np.zeros(4), np.full(4, 0.75), EPS, FRAC, out)
+        y, _ = layer_norm.compute(np.array([[5, 9, -3, 0]], np.int16))
         assert_array_equal(y[0], out.from_float(np.full(4, 0.75)))
 
 
 def test_constant_tokens_give_beta():
-    layernorm, _, beta = make(192)
-    y, _ = layernorm.compute(np.full((1, 192), -777, np.int16))
+    layer_norm, _, beta = make(192)
+    y, _ = layer_norm.compute(np.full((1, 192), -777, np.int16))
     assert_array_equal(y[0], WIDE.from_float(beta))
 
 
 def test_saturations_are_counted():
-    layernorm = make(192, FixedPoint(8, 6))[0]
+    layer_norm = make(192, FixedPoint(8, 6))[0]
     x = tokens(192, 300)
-    y, saturated = layernorm.compute(x)
+    y, saturated = layer_norm.compute(x)
     wide, _ = make(192, FixedPoint(32, 6))[0].compute(x)
     assert_array_equal(y, np.clip(wide, -128, 127))
     assert saturated == (y != wide).sum() > 0
 
 
 def test_gamma_uses_its_16_bits():
-    layernorm = LayerNormSpec.from_float(np.array([0.7, -0.1]), np.zeros(2), EPS, FRAC, WIDE)
-    assert layernorm.spec.gamma_shift == 15
-    assert_array_equal(layernorm.gamma, [22938, -3277])
+    layer_norm = LayerNormSpec.from_float(np.array([0.7, -0.1]), np.zeros(2), EPS, FRAC, WIDE)
+    assert layer_norm.spec.gamma_shift == 15
+    assert_array_equal(layer_norm.gamma, [22938, -3277])
     zero = LayerNormSpec.from_float(np.zeros(2), np.array([1.0, 2.0]), EPS, FRAC, WIDE)
     assert_array_equal(zero.compute(np.array([5, 9], np.int16))[0], [1 << 20, 2 << 20])
 
@@ -149,11 +149,11 @@ def test_epsilon_is_never_zero():
 
 
 def test_keeps_leading_axes():
-    layernorm = make(8)[0]
+    layer_norm = make(8)[0]
     x = tokens(8, 300, count=6)
-    y = layernorm.compute(x.reshape(2, 3, 8))[0]
-    assert_array_equal(y.reshape(6, 8), layernorm.compute(x)[0])
-    assert layernorm.compute(x[:0])[0].shape == (0, 8)
+    y = layer_norm.compute(x.reshape(2, 3, 8))[0]
+    assert_array_equal(y.reshape(6, 8), layer_norm.compute(x)[0])
+    assert layer_norm.compute(x[:0])[0].shape == (0, 8)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,8 @@ def test_rejects_bad_parameters():
 
 @pytest.mark.parametrize("evaluate", [LayerNorm.compute, LayerNorm.reference])
 def test_rejects_bad_inputs(evaluate):
-    layernorm = make(2)[0]
+    layer_norm = make(2)[0]
     with pytest.raises(SpecError, match=r"^x must be int16, not int64$"):
-        evaluate(layernorm, np.zeros((3, 2), np.int64))
+        evaluate(layer_norm, np.zeros((3, 2), np.int64))
     with pytest.raises(SpecError, match=r"^x must have 2 columns, not 3$"):
-        evaluate(layernorm, np.zeros((2, 3), np.int16))
+        evaluate(layer_norm, np.zeros((2, 3), np.int16))

@@ -2,39 +2,40 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming
 from hwq.errors import SpecError
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.rtl.catalog import UNITS
-from hwq.rtl.catalog.rows import enough_rows, example_layernorm
-from hwq.rtl.layernorm import Layernorm
+from hwq.numerics.unit import UnitTiming
+from hwq.numerics.units import UNITS
+from hwq.rtl.catalog import TWINS
+from hwq.rtl.catalog.rows import enough_rows, example_layer_norm
+from hwq.rtl.layer_norm import LayerNorm
 from hwq.rtl.rows import to_rows
 from hwq.testing import run_stream
 
-CASES = UNITS["layernorm"].verified
+CASES = TWINS["layer_norm"].verified
 
 
 @pytest.mark.parametrize("label", CASES)
 def test_rtl_equals_numerics(label: str, check, payloads) -> None:
     unit = CASES[label]
     inputs = payloads(unit, 20 if unit.lanes == 16 else 60)
-    check(unit, inputs, UNIT_TIMING["layernorm"](unit.length, unit.lanes))
+    check(unit, inputs, UNITS["layer_norm"].timing(unit.length, unit.lanes))
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 5])
 @pytest.mark.parametrize("length", [1, 2, 7, 11])
 def test_cycles_are_the_formulas_at_every_shape(length: int, lanes: int) -> None:
-    unit = Layernorm(example_layernorm(length, 12, FixedPoint(16, 8)), lanes)
+    unit = LayerNorm(example_layer_norm(length, 12, FixedPoint(16, 8)), lanes)
     inputs = unit.stimulus(np.random.default_rng(0), 12)
     run = run_stream(unit, inputs)
     assert_array_equal(run.outputs, unit.compute(inputs))
     measured = UnitTiming(run.latency_cycles(unit), run.interval_cycles(unit))
-    assert measured == UNIT_TIMING["layernorm"](length, lanes)
+    assert measured == UNITS["layer_norm"].timing(length, lanes)
 
 
 @pytest.mark.parametrize("epsilon", [1, (1 << 60) - 1])
 def test_longest_tokens_fit_every_register(epsilon: int) -> None:
-    unit = Layernorm(example_layernorm(4096, 14, FixedPoint(32, 26), epsilon), 8)
+    unit = LayerNorm(example_layer_norm(4096, 14, FixedPoint(32, 26), epsilon), 8)
     low, high = np.full(4096, -32768), np.full(4096, 32767)
     halves, outlier = low.copy(), low.copy()
     halves[::2], outlier[77] = 32767, 32767
@@ -43,7 +44,7 @@ def test_longest_tokens_fit_every_register(epsilon: int) -> None:
 
 
 def test_unused_lanes_are_ignored_and_leave_as_zero() -> None:
-    unit = Layernorm(example_layernorm(3, 12, FixedPoint(16, 8)), 2)
+    unit = LayerNorm(example_layer_norm(3, 12, FixedPoint(16, 8)), 2)
     token = np.array([[5, 5], [5, 32767], [5, 5], [5, -32768]])
     outputs = run_stream(unit, token).outputs
     assert_array_equal(outputs[:2], outputs[2:])
@@ -65,4 +66,4 @@ def test_stimulus_saturates_at_times_but_not_always(label: str) -> None:
 
 def test_rejects_no_lanes() -> None:
     with pytest.raises(SpecError, match="lanes must be at least 1, not 0"):
-        Layernorm(example_layernorm(3, 12, FixedPoint(16, 8)), 0)
+        LayerNorm(example_layer_norm(3, 12, FixedPoint(16, 8)), 0)

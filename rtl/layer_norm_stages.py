@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data
 
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.numerics.layernorm import ROOT_BITS, LayerNormSpec
+from hwq.numerics.layer_norm import ROOT_BITS, LayerNormSpec
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from hwq.arch.kinds import VECTOR_OPS
-from hwq.arch.unit_timing import UNIT_TIMING, UnitTiming, ceil_div
 from hwq.compiler.program import Operand, VectorLayer
+from hwq.numerics.unit import UnitTiming, ceil_div
+from hwq.numerics.units import UNITS, VECTOR_OPS
 
 PAGE = Path(__file__).parents[2] / "docs/cost_model.md"
 ROW = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
@@ -14,13 +14,13 @@ ROW = re.compile(r"^\| ((?:`\w+`(?:, )?)+) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$"
 def test_every_vector_op_has_a_timing():
     data = Operand("x", 4, 8)
     for op in VECTOR_OPS:
-        assert VectorLayer("layer", op, 1, 4, (data,), data).unit in UNIT_TIMING
+        assert VectorLayer("layer", op, 1, 4, (data,), data).unit in UNITS
 
 
 def test_the_page_says_what_is_charged():
     names = {"cd": ceil_div, "log2": lambda lanes: (lanes - 1).bit_length(), "count": 196}
     names |= {"p": 8, "L": 45, "d": 1, "max": max}
-    parameters = {"softmax": ("length", "lanes"), "layernorm": ("length", "lanes")}
+    parameters = {"softmax": ("length", "lanes"), "layer_norm": ("length", "lanes")}
     parameters |= {"mean": ("count",)}
     section = PAGE.read_text(encoding="utf-8").split("## Vector unit")[1].split("\n## ")[0]
     seen = []
@@ -30,18 +30,18 @@ def test_the_page_says_what_is_charged():
             for lanes in (1, 16, 24):
                 known = {**names, "length": 197, "lanes": lanes, "values": 5}
                 if unit == "range_extract":
-                    timing = UNIT_TIMING[unit](5)
+                    timing = UNITS[unit].timing(5)
                 elif unit == "scale_predictor":
-                    whole = UNIT_TIMING[unit](1, 8, 45, 1).latency_cycles
+                    whole = UNITS[unit].timing(1, 8, 45, 1).latency_cycles
                     want = eval(latency.removesuffix(" after the last range"), known)
-                    assert whole - UNIT_TIMING["range_extract"](1).latency_cycles == want
+                    assert whole - UNITS["range_extract"].timing(1).latency_cycles == want
                     continue
                 else:
                     given = {name: known[name] for name in parameters.get(unit, ())}
-                    timing = UNIT_TIMING[unit](**given)
+                    timing = UNITS[unit].timing(**given)
                 assert timing == UnitTiming(eval(latency, known), eval(interval, known)), unit
-    charged = set(VECTOR_OPS) - {"requantize", "encode"}
-    assert charged | {"epilogue", "twin_uniform", "shift_log2", "mean"} <= set(seen)
+    charged = {stem for stem, unit in UNITS.items() if unit.ops}
+    assert charged - {"uniform"} == set(seen)
 
 
 def test_busy_time_is_items_times_interval_and_the_last_latency():
@@ -50,31 +50,33 @@ def test_busy_time_is_items_times_interval_and_the_last_latency():
 
 @pytest.mark.parametrize("degree", [1, 2, 3])
 def test_horner_has_two_stages_per_degree(degree):
-    assert UNIT_TIMING["horner"](degree) == UnitTiming(2 * degree, 1)
+    assert UNITS["horner"].timing(degree) == UnitTiming(2 * degree, 1)
 
 
 def test_log2_is_a_three_stage_pipeline():
-    assert UNIT_TIMING["log2"]() == UnitTiming(3, 1)
+    assert UNITS["log2"].timing() == UnitTiming(3, 1)
 
 
 def test_row_units_take_a_word_per_cycle():
-    assert UNIT_TIMING["softmax"](length=197, lanes=32) == UnitTiming(2 * 7 + 2 * 5 + 35, 7)
-    assert UNIT_TIMING["layernorm"](length=384, lanes=16) == UnitTiming(24 + 4 + 50, 24)
-    assert UNIT_TIMING["layernorm"](length=16, lanes=16) == UnitTiming(1 + 4 + 50, 1)
+    assert UNITS["softmax"].timing(length=197, lanes=32) == UnitTiming(2 * 7 + 2 * 5 + 35, 7)
+    assert UNITS["layer_norm"].timing(length=384, lanes=16) == UnitTiming(24 + 4 + 50, 24)
+    assert UNITS["layer_norm"].timing(length=16, lanes=16) == UnitTiming(1 + 4 + 50, 1)
 
 
 @pytest.mark.parametrize(("features", "degree"), [(1, 1), (2, 3), (8, 2)])
 def test_the_scale_predictor_overlaps_reading_and_computing(features, degree):
-    timing = UNIT_TIMING["scale_predictor"](75264, features, scales=98, degree=degree)
+    timing = UNITS["scale_predictor"].timing(75264, features, scales=98, degree=degree)
     per_scale = max(features, 2)
     assert timing.latency_cycles == 20 + 2 * degree + features + 97 * per_scale
     assert timing.interval_cycles == 75264
-    assert UNIT_TIMING["scale_predictor"](1, features, 98, degree).interval_cycles == 98 * per_scale
+    assert (
+        UNITS["scale_predictor"].timing(1, features, 98, degree).interval_cycles == 98 * per_scale
+    )
 
 
 def test_more_lanes_are_never_slower():
-    for op in ("softmax", "layernorm"):
-        intervals = [UNIT_TIMING[op](length=197, lanes=n).interval_cycles for n in range(1, 300)]
+    for op in ("softmax", "layer_norm"):
+        intervals = [UNITS[op].timing(length=197, lanes=n).interval_cycles for n in range(1, 300)]
         assert intervals == sorted(intervals, reverse=True)
 
 

@@ -11,6 +11,7 @@ from hwq.numerics._jit import kernel
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.isqrt import _bit_length, _isqrt_value
 from hwq.numerics.rounding import half_up_float, half_up_shift
+from hwq.numerics.unit import Unit, UnitTiming, ceil_div, each_row, reduction_stages
 
 ROOT_BITS = 18
 """Width of the standard deviation's mantissa, and of its reciprocal."""
@@ -39,7 +40,7 @@ def _reciprocal_std(variance: int) -> tuple[int, int]:
 
 
 @kernel
-def _layernorm(
+def _layer_norm(
     x: NDArray[np.int16],
     gamma: NDArray[np.int32],
     beta: NDArray[np.int64],
@@ -79,11 +80,11 @@ def _layernorm(
     return out, saturated
 
 
-def layernorm_reference(
-    x: NDArray[np.integer], layernorm: "LayerNorm"
+def layer_norm_reference(
+    x: NDArray[np.integer], layer_norm: "LayerNorm"
 ) -> tuple[NDArray[np.int32], int]:
     """int[T, D] -> int32[T, D], saturations: row by row, scalars as Python integers."""
-    spec = layernorm.spec
+    spec = layer_norm.spec
     out = np.empty(np.shape(x), np.int32)
     saturated = 0
     for t, row in enumerate(np.asarray(x, np.int64)):
@@ -93,7 +94,7 @@ def layernorm_reference(
         root = isqrt((scaled_variance << 2 * ROOT_BITS) >> 2 * (half + ROOT_BITS))
         reciprocal = (1 << (2 * ROOT_BITS - 1)) // root
         norm = half_up_shift(centred * reciprocal, 2 * ROOT_BITS - 1 + half - NORM_FRAC)
-        wide = half_up_shift(norm * layernorm.gamma + layernorm.beta, spec.shift)
+        wide = half_up_shift(norm * layer_norm.gamma + layer_norm.beta, spec.shift)
         out[t] = np.clip(wide, spec.out.min, spec.out.max)
         saturated += int((out[t] != wide).sum())
     return out, saturated
@@ -214,11 +215,16 @@ class LayerNorm:
             lo, hi = int(values.min()), int(values.max())
             require(-top <= lo and hi <= top, f"{name} must be in {-top}..{top}, not {lo}..{hi}")
 
+    @property
+    def channels(self) -> int:
+        """Channels that have a gamma and a beta."""
+        return self.spec.dim
+
     def compute(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; by the kernel."""
         self._check(x)
         spec = self.spec
-        y, saturated = _layernorm(
+        y, saturated = _layer_norm(
             np.ascontiguousarray(x).reshape(-1, spec.dim),
             np.ascontiguousarray(self.gamma, np.int32),
             np.ascontiguousarray(self.beta, np.int64),
@@ -232,10 +238,46 @@ class LayerNorm:
     def reference(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; step by step."""
         self._check(x)
-        y, saturated = layernorm_reference(x.reshape(-1, self.spec.dim), self)
+        y, saturated = layer_norm_reference(x.reshape(-1, self.spec.dim), self)
         return y.reshape(x.shape), saturated
 
     def _check(self, x: NDArray[np.int16]) -> None:
         require(x.dtype == np.int16, f"x must be int16, not {x.dtype}")
         dim = x.shape[-1] if x.ndim else 0
         require(dim == self.spec.dim, f"x must have {self.spec.dim} columns, not {dim}")
+
+
+_QUOTIENT = 19  # bits, one per stage
+
+
+def timing(length: int, lanes: int) -> UnitTiming:
+    """Item: one row. Two passes, sums then normalise, around a root and a division.
+
+    Both are pipelined, one bit per stage. The passes of successive rows overlap.
+    """
+    words = ceil_div(length, lanes)
+    sums = 1 + reduction_stages(lanes)  # the square
+    deviation = 4 + ROOT_BITS + _QUOTIENT  # variance (2), leading one, shift
+    affine = 7
+    return UnitTiming(words - 1 + sums + deviation + affine, interval_cycles=words)
+
+
+UNIT = Unit(
+    "layer_norm",
+    LayerNorm,
+    timing,
+    ops=("layer_norm",),
+    work=(
+        ("int_add", 32, 32, 2),  # sum and sum of squares
+        ("int_multiply", 16, 16, 1),  # square
+        ("int_multiply", 16, 12, 1),  # times the length
+        ("int_add", 28, 28, 1),  # minus the sum
+        ("int_multiply", 28, 18, 1),  # times the reciprocal of the deviation
+        ("int_multiply", 23, 16, 1),  # times gamma
+        ("int_add", 40, 40, 1),  # plus beta
+        ("shift", 40, 40, 2),
+        ("register", 16, 16, 2),  # the queue of the token
+    ),
+    items=each_row,
+    parameter_bits=MAX_GAMMA.bit_length() + MAX_BETA.bit_length() + 2,  # with their signs
+)

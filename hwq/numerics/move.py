@@ -1,0 +1,18 @@
+"""Elements that are written to another place: a concatenation, and outliers beside codes."""
+
+from hwq.numerics.unit import Unit, UnitTiming
+
+
+def timing() -> UnitTiming:
+    """Item: `lanes` values. One pass: read and write."""
+    return UnitTiming(latency_cycles=1, interval_cycles=1)
+
+
+UNIT = Unit(
+    "move",
+    None,
+    timing,
+    ops=("concat", "outlier_split"),
+    work=(("register", 16, 16, 1),),
+    streams=True,
+)

@@ -1,0 +1,130 @@
+"""What a unit is to everything around it: its name, time, energy, and the parameters it stores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+Action = tuple[str, int, int, int]
+"""Name in the energy table, widths of both operands, number of times."""
+
+REQUANTIZE_WORK: Final[tuple[Action, ...]] = (
+    ("int_multiply", 32, 16, 1),
+    ("int_add", 32, 32, 1),
+    ("shift", 32, 32, 1),
+    ("compare", 32, 32, 2),  # saturate at both ends
+)
+"""What a requantization does for one element; a uniform encoder is one, a logarithmic one less."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitTiming:
+    """When results appear.
+
+    Parameters
+    ----------
+    latency_cycles : int
+        From the transfer of an item's last input to its last result, without stalls.
+    interval_cycles : int
+        Between two successive items in the steady state; 1 means fully pipelined.
+    """
+
+    latency_cycles: int
+    interval_cycles: int
+
+    def busy_cycles(self, items: int) -> int:
+        """Time from the first item in to the last result out."""
+        return items * self.interval_cycles + self.latency_cycles
+
+
+class Workload(NamedTuple):
+    """What one layer asks of a unit: rows of elements, and lanes that take them.
+
+    `degree` is that of the polynomials of `scale_predictor`.
+    """
+
+    rows: int
+    length: int
+    lanes: int
+    degree: int = 1
+
+    @property
+    def words(self) -> int:
+        """Words of a row; the last one counts, full or not."""
+        return ceil_div(self.length, self.lanes)
+
+
+Items = Callable[[Callable[..., UnitTiming], Workload], tuple[UnitTiming, int]]
+"""Timing formula and workload -> the unit's timing, and how many items it gets."""
+
+
+def each_word(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: a word of every row."""
+    return timing(), load.rows * load.words
+
+
+def each_row(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: a whole row."""
+    return timing(length=load.length, lanes=load.lanes), load.rows
+
+
+def each_column(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: a word of results, each of one column."""
+    return timing(count=load.rows), load.words
+
+
+def one_stream(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: all values, one after the other whatever the lanes."""
+    return timing(values=load.rows * load.length), 1
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One unit, as graph, compiler, cost model and gateware all know it.
+
+    Parameters
+    ----------
+    stem : str
+        Its name: of its files, its gateware, its timing, and in reports.
+    spec : type or None
+        What computes it; None where elements are only moved.
+    timing : callable
+        Parameters of the gateware -> latency and throughput. The gateware is tested equal.
+    ops : tuple of str
+        Layers that it does; the first unit that does an op is its default. Parts of other units
+        have none.
+    work : tuple of Action
+        What it does for one element, after its algorithm.
+    items : callable
+        How a layer's elements become items of its timing.
+    result_work : tuple of Action
+        What it does besides for one result, where it makes one of many elements.
+    streams : bool
+        Whether it can follow a matrix product element by element, without waiting for a whole row.
+    parameter_bits : int
+        What it stores of one channel, for specs with `channels`; 0 if it stores nothing.
+    """
+
+    stem: str
+    spec: type[Any] | None
+    timing: Callable[..., UnitTiming]
+    ops: tuple[str, ...] = ()
+    work: tuple[Action, ...] = ()
+    items: Items = each_word
+    result_work: tuple[Action, ...] = ()
+    streams: bool = False
+    parameter_bits: int = 0
+
+
+def tree_stages(lanes: int) -> int:
+    """Adder or comparator stages that reduce `lanes` values to one."""
+    return (lanes - 1).bit_length()
+
+
+def reduction_stages(lanes: int) -> int:
+    """Stages from a row's last word to one value: the tree, the row so far, the result."""
+    return tree_stages(lanes) + 2
+
+
+def ceil_div(dividend: int, divisor: int) -> int:
+    """Smallest integer not below dividend / divisor, for a positive divisor."""
+    return -(-dividend // divisor)
