@@ -264,6 +264,8 @@ def _result(
     cost = estimate(program, machine, dataflow=dataflow, timing=timing)
     layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
     notes = (*subject.notes(), *quantized.notes, *nodes.notes())
+    if cost.dataflow == "auto":
+        notes += ("Dataflow auto is an exploration: no one array has the fastest for every layer.",)
     reference = None if subject.source is None else subject.source.graph
     if images.picture is not None:
         picture = guess_picture(*images.picture, reference, quantized.graph, integer)

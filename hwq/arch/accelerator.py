@@ -24,6 +24,16 @@ def _pe_name(name: str) -> str:
     return name
 
 
+def _unit_stem(name: str) -> str:
+    # its kernels take a while to import, and few files name a unit
+    from hwq.numerics.units import UNITS
+
+    known = [stem for stem, unit in UNITS.items() if unit.ops]
+    if name not in known:
+        raise ValueError(f"must be one of {', '.join(known)}, not {name!r}")
+    return name
+
+
 Count = Annotated[int, Field(ge=1, le=1 << 16)]
 OperandBits = Annotated[int, Field(ge=1, le=32)]
 PeName = Annotated[str, AfterValidator(_pe_name)]
@@ -69,6 +79,27 @@ class Array(_Part):
         return tuple(PE_KINDS[name] for name in self.pe)
 
 
+class UnitSettings(_Part):
+    """What an architect's own unit does otherwise than the gateware of this project.
+
+    Parameters
+    ----------
+    unit : str
+        Stem of the unit, in `hwq.numerics.units`.
+    lanes : int in 1..65536, optional
+        Elements per cycle and pass; by default those of the vector unit.
+    latency_cycles : int in 0..2**20, optional
+        From an item's last input to its last result.
+    interval_cycles : int in 1..2**20, optional
+        Between two successive items; an item is a word of `lanes` elements, or a whole row.
+    """
+
+    unit: Annotated[str, AfterValidator(_unit_stem)]
+    lanes: Count | None = None
+    latency_cycles: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
+    interval_cycles: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
+
+
 class VectorUnit(_Part):
     """The unit for everything that is not a matrix product.
 
@@ -76,9 +107,26 @@ class VectorUnit(_Part):
     ----------
     lanes : int in 1..65536
         Elements per cycle and pass.
+    pipes : int in 1..65536
+        Equal pipes of so many lanes, which share the rows of a layer.
+    units : tuple of UnitSettings
+        Units that differ from the gateware of this project.
     """
 
     lanes: Count
+    pipes: Count = 1
+    units: Annotated[tuple[UnitSettings, ...], Field(strict=False)] = ()
+
+    def settings(self, stem: str) -> UnitSettings:
+        """Return what is different about the unit of that stem."""
+        return next((own for own in self.units if own.unit == stem), UnitSettings(unit=stem))
+
+    @model_validator(mode="after")
+    def _units_are_given_once(self) -> Self:
+        names = [unit.unit for unit in self.units]
+        if len({*names}) < len(names):
+            raise ValueError(f"units must name every unit once, not {', '.join(names)}")
+        return self
 
 
 class SramBuffer(_Part):

@@ -26,11 +26,11 @@ class BlockFigures:
 
 def accelerator_figures(accelerator: Accelerator) -> BlockFigures:
     """Array, vector unit and buffers together; controllers and wiring are not counted."""
-    array = accelerator.array
+    array, vector_unit = accelerator.array, accelerator.vector_unit
     table = EnergyTable(accelerator.technology_nm, accelerator.energy_scaling)
     blocks = [
         _times(array.rows * array.cols, pe_figures(array, table)),
-        _times(accelerator.vector_unit.lanes, lane_figures(table)),
+        _times(vector_unit.pipes * vector_unit.lanes, lane_figures(table)),
     ]
     sram = accelerator.sram
     blocks += [

@@ -112,10 +112,10 @@ class _Estimator:
         ]
         busy, tail, exposed = 0, self._read_cycles, 0
         for follower, traffic in zip(fused, traffics, strict=True):
-            own = busy_cycles(follower, self._accelerator.vector_unit.lanes)
+            own = busy_cycles(follower, self._accelerator.vector_unit)
             busy += own
             if self._timing == "rtl":  # the last sums pass through what streams behind the array
-                tail += latency_cycles(follower, self._accelerator.vector_unit.lanes)
+                tail += latency_cycles(follower, self._accelerator.vector_unit)
             excess = max(tail, busy - schedule.cycles) - exposed
             exposed += excess
             costs.append(self._cost(follower, traffic, excess, own))
@@ -168,7 +168,7 @@ class _Estimator:
 
     def _vector(self, layer: VectorLayer, resident: int) -> LayerCost:
         traffic = vector_traffic(layer, self._residency)
-        busy = busy_cycles(layer, self._accelerator.vector_unit.lanes) + self._read_cycles
+        busy = busy_cycles(layer, self._accelerator.vector_unit) + self._read_cycles
         moved = traffic.dram
         cycles = stream_cycles(layer.rows, busy, moved.read, moved.write, self._rate)
         rows_in_flight = 2 * ceil_div(moved.read + moved.write, layer.rows)

@@ -1,7 +1,10 @@
 """Cycles of vector work, from the timing that every unit states."""
 
+from dataclasses import replace
+
+from hwq.arch.accelerator import VectorUnit
 from hwq.compiler.program import VectorLayer
-from hwq.numerics.unit import UnitTiming, Workload
+from hwq.numerics.unit import UnitTiming, Workload, ceil_div
 from hwq.numerics.units import UNITS
 
 READ_CYCLES = 1
@@ -9,18 +12,23 @@ READ_CYCLES = 1
 parameters; `hwq.rtl.machine`."""
 
 
-def latency_cycles(layer: VectorLayer, lanes: int) -> int:
+def latency_cycles(layer: VectorLayer, vector_unit: VectorUnit) -> int:
     """Cycles from the last element in to the last result out."""
-    return _timing(layer, lanes)[0].latency_cycles
+    return _timing(layer, vector_unit)[0].latency_cycles
 
 
-def busy_cycles(layer: VectorLayer, lanes: int) -> int:
+def busy_cycles(layer: VectorLayer, vector_unit: VectorUnit) -> int:
     """Cycles from the first element in to the last result out."""
-    timing, items = _timing(layer, lanes)
-    return timing.busy_cycles(items)
+    timing, items = _timing(layer, vector_unit)
+    return timing.busy_cycles(ceil_div(items, vector_unit.pipes))
 
 
-def _timing(layer: VectorLayer, lanes: int) -> tuple[UnitTiming, int]:
-    """Return the timing of the layer's unit, and how many items it gets."""
+def _timing(layer: VectorLayer, vector_unit: VectorUnit) -> tuple[UnitTiming, int]:
+    """Return the timing of the layer's unit on this machine, and how many items it gets."""
     unit = UNITS[layer.unit]
-    return unit.items(unit.timing, Workload(layer.rows, layer.length, lanes, layer.degree))
+    settings = vector_unit.settings(unit.stem)
+    lanes = settings.lanes or vector_unit.lanes
+    load = Workload(layer.rows, layer.length, lanes, layer.degree)
+    timing, items = unit.items(unit.timing, load)
+    changes = settings.model_dump(exclude_none=True, exclude={"unit", "lanes"})
+    return replace(timing, **changes), items

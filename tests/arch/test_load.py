@@ -84,7 +84,26 @@ def test_unknown_name_gives_the_nearest_and_the_list():
     ("old", "new", "message"),
     [
         ("rows = 8", "row = 8", "unknown key 'array.row'; did you mean 'rows'?"),
-        ("lanes = 8", "lanes = 8\nzzz = 1", "unknown key 'vector_unit.zzz'; known: lanes"),
+        (
+            "lanes = 8",
+            "lanes = 8\nzzz = 1",
+            "unknown key 'vector_unit.zzz'; known: lanes, pipes, units",
+        ),
+        (
+            "lanes = 8",
+            'lanes = 8\nunits = [{unit = "divider"}]',
+            "vector_unit.units.0.unit must be one of epilogue, ",
+        ),
+        (
+            "lanes = 8",
+            'lanes = 8\nunits = [{unit = "add"}, {unit = "add", lanes = 2}]',
+            "vector_unit.units must name every unit once, not add, add",
+        ),
+        (
+            "lanes = 8",
+            'lanes = 8\nunits = [{unit = "add", interval_cycles = 0}]',
+            "vector_unit.units.0.interval_cycles must be at least 1, not 0",
+        ),
         ("clock_mhz", "clock_mz", "unknown key 'clock_mz'; did you mean 'clock_mhz'?"),
         ("[sram.output]", "[sram.outputs]", "unknown key 'sram.outputs'; did you mean 'output'?"),
         ("rows = 8\n", "", "array.rows is missing"),

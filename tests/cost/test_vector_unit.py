@@ -2,10 +2,13 @@ from dataclasses import replace
 
 import pytest
 
+from hwq.arch.accelerator import VectorUnit
 from hwq.compiler.program import Operand, VectorLayer
 from hwq.cost.vector_unit import busy_cycles, latency_cycles
 from hwq.errors import SpecError
 from hwq.numerics.units import UNITS, VECTOR_OPS, unit_of_op
+
+LANES = {count: VectorUnit(lanes=count) for count in range(1, 70)}
 
 
 def layer(op, rows=6, length=40, degree=1):
@@ -15,23 +18,26 @@ def layer(op, rows=6, length=40, degree=1):
 
 
 def test_row_units_count_rows():
-    assert busy_cycles(layer("softmax"), 8) == 6 * 5 + UNITS["softmax"].timing(40, 8).latency_cycles
-    assert busy_cycles(layer("layer_norm", 6, 200), 8) == 6 * 25 + 25 + 3 + 50
+    assert (
+        busy_cycles(layer("softmax"), LANES[8])
+        == 6 * 5 + UNITS["softmax"].timing(40, 8).latency_cycles
+    )
+    assert busy_cycles(layer("layer_norm", 6, 200), LANES[8]) == 6 * 25 + 25 + 3 + 50
 
 
 @pytest.mark.parametrize("op", ["activation", "requantize", "rescale", "encode", "add", "concat"])
 def test_element_units_take_a_word_at_a_time_and_end_it_with_the_row(op):
     timing = unit_of_op(op).timing()
-    assert busy_cycles(layer(op), 7) == 6 * 6 + timing.latency_cycles
-    assert latency_cycles(layer(op), 7) == timing.latency_cycles
+    assert busy_cycles(layer(op), LANES[7]) == 6 * 6 + timing.latency_cycles
+    assert latency_cycles(layer(op), LANES[7]) == timing.latency_cycles
 
 
 def test_a_layer_takes_the_time_of_its_unit():
     codes = replace(layer("encode"), unit="shift_log2")
-    assert latency_cycles(codes, 8) == 7 == latency_cycles(layer("encode"), 8) + 3
-    assert busy_cycles(codes, 8) == 6 * 5 + 7
+    assert latency_cycles(codes, LANES[8]) == 7 == latency_cycles(layer("encode"), LANES[8]) + 3
+    assert busy_cycles(codes, LANES[8]) == 6 * 5 + 7
     mean = layer("mean", rows=196, length=192)
-    assert busy_cycles(mean, 16) == 12 * 196 + 4
+    assert busy_cycles(mean, LANES[16]) == 12 * 196 + 4
 
 
 def test_an_unknown_unit_is_refused():
@@ -43,8 +49,8 @@ def test_an_unknown_unit_is_refused():
 def test_extracting_and_predicting_take_together_what_the_predictor_gateware_takes(
     features, degree
 ):
-    extract = busy_cycles(layer("range_extract", 14, 14 * 32), 32)
-    predict = busy_cycles(layer("scale_predictor", 50, features * degree, degree), 32)
+    extract = busy_cycles(layer("range_extract", 14, 14 * 32), LANES[32])
+    predict = busy_cycles(layer("scale_predictor", 50, features * degree, degree), LANES[32])
     values = 14 * 14 * 32
     gateware = UNITS["scale_predictor"].timing(values, features, 50, degree)
     assert extract + predict == values + gateware.latency_cycles
@@ -52,6 +58,21 @@ def test_extracting_and_predicting_take_together_what_the_predictor_gateware_tak
 
 @pytest.mark.parametrize("op", VECTOR_OPS)
 def test_every_op_takes_time_and_more_lanes_are_never_slower(op):
-    times = [busy_cycles(layer(op, 64, 60), lanes) for lanes in (1, 2, 4, 8)]
+    times = [busy_cycles(layer(op, 64, 60), LANES[lanes]) for lanes in (1, 2, 4, 8)]
     assert times[-1] > 0
     assert times == sorted(times, reverse=True)
+
+
+def test_pipes_share_the_items_of_a_layer():
+    one, two = (busy_cycles(layer("add"), VectorUnit(lanes=8, pipes=n)) for n in (1, 2))
+    assert (one, two) == (6 * 5 + 1, 3 * 5 + 1)
+    mean = layer("mean", rows=196, length=192)
+    assert busy_cycles(mean, VectorUnit(lanes=16, pipes=5)) == 3 * 196 + 4
+
+
+def test_an_architects_own_unit_has_its_own_lanes_and_time():
+    own = VectorUnit(lanes=8, units=[{"unit": "softmax", "lanes": 4, "latency_cycles": 20}])
+    assert busy_cycles(layer("softmax"), own) == 6 * 10 + 20
+    assert busy_cycles(layer("add"), own) == 6 * 5 + 1
+    slow = VectorUnit(lanes=8, units=[{"unit": "softmax", "interval_cycles": 100}])
+    assert busy_cycles(layer("softmax"), slow) == 600 + latency_cycles(layer("softmax"), slow)

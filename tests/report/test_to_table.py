@@ -32,7 +32,7 @@ def test_equal_layers_of_different_blocks_are_one_row(result):
 @pytest.mark.parametrize("field", ["cycles", "stall_cycles", "dram_read_bytes", "dataflow"])
 def test_a_layer_of_other_figures_stays_apart(result, field):
     layers = alike(result)
-    other = {"dataflow": "weight_stationary"}.get(field, 7)
+    other = {"dataflow": "input_stationary"}.get(field, 7)
     assert getattr(layers[3], field) != other
     odd = replace(layers[3], **{field: other})
     groups = group_layers((*layers[:3], odd, *layers[4:]))
