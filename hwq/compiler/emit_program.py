@@ -90,7 +90,7 @@ class _Emitter:
             count, m, n = prod(batch), rows, self.graph.shape(b)[-1]
         planes = len(form.plane_weights)
         layer = MatmulLayer(
-            name=node.name.removesuffix(".acc").removesuffix(".dense"),
+            name=node.attrs["source"],
             m=m,
             n=n,
             k=depth,
@@ -184,7 +184,7 @@ class _Emitter:
         """A weight column times every outlier into the accumulators, then a factor per token."""
         dense, side, weight = node.inputs
         (columns, depth), tokens = self.graph.shape(weight), node.attrs["unit"].row_mult.size
-        layer = node.name.removesuffix(".acc")
+        layer = node.attrs["source"]
         found = Operand(side, self._expected(side), _OUTLIER_BITS)
         read = self._operand(weight, min(found.elements, depth) * columns)
         size = prod(node.output.shape)

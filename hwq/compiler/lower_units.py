@@ -34,7 +34,7 @@ def _softmax(lowering: Lowering, node: Node) -> None:
         raise GraphError(f"{node.name}: the softmax unit works in base 2, not {node.attrs['base']}")
     source = lowering.converted(node.inputs[0], lambda form: _with_frac(form, 1, MAX_FRAC, 32))
     unit = SoftmaxSpec(frac=lowering.frac(source))
-    lowering.emit_unit(node, (source,), PROBABILITY, base=2, unit=unit)
+    lowering.emit_unit(node, (source,), PROBABILITY, unit=unit)
 
 
 def _activation(lowering: Lowering, node: Node) -> None:
@@ -43,7 +43,7 @@ def _activation(lowering: Lowering, node: Node) -> None:
     )
     form = lowering.quants[source]
     unit = ActivationSpec(node.attrs["function"], in_frac=form.frac, in_bits=form.bits)
-    lowering.emit_unit(node, (source,), unit.out, **node.attrs, unit=unit)
+    lowering.emit_unit(node, (source,), unit.out, unit=unit)
 
 
 def _with_frac(form: FixedPoint, least: int, most: int, max_bits: int) -> FixedPoint:
@@ -63,7 +63,7 @@ def _layer_norm(lowering: Lowering, node: Node) -> None:
         beta = to_array(lowering.graph.constants[node.inputs[2]])
     eps, centered = node.attrs["eps"], node.attrs["centered"]
     unit = LayerNormSpec.from_float(gamma, beta, eps, lowering.frac(source), form, centered)
-    lowering.emit(node, (source,), form, form.dtype, eps=0, centered=centered, unit=unit)
+    lowering.emit(node, (source,), form, form.dtype, unit=unit)
 
 
 def _narrow(form: FixedPoint, bits: int) -> FixedPoint:
@@ -137,7 +137,7 @@ def _scale_predictor(lowering: Lowering, node: Node) -> None:
     unit = node.attrs["predictor"].to_spec(lowering.frac(node.inputs[0]))
     shape = (unit.scales, 4)
     output = replace(node.output, shape=shape, dtype="int64", quant=None)
-    attrs = {"predictor": None, "shape": shape, "unit": unit}
+    attrs = {"shape": shape, "unit": unit}
     lowering.nodes.append(Node(node.op, node.inputs, output, attrs))
 
 

@@ -23,6 +23,7 @@ from hwq.graph.attributes import (
     several,
     whole,
 )
+from hwq.graph.ir import Tensor
 
 Shape = tuple[int, ...]
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "silu", "sigmoid", "relu")
@@ -43,6 +44,8 @@ class OpDef:
         (input shapes, attrs) -> output shape; raises GraphError when they do not fit.
     attrs : Mapping[str, Kind]
         Attributes that must be present, and what each may be.
+    integer : Mapping[str, Kind], optional
+        The same in the integer graph, where it has others.
     movement : bool
         True when it only moves or repeats elements: it commutes with element-wise operations.
     """
@@ -50,7 +53,12 @@ class OpDef:
     arity: tuple[int, int]
     infer: Infer
     attrs: Mapping[str, Kind] = field(default_factory=dict)
+    integer: Mapping[str, Kind] | None = None
     movement: bool = False
+
+    def attributes(self, output: Tensor) -> Mapping[str, Kind]:
+        """Return the attributes of a node that computes `output`."""
+        return self.attrs if output.dtype == "float32" or self.integer is None else self.integer
 
 
 def _fit(condition: bool, message: str) -> None:
@@ -175,24 +183,28 @@ def _range_extract(shapes: Sequence[Shape], attrs: Mapping[str, Any]) -> Shape:
 
 
 AXIS = {"axis": whole(0, 15)}
+_CHUNKS = {"chunk_tokens": whole(1, 1 << 16)}
+_MEAN = AXIS | {"keepdim": TRUTH}
 _UNIT = {"unit": ANYTHING}
+# what a product's processing elements see of operand a, and the node that it was made of
+_PRODUCT = {"form": instance("MacForm"), "source": instance("str")}
 
 OPS: Mapping[str, OpDef] = {
     # matrix products
-    "linear": OpDef((2, 3), _linear),
+    "linear": OpDef((2, 3), _linear, integer=_PRODUCT | {"weight_bits": whole(2, 16)}),
     "conv2d": OpDef(
         (2, 3),
         _conv2d,
         {"stride": several(1, MAX_SIDE, 2), "padding": several(0, MAX_SIDE, 2)},
     ),
-    "matmul": OpDef((2, 2), _matmul, {"alpha": number(-(2.0**30), 2.0**30)}),
+    "matmul": OpDef((2, 2), _matmul, {"alpha": number(-(2.0**30), 2.0**30)}, _PRODUCT),
     # element-wise and row-wise units
-    "softmax": OpDef((1, 1), _same, {"base": one_of(2, "e")}),
-    "activation": OpDef((1, 1), _same, {"function": one_of(*ACTIVATIONS)}),
-    "layer_norm": OpDef((1, 3), _layer_norm, {"eps": number(0, 1), "centered": TRUTH}),
-    "add": OpDef((2, 2), _elementwise),
-    "mul": OpDef((2, 2), _elementwise),
-    "mean": OpDef((1, 1), _mean, AXIS | {"keepdim": TRUTH}),
+    "softmax": OpDef((1, 1), _same, {"base": one_of(2, "e")}, _UNIT),
+    "activation": OpDef((1, 1), _same, {"function": one_of(*ACTIVATIONS)}, _UNIT),
+    "layer_norm": OpDef((1, 3), _layer_norm, {"eps": number(0, 1), "centered": TRUTH}, _UNIT),
+    "add": OpDef((2, 2), _elementwise, integer=_UNIT),
+    "mul": OpDef((2, 2), _elementwise, integer=_UNIT),
+    "mean": OpDef((1, 1), _mean, _MEAN, _MEAN | _UNIT),
     # data movement
     "reshape": OpDef((1, 1), _reshape, {"shape": SHAPE}, movement=True),
     "permute": OpDef((1, 1), _permute, {"axes": several(0, 15)}, movement=True),
@@ -204,14 +216,19 @@ OPS: Mapping[str, OpDef] = {
     # predicted log2 corrections, of which attrs["quantizer"] reads one
     "quantize": OpDef((1, 2), _same, {"quantizer": instance("Quantizer")}),
     # per-image scales: chunked extrema per channel, then all log2 corrections at once
-    "range_extract": OpDef((1, 1), _range_extract, {"chunk_tokens": whole(1, 1 << 16)}),
-    "scale_predictor": OpDef((1, 1), _declared, {"predictor": ANYTHING, "shape": SHAPE}),
+    "range_extract": OpDef((1, 1), _range_extract, _CHUNKS, _CHUNKS | _UNIT),
+    "scale_predictor": OpDef(
+        (1, 1),
+        _declared,
+        {"predictor": ANYTHING, "shape": SHAPE},
+        _UNIT | {"shape": SHAPE},
+    ),
     # integer graph only: accumulator -> integers, fixed point -> code, per-image mult and bias
     "requantize": OpDef((1, 2), _same, _UNIT),
     "encode": OpDef((1, 2), _same, _UNIT),
     # integer graph only: the elements that codes leave out, and what they add to accumulators
     "outlier_split": OpDef((1, 1), _same, _UNIT | {"expected": SIDE}),
-    "outlier_join": OpDef((3, 3), _same, _UNIT),
+    "outlier_join": OpDef((3, 3), _same, _UNIT | {"source": instance("str")}),
 }
 
 PRODUCTS = frozenset({"linear", "matmul"})

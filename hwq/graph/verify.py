@@ -36,7 +36,7 @@ def _problem(graph: Graph, node: Node) -> str | None:
     if not fewest <= len(node.inputs) <= most:
         return f"takes {fewest} to {most} inputs, not {len(node.inputs)}"
     try:
-        check_attributes(node.attrs, definition.attrs)
+        check_attributes(node.attrs, definition.attributes(node.output))
         shape = definition.infer([graph.shape(name) for name in node.inputs], node.attrs)
     except GraphError as error:
         return str(error)

@@ -27,7 +27,7 @@ GOOD = [
     ("scale_predictor", [(4,)], {"predictor": None, "shape": (7,)}, (7,)),
     ("requantize", [(1, 5), (7, 4)], {"unit": None}, (1, 5)),
     ("outlier_split", [(1, 5, 3)], {"unit": None, "expected": 1}, (1, 5, 3)),
-    ("outlier_join", [(1, 5, 4), (1, 5, 3), (4, 3)], {"unit": None}, (1, 5, 4)),
+    ("outlier_join", [(1, 5, 4), (1, 5, 3), (4, 3)], {"unit": None, "source": "y"}, (1, 5, 4)),
     ("encode", [(1, 5)], {"unit": None}, (1, 5)),
 ]
 

@@ -138,7 +138,9 @@ def _product(lowering: Lowering, node: Node) -> None:
     _check_accumulators(form, right, weight, lowering.graph.shape(node.inputs[0])[-1])
     dtype = np.dtype(np.int32 if len(form.plane_weights) == 1 else np.int64)
     acc = _named(node, f"{node.name}.acc")
-    extra = {"alpha": 1} if node.op == "matmul" else {"weight_bits": right.bits}
+    extra: dict[str, Any] = {"source": node.name}
+    if node.op == "linear":
+        extra["weight_bits"] = right.bits
     bias = lowering.graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
     if a.side is not None:
         join_unit = None if weight is None else a.outlier_join(weight)
@@ -148,7 +150,7 @@ def _product(lowering: Lowering, node: Node) -> None:
         lowering.emit(dense, names, None, dtype, form=form, **extra)
         joined = (dense.name, side_name(names[0]), names[1])
         join = replace(acc, op="outlier_join")
-        lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit)
+        lowering.emit(join, joined, None, np.dtype(np.int64), unit=join_unit, source=node.name)
     else:
         lowering.emit(acc, names, None, dtype, form=form, **extra)
     lowering.accumulators[node.name] = accumulate(node, a, right, weight, bias)
