@@ -15,6 +15,7 @@ from hwq.graph.ir import Graph
 from hwq.methods.evaluate import Evaluation
 from hwq.models.images import ImageFolder, open_images
 from hwq.models.preprocessing import Preprocessing
+from hwq.request import Request
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
 
@@ -40,15 +41,9 @@ class Trial:
     picture: tuple[str, NDArray[np.uint8]] | None
 
     @classmethod
-    def of(
-        cls,
-        data: Path | None,
-        limit: int | None,
-        picture: Path | None,
-        preprocessing: Preprocessing,
-        graph: Graph,
-    ) -> "Trial":
+    def of(cls, request: Request, preprocessing: Preprocessing, graph: Graph) -> "Trial":
         """Refuse what cannot be measured on this network, before it is fitted."""
+        data, limit, picture = request.data, request.limit, request.picture
         if data is not None:
             check_classes(graph)
         if picture is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from hwq.api.images import (
     Images,
     is_psaq,
-    makes_its_own,
     psaq_request,
     read_images,
     save_images,
@@ -20,7 +19,7 @@ from hwq.api.network import (
     check_device,
     make_method,
     make_origin,
-    open_network,
+    requested_network,
 )
 from hwq.api.work import FIT, IMAGES, earlier_seconds, open_work, remove, tidy, workspace
 from hwq.errors import UsageError
@@ -29,8 +28,8 @@ from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
 from hwq.methods.quantized_graph import check_quantized
-from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track, no_track
+from hwq.request import CALIBRATE, Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,44 +69,24 @@ class Fitted:
 
 
 def calibrate(
-    model: str,
-    method: str,
-    *,
+    request: Request,
     out: Path | None = None,
-    base: str | None = None,
-    bits: str = "w8a8",
-    weights: Path | None = None,
-    pretrained: bool = False,
-    calib: Path | str | None = None,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    work: Path | None = None,
-    resume: bool = False,
     images: Path | None = None,
-    resample_pos_embed: bool = False,
     track: Track = no_track,
 ) -> Fitted:
     """Quantise a network and write it to one file.
 
     Parameters
     ----------
-    model, method, base, bits, weights, pretrained, seed, options, resample_pos_embed, track
-        As `hwq.api.simulate` takes them.
+    request : Request
+        Only a method that makes its own images needs no `calib`. `work` is by default `out` with
+        ".work" added, and then removed when the file is written.
     out : Path, optional
         The `.safetensors` file; without it nothing is written.
-    calib : Path or "psaq", optional
-        Folder of images, file of pixels, or the word for synthesised images; only a method that
-        makes its own images needs none.
-    device : {"cpu", "cuda"}
-        Where torch runs.
-    work : Path, optional
-        Folder for what a fit that is stopped can go on from; default: `out` with ".work" added,
-        removed when the file is written.
-    resume : bool
-        Go on with what the folder holds.
     images : Path, optional
         File for the pixels of the calibration images.
+    track : callable, optional
+        Shows progress; see `hwq.methods.workspace.Track`.
 
     Raises
     ------
@@ -118,27 +97,31 @@ def calibrate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    check_device(device)
+    request.refuse(lambda name: name not in CALIBRATE, "is not for calibrate")
+    check_device(request.device)
     for path in (out, images):
         if path is not None and path.suffix != ".safetensors":
             raise UsageError(f"{path}: the name must end in .safetensors")
-    algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits)
-    if calib is None and not makes_its_own(algorithm):
-        raise UsageError(f"method {method!r} needs calib: images to calibrate on")
-    if images is not None and makes_its_own(algorithm) and (calib is None or is_psaq(calib)):
-        raise UsageError(f"images: method {method!r} makes its own and keeps none to write")
-    network = open_network(model, weights, pretrained, seed, resample_pos_embed)
-    job = Job(network, algorithm, widths, seed, device)
-    folder = work
+    if request.model is None or request.method is None:
+        raise UsageError("model and method are needed")
+    calib = request.calib
+    method = make_method(request.method, request.base, request.options)
+    bits = Bits.parse(request.bits or "w8a8")
+    if calib is None and not method.makes_images:
+        raise UsageError(f"method {request.method!r} needs calib: images to calibrate on")
+    if images is not None and method.makes_images and (calib is None or is_psaq(calib)):
+        raise UsageError(f"images: method {request.method!r} makes its own and keeps none to write")
+    job = Job(requested_network(request), method, bits, request.seed or 0, request.device)
+    folder = request.work
     if folder is None and out is not None:
         folder = out.with_name(out.name + ".work")
-    fitted = fit(job, calib, folder, resume, track)
+    fitted = fit(job, calib, folder, request.resume, track)
     with tidy(folder):
         if images is not None:
             save_images(fitted.images, images)
         if out is not None:
             write_bytes(out, to_bytes(fitted.calibrated))
-    if work is None and folder is not None:
+    if request.work is None and folder is not None:
         remove(folder)
     return fitted
 
@@ -165,7 +148,7 @@ def fit_images(
     kept = workspace(folder, FIT, job.seed, track)
     earlier, start = earlier_seconds(folder), time.monotonic()
     graph, method = job.network.graph, job.method
-    if base is not None and isinstance(method, ScalePredictor):
+    if base is not None:
         quantized = method.extend(base.quantized, graph, images.calibration, kept)
     else:
         quantized = method.fit(graph, images.calibration, job.bits, kept)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hwq import __version__
 from hwq.api.accuracy import chance_notes, check_classes
-from hwq.api.images import PSAQ, is_psaq, makes_its_own
+from hwq.api.images import PSAQ, is_psaq
 from hwq.api.kept_fits import Entry, KeptFits
 from hwq.api.network import (
     FloatNetwork,
@@ -22,7 +22,7 @@ from hwq.api.network import (
     check_same_network,
     make_method,
     open_calibrated,
-    open_network,
+    requested_network,
 )
 from hwq.api.simulation import lower
 from hwq.errors import DataError, UsageError
@@ -34,24 +34,14 @@ from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder, open_images
 from hwq.models.weights import sha256
 from hwq.report.evaluation import EvaluationRow, EvaluationRun, EvaluationTable
+from hwq.request import EVALUATE, Request
 
 
 def evaluate(
-    model: str,
-    data: Path,
-    *,
+    request: Request,
     methods: Sequence[str] = (),
     bits: Sequence[str] = ("w8a8",),
     checkpoints: Sequence[Path] = (),
-    weights: Path | None = None,
-    pretrained: bool = False,
-    calib: Path | str | None = None,
-    work: Path | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    resample_pos_embed: bool = False,
     on_row: Callable[[EvaluationRow], None] = lambda row: None,
     track: Track = no_track,
 ) -> EvaluationTable:
@@ -59,25 +49,20 @@ def evaluate(
 
     Parameters
     ----------
-    model, weights, pretrained, calib, seed, device, resample_pos_embed, track
-        As `hwq.api.calibrate` takes them.
-    data : Path
-        Folder of labelled images.
+    request : Request
+        `model` and `data` are needed. In `work` the calibrated files stay, each with its time and
+        its row; what is there is not done again. The options are "method.name" -> value; one holds
+        for the method as a base, too.
     methods : sequence of str
         "repq_vit"; "scalepredictor@ptq4vit" for a method on a base.
     bits : sequence of str
         Every method is fitted at each.
     checkpoints : sequence of Path
         Calibrated files of this network: a row each.
-    work : Path, optional
-        Folder in which the calibrated files stay, each with its time and its row; what is there
-        is not done again.
-    limit : int, optional
-        Use the first so many images only.
-    options : Mapping, optional
-        "method.name" -> value; it holds for the method as a base, too.
     on_row : callable, optional
         Told of every row as soon as it is known.
+    track : callable, optional
+        Shows progress; see `hwq.methods.workspace.Track`.
 
     Raises
     ------
@@ -88,25 +73,28 @@ def evaluate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    check_device(device)
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit must be at least 1, not {limit}")
-    entries = make_entries(methods, bits, options or {})
+    request.refuse(lambda name: name not in EVALUATE, "is not for evaluate")
+    check_device(request.device)
+    if request.model is None or request.data is None:
+        raise UsageError("model and data are needed")
+    calib, seed, weights = request.calib, request.seed or 0, request.weights
+    entries = make_entries(methods, bits, request.options)
     if not entries and not checkpoints:
         raise UsageError("nothing to evaluate: methods or checkpoint is needed")
     for entry in entries:
-        if calib is None and not makes_its_own(entry.method):
+        if calib is None and not entry.method.makes_images:
             raise UsageError(f"method {entry.label!r} needs calib: images to calibrate on")
     files = [(path, open_calibrated(path)) for path in checkpoints]
-    network = open_network(model, weights, pretrained, seed, resample_pos_embed)
+    network = requested_network(request)
     check_classes(network.graph)
     for path, calibrated in files:
         check_same_network(network, calibrated.origin, path)
-    images = open_images(data, network.network.preprocessing, labelled=True).head(limit)
-    judge = _Judge(network, images, device, track)
+    preprocessing = network.network.preprocessing
+    images = open_images(request.data, preprocessing, labelled=True).head(request.limit)
+    judge = _Judge(network, images, request.device, track)
     rows: list[EvaluationRow] = []
-    with _folder(work) as folder:
-        fits = KeptFits(network, calib, seed, device, folder, track)
+    with _folder(request.work) as folder:
+        fits = KeptFits(network, calib, seed, request.device, folder, track)
         for entry in entries:
             rows.append(fits.row(entry, judge.identity, judge.row))
             on_row(rows[-1])
@@ -120,7 +108,9 @@ def evaluate(
     notes = network.notes
     if rows and network.weights != "random":
         notes += chance_notes(rows[0].top1_fp32, rows[0].images)
-    run = EvaluationRun(model, name, network.sha256, source, seed, device, __version__, notes)
+    run = EvaluationRun(
+        request.model, name, network.sha256, source, seed, request.device, __version__, notes
+    )
     return EvaluationTable(run, tuple(rows))
 
 

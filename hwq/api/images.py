@@ -64,11 +64,6 @@ def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Imag
     return Images(PSAQ, replace(made, device=device))
 
 
-def makes_its_own(method: Method) -> bool:
-    """Whether a method synthesises its images itself and needs none."""
-    return isinstance(method, PsaqSettings)
-
-
 def read_images(
     network: FloatNetwork,
     method: Method,
@@ -100,7 +95,7 @@ def read_images(
         When there are no images or some cannot be read.
     """
     config = network.network.preprocessing
-    own = makes_its_own(method)
+    own = method.makes_images
     if is_psaq(calib) and not own:
         return None
     if calib is None or is_psaq(calib):

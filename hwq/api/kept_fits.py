@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq.api.calibration import Job, fit_images
-from hwq.api.images import PSAQ, Images, makes_its_own, psaq_request, read_images, synthesise
+from hwq.api.images import PSAQ, Images, psaq_request, read_images, synthesise
 from hwq.api.network import FloatNetwork, make_method, open_calibrated
 from hwq.api.work import (
     IMAGES,
@@ -24,7 +24,6 @@ from hwq.files import write_bytes, write_text
 from hwq.graph.fields import check_fields
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, to_bytes
-from hwq.methods.scalepredictor import ScalePredictor
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
 from hwq.report.evaluation import EVALUATION_SCHEMA, EvaluationRow
@@ -82,9 +81,9 @@ class Entry:
     @property
     def base(self) -> "Entry | None":
         """The fit that this one extends."""
-        if not isinstance(self.method, ScalePredictor):
+        if self.method.extends is None:
             return None
-        name, options = self.method.base, dict(self.method.base_options)
+        name, options = self.method.extends
         return Entry(name, make_method(name, None, options), self.bits)
 
 
@@ -174,7 +173,7 @@ class KeptFits:
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""
-        key = (makes_its_own(method), method.images)
+        key = (method.makes_images, method.images)
         if key not in self._images:
             arguments = (self.network, method, self.calib, self.seed, self.device, self.track)
             self._images[key] = read_images(*arguments) or self._synthesised

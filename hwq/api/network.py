@@ -24,6 +24,7 @@ from hwq.methods.checkpoint_reader import load_calibrated
 from hwq.models.catalog import MODELS, Network, create_network
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import load_weights
+from hwq.request import Request
 from hwq.runtime.import_check import check_import, random_pixels
 
 # what the type of an option is called; None is never given
@@ -83,6 +84,19 @@ def open_network(
     else:
         digest, kind = state_sha256(network.module), "pretrained" if pretrained else "random"
     return FloatNetwork(network, float_graph(network), kind, digest, notes)
+
+
+def requested_network(request: Request, seed: int | None = None) -> FloatNetwork:
+    """Open the network of a request, with this seed instead of its own if one is given."""
+    if request.model is None:
+        raise UsageError("model is needed")
+    return open_network(
+        request.model,
+        request.weights,
+        request.pretrained,
+        (request.seed or 0) if seed is None else seed,
+        request.resample_pos_embed,
+    )
 
 
 def float_graph(network: Network) -> Graph:

@@ -1,10 +1,9 @@
 """Run a quantised network in integers and cost it on an accelerator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from hwq import __version__
 from hwq.api.accuracy import Trial, chance_notes, guess_picture, to_fidelity
 from hwq.api.calibration import Job, fit
-from hwq.api.images import makes_its_own
 from hwq.api.layer_figures import with_errors, with_nodes
 from hwq.api.network import (
     FloatNetwork,
@@ -20,7 +18,7 @@ from hwq.api.network import (
     check_same_network,
     make_method,
     open_calibrated,
-    open_network,
+    requested_network,
     to_preprocessing,
 )
 from hwq.arch.accelerator import Accelerator
@@ -40,6 +38,7 @@ from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
+from hwq.request import IN_THE_FILE, SIMULATE, Request
 from hwq.runtime.node_check import check_nodes
 
 _SQNR_IMAGES = 4
@@ -96,30 +95,7 @@ class _Subject:
             yield "calibrated on images synthesised from the network itself"
 
 
-def simulate(
-    model: str | None = None,
-    method: str | None = None,
-    *,
-    checkpoint: Path | None = None,
-    base: str | None = None,
-    bits: str | None = None,
-    accelerator: str | Path = "edge_32x32",
-    dataflow: str | None = None,
-    timing: str | None = None,
-    weights: Path | None = None,
-    pretrained: bool = False,
-    calib: Path | str | None = None,
-    data: Path | None = None,
-    limit: int | None = None,
-    seed: int | None = None,
-    options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
-    work: Path | None = None,
-    resume: bool = False,
-    resample_pos_embed: bool = False,
-    picture: Path | None = None,
-    track: Track = no_track,
-) -> SimulationResult:
+def simulate(request: Request, track: Track = no_track) -> SimulationResult:
     """Quantise a network, run it in integers, and cost it on an accelerator.
 
     Everything about the quantised network comes either from `method` and what goes with it, or
@@ -128,42 +104,8 @@ def simulate(
 
     Parameters
     ----------
-    model : str, optional
-        See `hwq.models.catalog.create_network`.
-    method : str, optional
-        A key of `hwq.methods.catalog.METHODS`.
-    checkpoint : Path, optional
-        File that `hwq.api.calibrate` wrote, instead of a method.
-    base : str, optional
-        The method that `scalepredictor` makes dynamic.
-    bits : str, optional
-        "w4a8": widths of weight and activation codes; default w8a8.
-    accelerator : str or Path, optional
-        A preset's name, or a TOML file.
-    dataflow, timing : str, optional
-        Instead of the accelerator's own.
-    weights : Path, optional
-        Checkpoint; without it and without `pretrained` weights are seeded random.
-    pretrained : bool, optional
-        Fetch timm's weights.
-    calib : Path or "psaq", optional
-        Images to calibrate on; see `hwq.api.calibrate`.
-    data : Path, optional
-        Folder of labelled images to measure accuracy on; with a method it needs `calib`.
-    limit : int, optional
-        Measure accuracy on the first so many images only.
-    seed : int, optional
-        Of random weights, of the choice of calibration images and of noise; default 0.
-    options : Mapping, optional
-        Fields of the method.
-    device : {"cpu", "cuda"}
-        Where torch runs.
-    work, resume
-        See `hwq.api.calibrate`; without `work` nothing is kept.
-    resample_pos_embed : bool, optional
-        See `hwq.models.weights.load_weights`.
-    picture : Path, optional
-        An image whose likeliest classes in the three networks are told.
+    request : Request
+        With a method, `data` needs `calib`. Without `work` nothing of the fit is kept.
     track : callable, optional
         Shows progress; see `hwq.methods.workspace.Track`.
 
@@ -176,32 +118,29 @@ def simulate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit must be at least 1, not {limit}")
-    check_device(device)
-    machine = load_accelerator(accelerator)
-    given: dict[str, Any] = {"method": method, "base": base, "bits": bits, "calib": calib}
-    given |= {"seed": seed, "option": options or None, "work": work, "resume": resume or None}
-    if checkpoint is not None:
-        _refuse(given)
-        subject = _from_file(checkpoint, model, weights, pretrained, resample_pos_embed)
-        images = Trial.of(data, limit, picture, subject.preprocessing, subject.graph)
-    else:
-        if resume and work is None:
-            raise UsageError("resume needs work: the folder to go on in")
-        if model is None or method is None:
-            raise UsageError("model and method are needed where no checkpoint is given")
-        algorithm, widths = make_method(method, base, options or {}), Bits.parse(bits or "w8a8")
-        if data is not None and calib is None and not makes_its_own(algorithm):
-            raise UsageError(
-                "data needs calib: a method must not calibrate on what it is judged by"
-            )
-        source = open_network(model, weights, pretrained, seed or 0, resample_pos_embed)
-        images = Trial.of(data, limit, picture, source.network.preprocessing, source.graph)
-        job = Job(source, algorithm, widths, seed or 0, device)
-        fitted = fit(job, calib, work, resume, track)
-        subject = _Subject(fitted.calibrated, source, weights, None, fitted.images.calibration)
-    return _result(subject, machine, dataflow, timing, images, device, track)
+    request.refuse(lambda name: name not in SIMULATE, "is not for simulate")
+    check_device(request.device)
+    machine = load_accelerator(request.accelerator)
+    if request.checkpoint is not None:
+        why = "and checkpoint exclude each other: the file has its own"
+        request.refuse(IN_THE_FILE.__contains__, why)
+        subject = _from_file(request, request.checkpoint)
+        images = Trial.of(request, subject.preprocessing, subject.graph)
+        return _result(request, subject, machine, images, track)
+    if request.resume and request.work is None:
+        raise UsageError("resume needs work: the folder to go on in")
+    if request.model is None or request.method is None:
+        raise UsageError("model and method are needed where no checkpoint is given")
+    method = make_method(request.method, request.base, request.options)
+    bits = Bits.parse(request.bits or "w8a8")
+    if request.data is not None and request.calib is None and not method.makes_images:
+        raise UsageError("data needs calib: a method must not calibrate on what it is judged by")
+    source = requested_network(request)
+    images = Trial.of(request, source.network.preprocessing, source.graph)
+    job = Job(source, method, bits, request.seed or 0, request.device)
+    fitted = fit(job, request.calib, request.work, request.resume, track)
+    subject = _Subject(fitted.calibrated, source, request.weights, None, fitted.images.calibration)
+    return _result(request, subject, machine, images, track)
 
 
 def lower(quantised: Quantized) -> Graph:
@@ -209,29 +148,16 @@ def lower(quantised: Quantized) -> Graph:
     return run_passes(quantised.graph, (*HOIST, *LOWER))
 
 
-def _refuse(given: Mapping[str, Any]) -> None:
-    """Refuse what a calibrated file already answers."""
-    for name, value in given.items():
-        if value is not None:
-            raise UsageError(f"{name} and checkpoint exclude each other: the file has its own")
-
-
-def _from_file(
-    checkpoint: Path,
-    model: str | None,
-    weights: Path | None,
-    pretrained: bool,
-    resample_pos_embed: bool,
-) -> _Subject:
+def _from_file(request: Request, file: Path) -> _Subject:
     """Read a calibrated file and, where a model is named, its float network."""
-    loaded = open_calibrated(checkpoint)
+    loaded = open_calibrated(file)
     source = None
-    if model is not None:
-        source = open_network(model, weights, pretrained, loaded.origin.seed, resample_pos_embed)
-        check_same_network(source, loaded.origin, checkpoint)
-    elif weights is not None or pretrained:
+    if request.model is not None:
+        source = requested_network(request, loaded.origin.seed)
+        check_same_network(source, loaded.origin, file)
+    elif request.weights is not None or request.pretrained:
         raise UsageError("weights need model: the file alone has no float network")
-    return _Subject(loaded, source, weights, checkpoint)
+    return _Subject(loaded, source, request.weights, file)
 
 
 @contextmanager
@@ -246,13 +172,7 @@ def _naming(file: Path | None) -> Iterator[None]:
 
 
 def _result(
-    subject: _Subject,
-    machine: Accelerator,
-    dataflow: str | None,
-    timing: str | None,
-    images: Trial,
-    device: str,
-    track: Track,
+    request: Request, subject: _Subject, machine: Accelerator, images: Trial, track: Track
 ) -> SimulationResult:
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
     with _naming(subject.file):
@@ -261,7 +181,7 @@ def _result(
         nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
         nodes.refuse()
         program = emit_program(integer)
-    cost = estimate(program, machine, dataflow=dataflow, timing=timing)
+    cost = estimate(program, machine, dataflow=request.dataflow, timing=request.timing)
     layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
     notes = (*subject.notes(), *quantized.notes, *nodes.notes())
     if cost.dataflow == "auto":
@@ -272,7 +192,7 @@ def _result(
     if images.test is not None:
         test = images.test
         found = evaluate(
-            reference, quantized.graph, integer, test.pixels(), test.labels, track, device
+            reference, quantized.graph, integer, test.pixels(), test.labels, track, request.device
         )
         notes += chance_notes(found.top1_fp32, found.images) if origin.weights != "random" else ()
         # a calibrated file no longer has the float weights that layers are compared with

@@ -1,33 +1,101 @@
-"""What several verbs share: options of the network, of methods, and progress on stderr."""
+"""What several verbs share: options from the fields of a request, and progress on stderr."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, get_args, get_type_hints
 
+from hwq.arch.kinds import TIMINGS
 from hwq.errors import DataError, UsageError
 from hwq.methods.catalog import METHODS
+from hwq.numerics.array import DATAFLOWS
+from hwq.request import Request
 
-METHOD_HELP = f"PTQ method: {', '.join(METHODS)}"
-CALIB_HELP = "images to calibrate on: a folder, a .safetensors of pixels, or the word psaq"
+METHOD_HELP: Final = f"PTQ method: {', '.join(METHODS)}"
+_HELP: Final[Mapping[str, str]] = {
+    "model": "deit_t, deit_s, vit_b, a timm name, or module:function",
+    "weights": "checkpoint (.safetensors, or torch)",
+    "pretrained": "fetch timm's weights",
+    "resample_pos_embed": "fit a position table of another grid",
+    "method": METHOD_HELP,
+    "base": "the method that scalepredictor makes dynamic (default repq_vit)",
+    "bits": "code widths, w2a2 to w8a8 (default w8a8)",
+    "options": "field of the method",
+    "calib": "images to calibrate on: a folder, a .safetensors of pixels, or the word psaq",
+    "seed": "(default 0)",
+    "device": "where torch runs",
+    "work": "folder for what a stopped fit can go on from",
+    "resume": "go on with what the work folder holds",
+    "checkpoint": "calibrated file, instead of a method",
+    "accelerator": "preset or TOML file (default %(default)s)",
+    "dataflow": "instead of the accelerator's own",
+    "timing": "instead of the accelerator's own",
+    "data": "wnid folders of images to measure accuracy on",
+    "limit": "measure accuracy on the first N images",
+    "picture": "show its likeliest classes in each network",
+}
+_CHOICES: Final[Mapping[str, Sequence[str]]] = {
+    "device": ("cpu", "cuda"),
+    "dataflow": ("auto", *DATAFLOWS),
+    "timing": TIMINGS,
+}
+_FOLDERS: Final = ("calib", "work", "data")
+
+
+def add_request(
+    add: Callable[..., Any], names: Iterable[str], needed: Iterable[str] = (), pair: str = "NAME"
+) -> None:
+    """Add an option for every field of a request that a verb takes.
+
+    Parameters
+    ----------
+    add : callable
+        `add_argument` of the verb's parser.
+    names, needed : iterable of str
+        Fields of `hwq.request.Request`, and those of them that must be given.
+    pair : str
+        How the name of a method's option is written.
+    """
+    kinds = get_type_hints(Request)
+    for field in fields(Request):
+        if field.name in names:
+            flag, option = _option(field, kinds[field.name], f"{pair}=VALUE")
+            if field.name in needed:
+                option["required"] = True
+            add(flag, dest=field.name, help=_HELP[field.name], **option)
+
+
+def _option(field: Field[Any], kind: Any, pair: str) -> tuple[str, dict[str, Any]]:
+    """Return the flag of a field, and how argparse reads it."""
+    flag, types = f"--{field.name}", (*get_args(kind), kind)
+    if field.name == "options":
+        return "--option", {"action": "append", "default": [], "metavar": pair}
+    if kind is bool:
+        return flag, {"action": "store_true"}
+    option: dict[str, Any] = {"default": field.default}
+    if field.name in _CHOICES:
+        option["choices"] = _CHOICES[field.name]
+    elif field.name == "calib":
+        option["type"] = calibration_source
+    elif int in types:
+        option |= {"type": int, "metavar": "N"}
+    elif Path in types and str not in types:
+        option["type"] = Path
+    if Path in types and field.name != "accelerator":
+        option["metavar"] = "DIR" if field.name in _FOLDERS else "FILE"
+    return flag, option
 
 
 def calibration_source(text: str) -> Path | str:
-    """Read --calib: the word psaq (images synthesised from the network), or a path."""
+    """Read where calibration images come from: the word psaq (synthesised), or a path."""
     return text if text == "psaq" else Path(text)
 
 
-def add_network(add: Callable[..., Any], needed: bool = True) -> None:
-    """Add the options that name the float network."""
-    add("--model", required=needed, help="deit_t, deit_s, vit_b, a timm name, or module:function")
-    add("--weights", type=Path, metavar="FILE", help="checkpoint (.safetensors, or torch)")
-    add("--pretrained", action="store_true", help="fetch timm's weights")
-    add("--resample_pos_embed", action="store_true", help="fit a position table of another grid")
-
-
-def add_device(add: Callable[..., Any]) -> None:
-    """Add --device."""
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where torch runs")
+def to_request(arguments: argparse.Namespace, names: Iterable[str]) -> Request:
+    """Return what the arguments ask for in the fields of these names."""
+    given = {name: getattr(arguments, name) for name in names}
+    return Request(**{**given, "options": options(given["options"])})
 
 
 def check_outputs(*paths: Path | None) -> None:
@@ -39,21 +107,15 @@ def check_outputs(*paths: Path | None) -> None:
             raise DataError(f"cannot write {path}: it is a folder")
 
 
-def check_weights(arguments: argparse.Namespace) -> None:
-    """Raise `UsageError` for weights from two places."""
-    if arguments.weights is not None and arguments.pretrained:
-        raise UsageError("weights and pretrained exclude each other")
-
-
 def options(pairs: Iterable[str]) -> dict[str, Any]:
     """Read NAME=VALUE, with a number where the value is one."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"option must look like name=value, not {pair!r}")
-        found[name] = _number(text)
-    return found
+        values[name] = _number(text)
+    return values
 
 
 def names(text: str) -> list[str]:

@@ -4,18 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from hwq.cli.arguments import (
-    CALIB_HELP,
-    METHOD_HELP,
-    add_device,
-    add_network,
-    calibration_source,
-    check_outputs,
-    check_weights,
-    names,
-    options,
-    tracker,
-)
+from hwq.cli.arguments import METHOD_HELP, add_request, check_outputs, names, to_request, tracker
+from hwq.request import EVALUATE
 
 
 def add_parser(verbs: Any) -> None:
@@ -27,7 +17,7 @@ def add_parser(verbs: Any) -> None:
         "is kept, and the same command goes on after a stop.",
     )
     add = parser.add_argument
-    add_network(add)
+    add_request(add, EVALUATE, needed=("model", "data"), pair="METHOD.NAME")
     add(
         "--methods",
         type=names,
@@ -37,13 +27,6 @@ def add_parser(verbs: Any) -> None:
     )
     add("--bits", type=names, default=["w8a8"], metavar="W8A8,...", help="widths (default w8a8)")
     add("--checkpoint", type=Path, nargs="+", default=[], metavar="FILE", help="calibrated files")
-    add("--calib", type=calibration_source, metavar="DIR", help=CALIB_HELP)
-    add("--data", type=Path, metavar="DIR", required=True, help="wnid folders of images to judge")
-    add("--limit", type=int, metavar="N", help="use the first N images")
-    add("--option", action="append", default=[], metavar="METHOD.NAME=VALUE", help="its field")
-    add("--seed", type=int, default=0, help="(default %(default)s)")
-    add_device(add)
-    add("--work", type=Path, metavar="DIR", help="folder for calibrated files and rows")
     add("--json", type=Path, metavar="FILE", help="write the table as JSON")
     add("--csv", type=Path, metavar="FILE", help="write the rows, anew after each")
     parser.set_defaults(run=run)
@@ -52,7 +35,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate, telling every row as soon as it is known."""
     check_outputs(arguments.json, arguments.csv)
-    check_weights(arguments)
+    request = to_request(arguments, EVALUATE)
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -69,22 +52,12 @@ def run(arguments: argparse.Namespace) -> None:
             report.write_evaluation_csv(rows, arguments.csv)
 
     table = api.evaluate(
-        arguments.model,
-        arguments.data,
-        methods=arguments.methods,
-        bits=arguments.bits,
-        checkpoints=arguments.checkpoint,
-        weights=arguments.weights,
-        pretrained=arguments.pretrained,
-        resample_pos_embed=arguments.resample_pos_embed,
-        calib=arguments.calib,
-        work=arguments.work,
-        limit=arguments.limit,
-        seed=arguments.seed,
-        options=options(arguments.option),
-        device=arguments.device,
-        on_row=on_row,
-        track=tracker(console),
+        request,
+        arguments.methods,
+        arguments.bits,
+        arguments.checkpoint,
+        on_row,
+        tracker(console),
     )
     report.print_evaluation(table)
     if arguments.json is not None:

@@ -77,9 +77,12 @@ class Method(ABC):
         Key in `hwq.methods.catalog`.
     images : int
         How many calibration images it looks at.
+    makes_images : bool
+        Whether it synthesises its images from the network, and needs none.
     """
 
     name: ClassVar[str]
+    makes_images: ClassVar[bool] = False
     images: int = 32
 
     @abstractmethod
@@ -103,6 +106,17 @@ class Method(ABC):
         workspace : Workspace, optional
             Seed, checkpoints and progress of a long fit.
         """
+
+    @property
+    def extends(self) -> tuple[str, Mapping[str, Any]] | None:
+        """Name and options of the method whose network it goes on from; None if it starts anew."""
+        return None
+
+    def extend(
+        self, base: Quantized, graph: Graph, calibration: Calibration, workspace: Workspace
+    ) -> Quantized:
+        """Go on from what the method that it `extends` returned for `graph`."""
+        raise NotImplementedError(f"{self.name} extends no other method")
 
 
 def with_formats(graph: Graph, calibration: Calibration) -> Graph:

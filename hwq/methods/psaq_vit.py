@@ -29,6 +29,7 @@ class PsaqViT(PsaqSettings, Method):
     """
 
     name: ClassVar[str] = "psaq_vit"
+    makes_images: ClassVar[bool] = True
 
     def fit(
         self,

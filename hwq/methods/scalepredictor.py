@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-import networkx as nx
 import torch
 
 from hwq.errors import UsageError, require
@@ -16,7 +15,7 @@ from hwq.methods.catalog import METHODS
 from hwq.methods.error_table import OFFSETS, RANGES, tabulate
 from hwq.methods.evaluate import sqnr_db
 from hwq.methods.predictor import Predictor, fit_predictor, oracle_report
-from hwq.methods.sites import apply_tuned, find_sites
+from hwq.methods.sites import apply_tuned, predictable
 from hwq.methods.tune_predictor import tune_predictor
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
 from hwq.quantizers.dynamic import Dynamic
@@ -113,6 +112,11 @@ class ScalePredictor(Method):
         """Quantise `graph`; see `Method.fit`."""
         base = METHODS[self.base](**self.base_options).fit(graph, calibration, bits, workspace)
         return self.extend(base, graph, calibration, workspace)
+
+    @property
+    def extends(self) -> tuple[str, Mapping[str, Any]]:
+        """The base method and its options."""
+        return self.base, self.base_options
 
     def extend(
         self,
@@ -249,22 +253,6 @@ def find_taps(graph: Graph, count: int) -> tuple[str, ...]:
             f"model {graph.name!r} has {len(sums)} residual sums, too few for {count} taps"
         )
     return taps
-
-
-def predictable(graph: Graph, tap: str) -> list[str]:
-    """Names of the uniform per-tensor `quantize` nodes of linear layers that come after `tap`."""
-    after = nx.descendants(graph.network, tap)
-    names = []
-    for site in find_sites(graph):
-        node = graph.by_name.get(site.source)
-        if site.operand != "a" or node is None or node.name not in after:
-            continue
-        quantizer = node.attrs.get("quantizer")
-        uniform = quantizer.uniform if quantizer is not None else None
-        linear = graph.by_name[site.consumer].op == "linear"
-        if linear and uniform is not None and uniform.scale.numel() == 1:
-            names.append(node.name)
-    return names
 
 
 def _with_ranges(graph: Graph, taps: tuple[str, ...]) -> Graph:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import networkx as nx
 import torch
 
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
@@ -160,3 +161,19 @@ def without_weight_codes(graph: Graph) -> Graph:
         if node.name not in gone
     ]
     return graph.rebuild(nodes)
+
+
+def predictable(graph: Graph, tap: str) -> list[str]:
+    """Names of the uniform per-tensor `quantize` nodes of linear layers that come after `tap`."""
+    after = nx.descendants(graph.network, tap)
+    names = []
+    for site in find_sites(graph):
+        node = graph.by_name.get(site.source)
+        if site.operand != "a" or node is None or node.name not in after:
+            continue
+        quantizer = node.attrs.get("quantizer")
+        uniform = quantizer.uniform if quantizer is not None else None
+        linear = graph.by_name[site.consumer].op == "linear"
+        if linear and uniform is not None and uniform.scale.numel() == 1:
+            names.append(node.name)
+    return names

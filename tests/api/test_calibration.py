@@ -24,6 +24,7 @@ from hwq.methods.checkpoint import to_bytes
 from hwq.methods.minmax import MinMax
 from hwq.methods.psaq_vit import PsaqViT
 from hwq.methods.workspace import NO_WORKSPACE, no_track
+from hwq.request import Request
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def test_the_same_request_gives_the_same_bytes(job, folder, tmp_path):
 
 def test_images_that_a_method_keeps_to_itself_cannot_be_written(tmp_path):
     with pytest.raises(UsageError, match="'psaq_vit' makes its own and keeps none"):
-        calibrate("deit_t", "psaq_vit", images=tmp_path / "pixels.safetensors")
+        calibrate(
+            Request(model="deit_t", method="psaq_vit"), images=tmp_path / "pixels.safetensors"
+        )
 
 
 def test_a_fit_that_failed_early_leaves_nothing(job, folder, tmp_path):

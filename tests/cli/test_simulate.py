@@ -96,7 +96,7 @@ def test_a_picture_that_is_none_is_one_line(workplace, capsys):
     [
         (("--bits", "w8a4"), "bits"),
         (("--accelerator", "edge_16x16"), "accelerator"),
-        (("--dataflow", "weight_stationary"), "dataflow"),
+        (("--dataflow", "output_stationary"), "dataflow"),
         (("--timing", "scalesim"), "timing"),
         (("--seed", "1"), "seed"),
     ],

@@ -20,6 +20,7 @@ from hwq.numerics.array import DATAFLOWS
 from hwq.report.to_html import to_html
 from hwq.report.to_json import to_json
 from hwq.report.to_trace import to_trace
+from hwq.request import Request
 from tests.fuzz import mutate
 from tests.fuzz.calibrated import FITS, original
 from tests.fuzz.harness import Fault, accepts
@@ -49,7 +50,7 @@ class Accelerators:
         self.path = folder / f"accelerator-{os.getpid()}.toml"
         calibrated = folder / f"network-{os.getpid()}.safetensors"
         calibrated.write_bytes(original(*FITS[1]))
-        self.result = simulate(checkpoint=calibrated)
+        self.result = simulate(Request(checkpoint=calibrated))
         graph = load_calibrated(calibrated).quantized.graph
         self.program = emit_program(run_passes(graph, (*HOIST, *LOWER)))
         self.presets = []

@@ -27,6 +27,7 @@ from hwq.models.catalog import Network
 from hwq.models.preprocessing import Preprocessing
 from hwq.report.to_html import to_html
 from hwq.report.to_json import to_json
+from hwq.request import Request
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
 from tests.fuzz import mutate
@@ -117,7 +118,7 @@ class CalibratedFiles:
 
     def _use(self) -> None:
         """Simulate, report, and compare every tensor of both executors."""
-        result = simulate(checkpoint=self.path, accelerator="edge_16x16")
+        result = simulate(Request(checkpoint=self.path, accelerator="edge_16x16"))
         to_json(result)
         to_html(result)
         integer = run_passes(load_calibrated(self.path).quantized.graph, (*HOIST, *LOWER))

@@ -7,7 +7,8 @@ from hwq.graph.text import to_text
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.catalog import METHODS
-from hwq.methods.scalepredictor import ScalePredictor, find_taps, predictable
+from hwq.methods.scalepredictor import ScalePredictor, find_taps
+from hwq.methods.sites import predictable
 from hwq.quantizers.dynamic import Dynamic
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
 
