@@ -16,7 +16,7 @@ from hwq.numerics.pe import MULTIPLY, SHIFT, PeSpec
 GOLDEN = Path(__file__).parents[1] / "golden" / "scalesim"
 DATAFLOW = {name[0] + "s": name for name in DATAFLOWS}
 SIZES = {"deit_t": (192, 3), "deit_s": (384, 6)}
-TOKENS, BLOCKS, CLASSES, PATCHES, PATCH = 197, 12, 1000, 196, 768
+TOKENS, BLOCKS, CLASSES, PATCH = 197, 12, 1000, 768
 
 
 @pytest.fixture(scope="session")
@@ -107,45 +107,45 @@ class _Builder:
         return out
 
 
-def _deit_program(model="deit_s", weight_bits=8, activation_bits=8):
+def _deit_program(model="deit_s", weight_bits=8, activation_bits=8, tokens=TOKENS):
     dim, heads = SIZES[model]
     b, a = _Builder(weight_bits, activation_bits), activation_bits
-    image = Operand("image", PATCHES * PATCH, 8)
-    codes = b.vector("encode", "encode", [image], PATCHES, PATCH, a)
-    patches = b.linear("patch_embed.proj", codes.tensor, PATCHES, dim, PATCH, out_bits=16)
-    position = Operand("pos_embed", TOKENS * dim, 16, constant=True)
-    stream = b.vector("pos", "add", [patches, position], TOKENS, dim, 16)
+    image = Operand("image", (tokens - 1) * PATCH, 8)
+    codes = b.vector("encode", "encode", [image], (tokens - 1), PATCH, a)
+    patches = b.linear("patch_embed.proj", codes.tensor, (tokens - 1), dim, PATCH, out_bits=16)
+    position = Operand("pos_embed", tokens * dim, 16, constant=True)
+    stream = b.vector("pos", "add", [patches, position], tokens, dim, 16)
     for block in range(BLOCKS):
-        stream = _block(b, f"blocks.{block}", stream, dim, heads, a)
-    last = b.vector("norm", "layer_norm", [stream], TOKENS, dim, a)
+        stream = _block(b, f"blocks.{block}", stream, dim, heads, a, tokens)
+    last = b.vector("norm", "layer_norm", [stream], tokens, dim, a)
     b.linear("head", last.tensor, 1, CLASSES, dim, out_bits=16)
     return Program(model, tuple(b.layers))
 
 
-def _block(b, name, stream, dim, heads, a):
-    norm = b.vector(f"{name}.norm1", "layer_norm", [stream], TOKENS, dim, a)
-    qkv = b.linear(f"{name}.attn.qkv", norm.tensor, TOKENS, 3 * dim, dim)
+def _block(b, name, stream, dim, heads, a, tokens):
+    norm = b.vector(f"{name}.norm1", "layer_norm", [stream], tokens, dim, a)
+    qkv = b.linear(f"{name}.attn.qkv", norm.tensor, tokens, 3 * dim, dim)
     d = dim // heads
     scores = b.heads(
-        f"{name}.attn.qk", qkv.tensor, qkv.tensor, TOKENS, TOKENS, d, heads, out_bits=16
+        f"{name}.attn.qk", qkv.tensor, qkv.tensor, tokens, tokens, d, heads, out_bits=16
     )
-    probs = b.vector(f"{name}.attn.softmax", "softmax", [scores], heads * TOKENS, TOKENS, 16)
-    codes = b.vector(f"{name}.attn.encode", "encode", [probs], heads * TOKENS, TOKENS, 4)
+    probs = b.vector(f"{name}.attn.softmax", "softmax", [scores], heads * tokens, tokens, 16)
+    codes = b.vector(f"{name}.attn.encode", "encode", [probs], heads * tokens, tokens, 4)
     values = b.heads(
         f"{name}.attn.av",
         codes.tensor,
         qkv.tensor,
-        TOKENS,
+        tokens,
         d,
-        TOKENS,
+        tokens,
         heads,
         pe=SHIFT,
         a_bits=4,
     )
-    proj = b.linear(f"{name}.attn.proj", values.tensor, TOKENS, dim, dim, out_bits=16)
-    stream = b.fused(f"{name}.add1", "add", proj, TOKENS, dim, 16, stream)
-    norm = b.vector(f"{name}.norm2", "layer_norm", [stream], TOKENS, dim, a)
-    hidden = b.linear(f"{name}.mlp.fc1", norm.tensor, TOKENS, 4 * dim, dim, out_bits=16)
-    act = b.fused(f"{name}.mlp.act", "activation", hidden, TOKENS, 4 * dim, a)
-    out = b.linear(f"{name}.mlp.fc2", act.tensor, TOKENS, dim, 4 * dim, out_bits=16)
-    return b.fused(f"{name}.add2", "add", out, TOKENS, dim, 16, stream)
+    proj = b.linear(f"{name}.attn.proj", values.tensor, tokens, dim, dim, out_bits=16)
+    stream = b.fused(f"{name}.add1", "add", proj, tokens, dim, 16, stream)
+    norm = b.vector(f"{name}.norm2", "layer_norm", [stream], tokens, dim, a)
+    hidden = b.linear(f"{name}.mlp.fc1", norm.tensor, tokens, 4 * dim, dim, out_bits=16)
+    act = b.fused(f"{name}.mlp.act", "activation", hidden, tokens, 4 * dim, a)
+    out = b.linear(f"{name}.mlp.fc2", act.tensor, tokens, dim, 4 * dim, out_bits=16)
+    return b.fused(f"{name}.add2", "add", out, tokens, dim, 16, stream)
