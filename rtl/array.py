@@ -36,8 +36,6 @@ class Array(wiring.Component):
     spec : ArraySpec
     """
 
-    _MustUse__silence = True
-
     def __init__(self, spec: ArraySpec) -> None:
         self.spec = spec
         pe = spec.pe

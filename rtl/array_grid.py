@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The elements of an array, with the registers that skew its operands and align its results."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What the layer normalisation knows of a token: sums, and the reciprocal of the deviation."""
 
 import operator

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A machine: an array, the vector units behind it, and a sequencer that runs a program of layers.
 
 Cycles of a command: of a product, those of the array, one for the parameters of its epilogue, and
@@ -31,8 +32,6 @@ class Machine(wiring.Component):
     ----------
     spec : MachineSpec
     """
-
-    _MustUse__silence = True
 
     def __init__(self, spec: MachineSpec) -> None:
         self.spec = spec

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Gateware twin of hwq.numerics.mean."""
 
 import numpy as np

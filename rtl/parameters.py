@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What gateware was made with, as text: for headers and tables, and to tell kinds apart."""
 
 import hashlib

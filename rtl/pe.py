@@ -62,9 +62,6 @@ class StationaryPe(wiring.Component):
         Whether a stays and b streams, or the reverse.
     """
 
-    # where Verilog is written, one of many equal elements is elaborated
-    _MustUse__silence = True
-
     def __init__(self, spec: PeSpec, keeps_a: bool = False) -> None:
         self.spec, self.keeps_a = spec, keeps_a
         a, b = decoded_layout(spec), signed(spec.b_bits)
@@ -108,7 +105,6 @@ class AccumulatingPe(wiring.Component):
     spec : PeSpec
     """
 
-    _MustUse__silence = True
     keeps_a = False
 
     def __init__(self, spec: PeSpec) -> None:

@@ -25,9 +25,6 @@ class StreamUnit(wiring.Component):
     inputs_per_result = 1
     outputs_per_result = 1
 
-    # a unit is also asked for its cycles and its values; that is no use to Amaranth, no mistake
-    _MustUse__silence = True
-
     def __init__(self, i: ShapeLike, o: ShapeLike) -> None:
         super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))})
 

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Gateware twin of hwq.numerics.shift_log2."""
 
 import numpy as np

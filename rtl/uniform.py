@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Gateware twin of hwq.numerics.uniform."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Units of one value in, one value out."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Units that predict an image's scales."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Units of one element behind a matrix product, and sums of the residual stream."""
 
 from collections.abc import Mapping

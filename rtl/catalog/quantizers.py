@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Units that make codes: of accumulators, and of fixed-point numbers."""
 
 from collections.abc import Mapping

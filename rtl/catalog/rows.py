@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Units of whole rows, and what they are made of."""
 
 from collections.abc import Callable, Mapping
