@@ -5,7 +5,7 @@ The fields are the JSON contract `hwq.result/1`; `hwq/report/schema.json` descri
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 SCHEMA: Final = "hwq.result/1"
@@ -97,6 +97,12 @@ class LayerCost:
     quantizer_sqnr_db: float | None = None
     row_sum_min: float | None = None
     row_sum_mean: float | None = None
+
+    def unmeasured(self) -> "LayerCost":
+        """Return the costs alone: without what is measured on images, which differs in every layer."""
+        return replace(
+            self, **{f.name: f.default for f in fields(self) if f.default is not MISSING}
+        )
 
 
 @dataclass(frozen=True, slots=True)

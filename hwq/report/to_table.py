@@ -54,8 +54,7 @@ def group_layers(layers: Sequence[LayerCost]) -> list[LayerGroup]:
         name = _NUMBER.sub("*", layer.name)
         order.setdefault(name, position)
         order.setdefault(_block(name), position)
-        # what is measured, and not shown here, differs in every layer
-        key = replace(layer, name=name, saturations=None, sqnr_db=None)
+        key = replace(layer.unmeasured(), name=name)
         found.setdefault(key, []).append(layer)
     groups = [LayerGroup(_NUMBER.sub("*", own[0].name), tuple(own)) for own in found.values()]
     return sorted(groups, key=lambda group: (order[_block(group.name)], order[group.name]))

@@ -1,10 +1,10 @@
 import io
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 
 import pytest
 from rich.console import Console
 
-from hwq.cost.result import Guess, Picture
+from hwq.cost.result import Guess, LayerCost, Picture
 from hwq.report.to_table import group_layers, print_table
 
 
@@ -42,10 +42,15 @@ def test_a_layer_of_other_figures_stays_apart(result, field):
     ]
 
 
-def test_figures_that_a_row_does_not_show_may_differ(result):
+MEASURED = [field.name for field in fields(LayerCost) if field.default is not MISSING]
+
+
+@pytest.mark.parametrize("figure", MEASURED)
+def test_what_is_measured_on_images_may_differ(result, figure):
     layers = alike(result)
-    measured = replace(layers[3], sqnr_db=12.5, saturations=4)
-    assert len(group_layers((*layers[:3], measured, *layers[4:]))) == 3
+    measured = [replace(layer, **{figure: k}) for k, layer in enumerate(layers)]
+    assert [len(group.layers) for group in group_layers(measured)] == [3, 3, 3]
+    assert {"saturations", "node_sqnr_db", "row_sum_min"} <= {*MEASURED}
 
 
 def test_a_layer_of_another_shape_stays_apart(result):
