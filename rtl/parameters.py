@@ -19,8 +19,8 @@ _FEW: Final = 4  # as many numbers are written out
 def parameters(component: wiring.Component, *, digests: bool = False) -> str:
     """Return the arguments of a component's constructor, as words name=value.
 
-    Of many numbers there is the shape, [4x192]; with `digests` also a hash, [4x192]#3fa2c10b77de,
-    so that components of one class with the same words are alike.
+    Many numbers are given by their shape, [4x192]; with `digests` also by a hash,
+    [4x192]#3fa2c10b77de, so that components of one class with the same words are alike.
     """
     return " ".join(_words("", component, digests))
 

@@ -28,7 +28,7 @@ class SharedModules:
     Parameters
     ----------
     prefix : str
-        Of every module's name.
+        Beginning of every module's name.
     """
 
     def __init__(self, prefix: str) -> None:

@@ -55,7 +55,7 @@ def verify_unit(
     simulator : str
         From `find_simulator`.
     seed : int
-        Of the random stalls.
+        Seed of the random stalls.
     limit : int, optional
         Use about so many inputs of each case.
     """

@@ -32,7 +32,7 @@ def launch(
     work : Path
         Folder for the run's files; "run.log" is what the simulator printed.
     seed : int
-        Of whatever is random.
+        Seed of whatever is random.
     waves : Path, optional
         File for the waves, if the bank can write them.
     """

@@ -231,7 +231,7 @@ def run_programs(
     work : Path
         Folder for the run's files.
     seed : int
-        Of the simulator.
+        Seed of the simulator.
     runs : int
         How often each is run; all runs must do the same.
     limit : int

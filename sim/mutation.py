@@ -84,7 +84,7 @@ def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:
     simulator : str
         From `find_simulator`.
     seed : int
-        Of the random stalls.
+        Seed of the random stalls.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def run_machine_mutations(simulator: str, cycles: Sequence[int]) -> list[dict[st
     simulator : str
         From `find_simulator`.
     cycles : sequence of int
-        Of the commands of `machine_cases.program` on a machine of one lane.
+        Cycles of the commands of `machine_cases.program` on a machine of one lane.
     """
     machine = small_machine(1)
     text = emit_shared({ALONE: machine}, NAME)

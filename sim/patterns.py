@@ -14,7 +14,7 @@ class Stalls:
     Parameters
     ----------
     send_on, send_off : int
-        Of so many cycles in turn, a value may be offered in the first and not in the second.
+        Cycles in which a value may be offered, and cycles after them in which it may not.
     send_period : int
         Least cycles between two transfers.
     send_chance : int

@@ -109,7 +109,7 @@ def run_jobs(
     work : Path
         Folder for the run's files.
     seed : int
-        Of the random stalls.
+        Seed of the random stalls.
     waves : Path, optional
         File for the waves, if the bank can write them.
     """
@@ -188,7 +188,7 @@ def verify_all(
     work : Path
         Folder for the run's files; a failing job leaves its waves there.
     seed : int
-        Of the random stalls.
+        Seed of the random stalls.
     """
     results: list[dict[str, int] | BenchFailed] = []
     for job, outcome in zip(jobs, run_jobs(bank, jobs, work, seed), strict=True):

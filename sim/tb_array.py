@@ -34,7 +34,7 @@ class Bench:
     dut : handle
         The bank.
     name : str
-        Of the array.
+        Name of the array.
     """
 
     def __init__(self, dut: Any, name: str) -> None:

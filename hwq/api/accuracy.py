@@ -126,7 +126,7 @@ def guess_picture(
     Parameters
     ----------
     name : str
-        Of the picture.
+        Name and pixels of the picture.
     pixels : uint8[C, H, W]
     reference : Graph or None
         The float network; None where there is none.

@@ -83,7 +83,7 @@ def read_images(
         Folder of images, of which some are drawn; a file that `save_images` wrote, of which all
         are taken; the word for synthesised images; None for a little seeded noise.
     seed : int
-        Of the draw.
+        Seed for choosing the images.
     device : str
         Where the method will run torch.
     track : callable

@@ -42,7 +42,7 @@ class FloatNetwork:
         Float graph whose input is 8-bit pixels.
     weights : {"file", "pretrained", "random"}
     sha256 : str
-        Of the weights file, or else of the module's parameters.
+        SHA-256 of the weights file, or else of the module's parameters.
     notes : tuple of str
         What a reader of its results must know, one sentence each.
     """

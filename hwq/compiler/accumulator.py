@@ -51,7 +51,7 @@ def accumulate(
     node : Node
         The product, in the quantised graph.
     a, right : Quantizer
-        Of its operands.
+        Quantizers of its operands.
     weight : int8[N, K], optional
         Codes of operand b where it is a constant.
     bias : float[N], optional

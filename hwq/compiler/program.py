@@ -150,7 +150,7 @@ class VectorLayer:
         It streams behind the epilogue of the matmul before it: what it reads from that chain is
         never stored, and only the time by which it outlasts the array is exposed.
     degree : int
-        Of the polynomials of `scale_predictor`; a divisor of `length`.
+        Degree of the polynomials of `scale_predictor`; a divisor of `length`.
     unit : str
         Stem of the unit that does it; by default the first one that does such ops.
     """

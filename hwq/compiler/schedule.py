@@ -69,7 +69,7 @@ def best_schedule(
     tile_cycles : callable
         Array cycles of one tile.
     bits_per_cycle : Fraction
-        Of the DRAM bus.
+        Bandwidth of the DRAM bus.
     correction : int
         Cycles that the timing convention leaves out per instance.
     """

@@ -62,14 +62,14 @@ class LayerCost:
     saturations : int or None
         Codes that met the end of their range; None where not counted.
     sqnr_db : float or None
-        Of the layer's output against the float network; None where not measured.
+        SQNR of the layer's output against the float network; None where not measured.
     node_sqnr_db : float or None
-        Of the layer's output against the fake-quant graph, given that graph's own inputs; None
-        for what has no counterpart there.
+        SQNR of the layer's output against the fake-quant graph, given that graph's own inputs;
+        None for what has no counterpart there.
     quantizer_sqnr_db : float or None
         The same against what the codes stand for; None where the output is no code.
     row_sum_min, row_sum_mean : float or None
-        Of a softmax: sums of the probabilities of a row.
+        Sums of the probabilities of a row of a softmax.
     """
 
     name: str
@@ -99,7 +99,7 @@ class LayerCost:
     row_sum_mean: float | None = None
 
     def unmeasured(self) -> "LayerCost":
-        """Return the costs alone: without what is measured on images, which differs in every layer."""
+        """Return the costs alone, without what is measured on images."""
         return replace(
             self, **{f.name: f.default for f in fields(self) if f.default is not MISSING}
         )

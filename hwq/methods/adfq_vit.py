@@ -65,7 +65,7 @@ class AdfqViT(Method):
         How weights are tuned: AdaRound as in the code, which needs its thousands of steps, or
         through their rounding.
     attention_weight, temperature : float
-        Of the divergence in attention modules; 10 and 4 in the code.
+        Temperature of the divergence in attention modules; 10 and 4 in the code.
     """
 
     name: ClassVar[str] = "adfq_vit"

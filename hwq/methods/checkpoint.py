@@ -45,7 +45,7 @@ class Origin:
         As `hwq.models.catalog.create_network` takes it.
     weights : {"file", "pretrained", "random"}
     weights_sha256 : str
-        Of the file, or else of the module's parameters.
+        SHA-256 of the file, or else of the module's parameters.
     method, base, bits : str
         `base` is None for a method without one.
     options : Mapping
@@ -58,7 +58,7 @@ class Origin:
     preprocessing : Mapping
         What an image goes through: the fields of `hwq.models.preprocessing.Preprocessing`.
     versions : Mapping
-        Of hwq, torch, numpy and timm.
+        Versions of hwq, torch, numpy and timm.
     """
 
     model: str

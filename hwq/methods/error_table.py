@@ -60,7 +60,7 @@ class _Layer:
     source : str
         Name of its input before quantization.
     quantizer : Uniform
-        Of the input.
+        Range of the input.
     weight : float[N, D]
         As its codes stand for it.
     """

@@ -88,7 +88,7 @@ def evaluate(
     reference : Graph, float[B, classes] or None
         The float network, or its logits from `float_logits`; None where there is none.
     quantised, integer : Graph
-        Of one network; all read pixels.
+        Two forms of one network; all read pixels.
     images : iterable of uint8[C, H, W]
         As many as there are labels.
     labels : sequence of int

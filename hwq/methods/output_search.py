@@ -53,7 +53,7 @@ def symmetric_choices(
     peak : float32[parts]
         Largest magnitude of each part.
     factors : float32[n]
-        Of the candidates.
+        Scales of the candidates, relative to those of the peaks.
     bits : int
         Width of the codes.
     spread : callable
@@ -138,7 +138,7 @@ def losses(
     numbers : int64[k, parts]
         Which of them to try.
     other : Quantizer
-        Of the other operand.
+        Quantizer of the other operand.
     metric : {"hessian", "mse", "cosine"}
         See `output_loss`.
 

@@ -128,7 +128,7 @@ class Fit:
     Parameters
     ----------
     predictor : Predictor
-        Of the scales whose gate is open.
+        Polynomials of the scales whose gate is open.
     keep : list of bool
         The gates.
     r2 : float[L]

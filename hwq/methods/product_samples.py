@@ -30,7 +30,7 @@ class ProductSample:
     b : float32[N, K] or float32[B, G, K, N]
         The right operand, whole.
     bias : float32[N], optional
-        Of a `linear`.
+        Bias of a `linear`.
     out : float32[n, N] or float32[B, G, r, N]
         What the float network computes from them; of a `matmul` without its factor alpha.
     grad : float32, as `out`, optional
@@ -169,7 +169,7 @@ def systematic(energy: Tensor, rows: int, start: float) -> tuple[Tensor, Tensor]
     index : int64[rows]
         Ascending; equal energies are drawn at most once while rows <= T.
     chance : float64[rows]
-        Of each drawn index, in one draw.
+        Chance of each drawn index, in one draw.
     """
     even = torch.full_like(energy, 1.0 / len(energy))
     total = energy.sum()

@@ -47,7 +47,7 @@ class Reconstruction:
         Share of a unit's input elements that come from the float network instead of from the
         quantised units before it (QDrop).
     rounding_weight : float
-        Of AdaRound's indecision in the loss.
+        Weight of AdaRound's indecision in the loss.
     attention_weight, temperature : float
         Weight of the divergence of the attention from the float network's, and its temperature.
     blocks : bool

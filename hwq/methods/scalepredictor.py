@@ -59,7 +59,7 @@ class ScalePredictor(Method):
     features : int
         Width of the projection, at most 8.
     degree : int
-        Of the polynomials, 1 to 3.
+        Degree of the polynomials, 1 to 3.
     min_r2 : float
         The gate.
     min_gain : float
@@ -130,7 +130,7 @@ class ScalePredictor(Method):
         Parameters
         ----------
         base : Quantized
-            Of the base method.
+            Result of the base method.
         graph : Graph
             The float graph that it was fitted to.
         calibration : Calibration

@@ -33,7 +33,7 @@ class Workspace:
     Parameters
     ----------
     seed : int
-        Of every random choice.
+        Seed of every random choice.
     folder : Path, optional
         Existing folder for checkpoints; None keeps none.
     track : callable

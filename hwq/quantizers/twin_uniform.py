@@ -28,7 +28,7 @@ class TwinUniform(Quantizer):
     Parameters
     ----------
     scale : float Tensor
-        Of the fine range; one positive number.
+        Scale of the fine range; one positive number.
     m : int
         Distance of the ranges; 0 <= m, (2**(bits-1)-1) << m <= 2**15.
     bits : int in 2..8

@@ -45,12 +45,12 @@ class EvaluationRow:
     agreement_fp32, agreement_fake_quant : float
         Percent on which the integer network predicts what the other one does.
     integer_sqnr_fp32_db, fake_quant_sqnr_fp32_db, logit_sqnr_db : float or None
-        Of the logits: integer to fp32, fake-quant to fp32, integer to fake-quant; None where they
-        are equal.
+        SQNR of the logits: integer to fp32, fake-quant to fp32, integer to fake-quant; None where
+        they are equal.
     calibration_seconds : float or None
         Wall-clock time of the fit; None for a file that was given.
     checkpoint_sha256 : str
-        Of the calibrated file.
+        SHA-256 of the calibrated file.
     """
 
     method: str
@@ -82,7 +82,7 @@ class EvaluationRun:
     weights : str
         File, "pretrained" or "random".
     weights_sha256 : str
-        Of the file, or else of the module's parameters.
+        SHA-256 of the file, or else of the module's parameters.
     calibration : str or None
         "images", "psaq"; None where only files are evaluated.
     seed : int

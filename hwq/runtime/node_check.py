@@ -41,9 +41,9 @@ class NodeFigures:
         much further than the quantizer's own they are from the real tensor: where that lies
         between two codes, the other of them is no worse.
     quantizer_db : float or None
-        Of codes: power of the real tensor over that of the integers' difference from it.
+        SQNR of codes: power of the real tensor over that of the integers' difference from it.
     row_sum_min, row_sum_mean : float or None
-        Of a softmax: sums of the probabilities that belong together.
+        Sums of the probabilities of a softmax that belong together.
     """
 
     name: str

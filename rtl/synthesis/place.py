@@ -21,13 +21,13 @@ def fmax_mhz(flow: Flow, top: str, folder: Path, seeds: tuple[int, ...] = SEEDS)
     Parameters
     ----------
     flow : Flow
-        Of ECP5.
+        Flow for ECP5.
     top : str
         Module.
     folder : Path
         What `synthesize` left of it.
     seeds : tuple of int
-        Of the placer.
+        Seed of the placer.
     """
     ports = json.loads((folder / f"{top}.json").read_text(encoding="utf-8"))["modules"][top][
         "ports"
