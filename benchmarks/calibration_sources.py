@@ -61,10 +61,11 @@ def main() -> None:
         nats = patch_entropy(source.graph, images)
         for bits in arguments.bits:
             fitted = MinMax(softmax_bits=8).fit_all(source.graph, images, Bits.parse(bits))
-            found = evaluate(logits, fitted.graph, lower(fitted), pixels, test.labels)
-            figures = (found.top1_fake_quant, found.top1_integer, found.top1_fp32)
+            evaluation = evaluate(logits, fitted.graph, lower(fitted), pixels, test.labels)
+            accuracy = evaluation.accuracy
+            figures = (accuracy.top1_fake_quant, accuracy.top1_integer, accuracy.top1_fp32)
             cells = "  ".join(f"{value:8.2f}" for value in figures)
-            clamped = sum(found.saturations.values())
+            clamped = sum(evaluation.saturations.values())
             print(f"{name:15} {bits}  {nats:10.2f}  {cells}  {clamped}", flush=True)
 
 

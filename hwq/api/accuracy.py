@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hwq.cost.result import Fidelity, Guess, Picture
+from hwq.cost.result import Guess, Picture
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph
-from hwq.methods.evaluate import Evaluation
 from hwq.models.images import ImageFolder, open_images
 from hwq.models.preprocessing import Preprocessing
 from hwq.request import Request
@@ -87,19 +86,6 @@ def chance_notes(top1_fp32: float | None, images: int) -> tuple[str, ...]:
     return (
         f"warning: float32 itself is at chance, {hits} of {images} images: wrong weights, "
         "or another mean, std or size than the network was trained with",
-    )
-
-
-def to_fidelity(found: Evaluation) -> Fidelity:
-    """Return what the report says of an evaluation."""
-    return Fidelity(
-        images=found.images,
-        top1_fp32=found.top1_fp32,
-        top1_fake_quant=found.top1_fake_quant,
-        top1_integer=found.top1_integer,
-        agreement_fp32=found.agreement_fp32,
-        agreement_fake_quant=found.agreement_fake_quant,
-        logit_sqnr_db=found.logit_sqnr_db,
     )
 
 

@@ -6,7 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,7 @@ class _Judge:
                     self.network.graph, images.pixels(), len(images), self.track, self.device
                 )
             )
-        found = evaluate_network(
+        accuracy = evaluate_network(
             self._logits[0],
             quantized.graph,
             lower(quantized),
@@ -199,25 +199,14 @@ class _Judge:
             images.labels,
             self.track,
             self.device,
-        )
+        ).accuracy
+        figures: dict[str, Any] = {name: _finite(value) for name, value in asdict(accuracy).items()}
         return EvaluationRow(
             method=label,
             bits=calibrated.origin.bits,
-            images=found.images,
-            top1_fp32=found.top1_fp32,
-            top1_fake_quant=found.top1_fake_quant,
-            top1_integer=found.top1_integer,
-            integer_minus_fake_quant=found.integer_minus_fake_quant,
-            standard_error=found.standard_error,
-            integer_only=found.integer_only,
-            fake_quant_only=found.fake_quant_only,
-            agreement_fp32=found.agreement_fp32,
-            agreement_fake_quant=found.agreement_fake_quant,
-            integer_sqnr_fp32_db=_finite(found.integer_sqnr_fp32_db),
-            fake_quant_sqnr_fp32_db=_finite(found.fake_quant_sqnr_fp32_db),
-            logit_sqnr_db=_finite(found.logit_sqnr_db),
             calibration_seconds=seconds,
             checkpoint_sha256=digest,
+            **figures,
         )
 
 

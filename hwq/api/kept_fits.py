@@ -26,7 +26,10 @@ from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, to_bytes
 from hwq.methods.workspace import Track
 from hwq.models.weights import sha256
-from hwq.report.evaluation import EVALUATION_SCHEMA, EvaluationRow
+from hwq.report.evaluation import EvaluationRow
+
+_ROW = "hwq.evaluation_row/2"
+"""What a kept row looks like; one of another kind is measured anew."""
 
 # label, network, digest of its file, seconds of its fit -> row
 Judge = Callable[[str, Calibrated, str, float | None], EvaluationRow]
@@ -127,7 +130,7 @@ class KeptFits:
         notes = path.with_suffix(".json")
         kept = read_notes(notes)
         digest, seconds = sha256(path), kept.calibration_seconds
-        key = {"row": EVALUATION_SCHEMA, "checkpoint_sha256": digest, "images_sha256": images}
+        key = {"row": _ROW, "checkpoint_sha256": digest, "images_sha256": images}
         if kept.key == key and kept.row is not None:
             return read_row(notes, kept.row)
         row = judge(entry.label, calibrated, digest, seconds)

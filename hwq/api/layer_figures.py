@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from hwq.compiler.program import Program
 from hwq.cost.result import LayerCost
-from hwq.methods.evaluate import Evaluation
 from hwq.runtime.node_check import NodeCheck
 
 
@@ -29,13 +28,16 @@ def with_nodes(
 
 
 def with_errors(
-    program: Program, rows: Sequence[LayerCost], found: Evaluation, sqnr: Mapping[str, float]
+    program: Program,
+    rows: Sequence[LayerCost],
+    saturations: Mapping[str, int],
+    sqnr: Mapping[str, float],
 ) -> tuple[LayerCost, ...]:
     """Add saturations and SQNR to the layers that computed each tensor."""
     return tuple(
         replace(
             row,
-            saturations=found.saturations.get(layer.out.tensor) if layer.op != "matmul" else None,
+            saturations=saturations.get(layer.out.tensor) if layer.op != "matmul" else None,
             sqnr_db=sqnr.get(layer.out.tensor),
         )
         for layer, row in zip(program.layers, rows, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq import __version__
-from hwq.api.accuracy import Trial, chance_notes, guess_picture, to_fidelity
+from hwq.api.accuracy import Trial, chance_notes, guess_picture
 from hwq.api.calibration import Job, fit
 from hwq.api.layer_figures import with_errors, with_nodes
 from hwq.api.network import (
@@ -191,14 +191,17 @@ def _result(
         picture = guess_picture(*images.picture, reference, quantized.graph, integer)
     if images.test is not None:
         test = images.test
-        found = evaluate(
+        evaluation = evaluate(
             reference, quantized.graph, integer, test.pixels(), test.labels, track, request.device
         )
-        notes += chance_notes(found.top1_fp32, found.images) if origin.weights != "random" else ()
+        fidelity = evaluation.accuracy
+        if origin.weights != "random":
+            notes += chance_notes(fidelity.top1_fp32, fidelity.images)
         # a calibrated file no longer has the float weights that layers are compared with
         few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
-        layers = with_errors(program, layers, found, layer_sqnr_db(hoisted, integer, few))
-        fidelity = to_fidelity(found)
+        layers = with_errors(
+            program, layers, evaluation.saturations, layer_sqnr_db(hoisted, integer, few)
+        )
     run = RunInfo(
         model=origin.model,
         method=origin.method,

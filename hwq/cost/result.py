@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
+from hwq.accuracy import Accuracy
+
 SCHEMA: Final = "hwq.result/1"
 
 Bytes = int | float
@@ -183,23 +185,6 @@ class RunInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Fidelity:
-    """Accuracy in percent of `images`, agreement of predictions in percent, SQNR of the logits.
-
-    `agreement_fp32` and `agreement_fake_quant` compare the integer network's predictions with those
-    of the float and of the fake-quant network; None where not measured.
-    """
-
-    images: int
-    top1_fp32: float | None
-    top1_fake_quant: float | None
-    top1_integer: float
-    agreement_fp32: float | None
-    agreement_fake_quant: float | None
-    logit_sqnr_db: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Guess:
     """A class by its index, its name where the network's classes are ImageNet-1k's, and softmax."""
 
@@ -227,7 +212,7 @@ class SimulationResult:
     run : RunInfo
     layers : tuple of LayerCost
     totals : Totals
-    fidelity : Fidelity or None
+    fidelity : Accuracy or None
         None where accuracy was not measured.
     findings : Mapping
         Figures of the method's own, by name.
@@ -240,7 +225,7 @@ class SimulationResult:
     run: RunInfo
     layers: tuple[LayerCost, ...]
     totals: Totals
-    fidelity: Fidelity | None = None
+    fidelity: Accuracy | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
     picture: Picture | None = None
     schema: str = SCHEMA

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import sqrt
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hwq.accuracy import Accuracy
 from hwq.graph.ir import Graph
 from hwq.methods.workspace import Track, no_track
 from hwq.numerics.fixed_point import FixedPoint
@@ -26,50 +26,10 @@ _BATCH = 16
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Predictions of the three networks on the same images.
+    """Accuracy, and the clamped elements of each integer node over all images."""
 
-    What compares with the float network is None where there was none.
-
-    Parameters
-    ----------
-    images : int
-        How many.
-    top1_fp32, top1_fake_quant, top1_integer : float
-        Percent of the images classified as labelled.
-    agreement_fp32, agreement_fake_quant : float
-        Percent on which the integer network predicts what the other one does.
-    logit_sqnr_db : float
-        Fake-quant logits over the integer network's difference from them.
-    saturations : dict[str, int]
-        Clamped elements of each integer node, over all images.
-    integer_only, fake_quant_only : int
-        Images that only the integer, and only the fake-quant network classifies as labelled.
-    integer_sqnr_fp32_db, fake_quant_sqnr_fp32_db : float
-        Float logits over the difference of the other network's from them.
-    """
-
-    images: int
-    top1_fp32: float | None
-    top1_fake_quant: float
-    top1_integer: float
-    agreement_fp32: float | None
-    agreement_fake_quant: float
-    logit_sqnr_db: float
+    accuracy: Accuracy
     saturations: Mapping[str, int]
-    integer_only: int
-    fake_quant_only: int
-    integer_sqnr_fp32_db: float | None
-    fake_quant_sqnr_fp32_db: float | None
-
-    @property
-    def integer_minus_fake_quant(self) -> float:
-        """Difference of the top-1 accuracies in points."""
-        return 100.0 * (self.integer_only - self.fake_quant_only) / self.images
-
-    @property
-    def standard_error(self) -> float:
-        """Of that difference, in points; paired: only images on which the two differ count."""
-        return 100.0 * sqrt(self.integer_only + self.fake_quant_only) / self.images
 
 
 def evaluate(
@@ -148,20 +108,20 @@ def _compare(
     guess = {"fake": fake.argmax(1), "exact": exact.argmax(1)}
     right = {name: found == truth for name, found in guess.items()}
     plain = None if fp32 is None else fp32.argmax(1)
-    return Evaluation(
+    accuracy = Accuracy(
         images=len(truth),
         top1_fp32=None if plain is None else _percent(plain == truth),
         top1_fake_quant=_percent(right["fake"]),
         top1_integer=_percent(right["exact"]),
-        agreement_fp32=None if plain is None else _percent(guess["exact"] == plain),
-        agreement_fake_quant=_percent(guess["exact"] == guess["fake"]),
-        logit_sqnr_db=sqnr_db(fake, exact),
-        saturations=saturations,
         integer_only=int((right["exact"] & ~right["fake"]).sum()),
         fake_quant_only=int((right["fake"] & ~right["exact"]).sum()),
+        agreement_fp32=None if plain is None else _percent(guess["exact"] == plain),
+        agreement_fake_quant=_percent(guess["exact"] == guess["fake"]),
         integer_sqnr_fp32_db=None if fp32 is None else sqnr_db(fp32, exact),
         fake_quant_sqnr_fp32_db=None if fp32 is None else sqnr_db(fp32, fake),
+        logit_sqnr_db=sqnr_db(fake, exact),
     )
+    return Evaluation(accuracy, saturations)
 
 
 def layer_sqnr_db(

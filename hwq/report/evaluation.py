@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,9 +15,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hwq.accuracy import Accuracy
 from hwq.files import write_text
 
 EVALUATION_SCHEMA: Final = "hwq.evaluation/1"
+FIGURES: Final = (
+    *("method", "bits", "images", "top1_fp32", "top1_fake_quant", "top1_integer"),
+    *("integer_minus_fake_quant", "standard_error", "integer_only", "fake_quant_only"),
+    *("agreement_fp32", "agreement_fake_quant"),
+    *("integer_sqnr_fp32_db", "fake_quant_sqnr_fp32_db", "logit_sqnr_db"),
+    *("calibration_seconds", "checkpoint_sha256"),
+)
+"""Columns of the CSV, and fields of a row of the JSON."""
 _NAMES = ("method", "bits")
 _FIGURES = ("fp32", "fq", "int", "int - fq", "SQNR fp32", "SQNR fq", "fit")
 _CAPTION = (
@@ -26,27 +35,15 @@ _CAPTION = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationRow:
-    """One calibrated network.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow(Accuracy):
+    """Accuracy of one calibrated network.
 
     Parameters
     ----------
     method : str
         "scalepredictor@ptq4vit" for a method on a base; a file is named in brackets.
     bits : str
-    images : int
-    top1_fp32, top1_fake_quant, top1_integer : float
-        Percent of the images.
-    integer_minus_fake_quant, standard_error : float
-        Points; the error is paired, sqrt(integer_only + fake_quant_only) / images.
-    integer_only, fake_quant_only : int
-        Images that only one of the two networks classifies as labelled.
-    agreement_fp32, agreement_fake_quant : float
-        Percent on which the integer network predicts what the other one does.
-    integer_sqnr_fp32_db, fake_quant_sqnr_fp32_db, logit_sqnr_db : float or None
-        SQNR of the logits: integer to fp32, fake-quant to fp32, integer to fake-quant; None where
-        they are equal.
     calibration_seconds : float or None
         Wall-clock time of the fit; None for a file that was given.
     checkpoint_sha256 : str
@@ -55,21 +52,12 @@ class EvaluationRow:
 
     method: str
     bits: str
-    images: int
-    top1_fp32: float | None
-    top1_fake_quant: float
-    top1_integer: float
-    integer_minus_fake_quant: float
-    standard_error: float
-    integer_only: int
-    fake_quant_only: int
-    agreement_fp32: float | None
-    agreement_fake_quant: float
-    integer_sqnr_fp32_db: float | None
-    fake_quant_sqnr_fp32_db: float | None
-    logit_sqnr_db: float | None
     calibration_seconds: float | None
     checkpoint_sha256: str
+
+    def figures(self) -> dict[str, Any]:
+        """Return all that is written down of the row, in the order of `FIGURES`."""
+        return {name: getattr(self, name) for name in FIGURES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +100,7 @@ class EvaluationTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON types."""
-        rows = [asdict(row) for row in self.rows]
+        rows = [row.figures() for row in self.rows]
         run = {**asdict(self.run), "notes": list(self.run.notes)}
         return {"schema": EVALUATION_SCHEMA, "run": run, "rows": rows}
 
@@ -126,10 +114,9 @@ def write_evaluation_json(table: EvaluationTable, path: str | Path) -> None:
 def write_evaluation_csv(rows: Sequence[EvaluationRow], path: str | Path) -> None:
     """Write the rows as CSV, whole or not at all; what does not apply is empty."""
     text = io.StringIO(newline="")
-    names = [one.name for one in fields(EvaluationRow)]
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
+    writer = csv.DictWriter(text, fieldnames=FIGURES, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(row.figures() for row in rows)
     write_text(path, text.getvalue())
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree.ElementTree import Element, tostring
 
-from hwq.cost.result import Fidelity, Picture, RunInfo, SimulationResult, Totals
+from hwq.accuracy import Accuracy
+from hwq.cost.result import Picture, RunInfo, SimulationResult, Totals
 from hwq.files import write_text
 from hwq.report.charts import energy_chart, layer_chart, timeline_chart
 from hwq.report.elements import DOT, MICRO, SQUARED, add, figures, section
@@ -97,7 +98,7 @@ def _asset(name: str) -> str:
     return (files("hwq.report") / name).read_text(encoding="utf-8")
 
 
-def _fidelity(parent: Element, fidelity: Fidelity | None) -> None:
+def _fidelity(parent: Element, fidelity: Accuracy | None) -> None:
     if fidelity is None:
         add(parent, "strong", "accuracy: not measured")
         return

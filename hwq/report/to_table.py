@@ -10,8 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from hwq.accuracy import Accuracy
 from hwq.cost.result import (
-    Fidelity,
     Guess,
     LayerCost,
     Picture,
@@ -231,7 +231,7 @@ def _totals_table(totals: Totals, layers: Sequence[LayerCost]) -> Table:
     return table
 
 
-def _fidelity(fidelity: Fidelity | None) -> RenderableType:
+def _fidelity(fidelity: Accuracy | None) -> RenderableType:
     if fidelity is None:
         return Text("accuracy: not measured", style="bold yellow")
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)

@@ -28,8 +28,23 @@ class Judge:
 
     def __call__(self, label, calibrated, digest, seconds):
         self.asked.append(label)
-        figures = [6, 50.0, 50.0, 50.0, 0.0, 0.0, 0, 0, 100.0, 100.0, 10.0, 10.0, None]
-        return EvaluationRow(label, calibrated.origin.bits, *figures, seconds, digest)
+        return EvaluationRow(
+            images=6,
+            top1_fp32=50.0,
+            top1_fake_quant=50.0,
+            top1_integer=50.0,
+            integer_only=0,
+            fake_quant_only=0,
+            agreement_fp32=100.0,
+            agreement_fake_quant=100.0,
+            integer_sqnr_fp32_db=10.0,
+            fake_quant_sqnr_fp32_db=10.0,
+            logit_sqnr_db=None,
+            method=label,
+            bits=calibrated.origin.bits,
+            calibration_seconds=seconds,
+            checkpoint_sha256=digest,
+        )
 
 
 (MINMAX,) = make_entries(["minmax"], ["w4a4"], {})

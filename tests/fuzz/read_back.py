@@ -14,11 +14,24 @@ from tests.fuzz import mutate
 from tests.fuzz.harness import accepts
 
 _ROW = EvaluationRow(
-    *("minmax", "w4a4", 10, 50.0, 50.0, 50.0, 0.0, 1.0, 1, 1, 90.0, 90.0, 20.0, None, 30.0, 1.5),
-    "0" * 64,
+    images=10,
+    top1_fp32=50.0,
+    top1_fake_quant=50.0,
+    top1_integer=50.0,
+    integer_only=1,
+    fake_quant_only=1,
+    agreement_fp32=90.0,
+    agreement_fake_quant=90.0,
+    integer_sqnr_fp32_db=20.0,
+    fake_quant_sqnr_fp32_db=None,
+    logit_sqnr_db=30.0,
+    method="minmax",
+    bits="w4a4",
+    calibration_seconds=1.5,
+    checkpoint_sha256="0" * 64,
 )
 _REQUEST = {"method": "minmax", "options": {"softmax": "log2"}, "seed": 0, "bits": "w4a4"}
-_NOTES = {"calibration_seconds": 1.5, "key": {"row": "hwq.evaluation/1"}, "row": asdict(_ROW)}
+_NOTES = {"calibration_seconds": 1.5, "key": {"row": "hwq.evaluation_row/2"}, "row": asdict(_ROW)}
 _CLOCK = {"seconds": 1.5, "started": 1.0e9}
 
 

@@ -28,7 +28,8 @@ def test_figures_are_those_of_the_executors(networks, tiny_calibration):
         seen.append((what, count))
         return items
 
-    result = evaluate(*networks, iter(pixels), labels, track)
+    evaluation = evaluate(*networks, iter(pixels), labels, track)
+    result, saturations = evaluation.accuracy, evaluation.saturations
     assert result.images == 24 and seen == [("accuracy", 24)]
     assert result.top1_fp32 == pytest.approx(100 * 23 / 24)
     runs = IntegerExecutor(networks[2]).run_batch(list(pixels))
@@ -38,8 +39,8 @@ def test_figures_are_those_of_the_executors(networks, tiny_calibration):
     same = sum(one == other for one, other in zip(mine, guess.tolist(), strict=True))
     assert result.agreement_fp32 == pytest.approx(100 * same / 24)
     assert result.logit_sqnr_db > 25
-    for name in result.saturations:
-        assert result.saturations[name] == sum(run.saturations[name] for run in runs), name
+    for name in saturations:
+        assert saturations[name] == sum(run.saturations[name] for run in runs), name
 
 
 def test_layers_are_compared_with_the_float_network(networks, tiny_calibration):

@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
+from hwq.accuracy import Accuracy
 from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
 from hwq.cost.estimate import estimate
-from hwq.cost.result import Fidelity, RunInfo, SimulationResult
+from hwq.cost.result import RunInfo, SimulationResult
 from hwq.numerics.pe import MULTIPLY, PeSpec
 
 
@@ -53,5 +54,17 @@ def result():
 @pytest.fixture(scope="session")
 def measured(result):
     """The same with accuracy."""
-    fidelity = Fidelity(650, 81.54, 81.0, 80.92, 97.5, 99.25, float("inf"))
+    fidelity = Accuracy(
+        images=650,
+        top1_fp32=81.54,
+        top1_fake_quant=81.0,
+        top1_integer=80.92,
+        integer_only=3,
+        fake_quant_only=4,
+        agreement_fp32=97.5,
+        agreement_fake_quant=99.25,
+        integer_sqnr_fp32_db=17.5,
+        fake_quant_sqnr_fp32_db=17.6,
+        logit_sqnr_db=float("inf"),
+    )
     return replace(result, fidelity=fidelity)
