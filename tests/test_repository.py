@@ -302,3 +302,41 @@ def test_what_describes_a_machine_needs_no_torch():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+MANY_PARAMETERS = {
+    "hwq/numerics/_dot.py:tile": "an intrinsic of numba, whose arguments are machine words",
+}
+
+
+def test_functions_have_at_most_seven_parameters():
+    many = set()
+    for file, tree in TREES.items():
+        if layer_of(file) in ("rtl", "sim"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                names = [
+                    argument.arg
+                    for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+                ]
+                if len(names) - (names[:1] in (["self"], ["cls"])) > 7:
+                    many.add(f"{file}:{node.name}")
+    assert many == set(MANY_PARAMETERS)
+
+
+def test_quantizers_and_methods_are_asked_and_not_told_apart():
+    """A new one needs no line where others are used: it answers for itself."""
+    from hwq.methods.catalog import METHODS
+    from hwq.quantizers.catalog import QUANTIZERS
+
+    kinds = {
+        "quantizers": {QUANTIZERS[name].__name__ for name in QUANTIZERS},
+        "methods": {METHODS[name].__name__ for name in METHODS},
+    }
+    for file, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+                named = {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+                for package, names in kinds.items():
+                    assert layer_of(file) == package or not named & names, f"{file}:{node.lineno}"
