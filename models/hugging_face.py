@@ -22,9 +22,9 @@ _NAMES: Final = tuple(
         (r"\.attention\.(?:output\.dense|o_proj)\.", ".attn.proj."),
         (r"\.intermediate\.dense\.", ".mlp.fc1."),
         (r"\.output\.dense\.", ".mlp.fc2."),
-        (r"\.layer_norm_before\.", ".norm1."),
-        (r"\.layer_norm_after\.", ".norm2."),
-        (r"^layer_norm\.", "norm."),
+        (r"\.layernorm_before\.", ".norm1."),
+        (r"\.layernorm_after\.", ".norm2."),
+        (r"^layernorm\.", "norm."),
         (r"^(?:cls_)?classifier\.", "head."),
         (r"^distillation_classifier\.", "head_dist."),
     )
