@@ -1,6 +1,6 @@
 """What a user asks for; the options of the command line are made of its fields."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,7 @@ from hwq.errors import UsageError
 class Request:
     """A network, how it is quantised, what it runs on, and what it is measured by.
 
-    Every verb takes some of the fields and refuses the others: `SIMULATE`, `CALIBRATE`, `EVALUATE`.
+    `simulate` takes all fields; `calibrate` and `evaluate` take some and refuse the others.
 
     Parameters
     ----------
@@ -97,11 +97,17 @@ class Request:
             if getattr(self, f.name) != getattr(default, f.name)
         }
 
-    def refuse(self, wrong: Callable[[str], bool], why: str) -> None:
-        """Raise `UsageError` for the first given field whose name is `wrong`."""
-        for name in self.given():
-            if wrong(name):
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Raise `UsageError` for the first of these fields that is given."""
+        given = self.given()
+        for name in names:
+            if name in given:
                 raise UsageError(f"{'option' if name == 'options' else name} {why}")
+
+    def only(self, names: Iterable[str], verb: str) -> None:
+        """Raise `UsageError` for a field that is given and that a verb does not take."""
+        known = set(names)
+        self.refuse((f.name for f in fields(self) if f.name not in known), f"is not for {verb}")
 
 
 _NETWORK = ("model", "weights", "pretrained", "resample_pos_embed")

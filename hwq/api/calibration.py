@@ -97,7 +97,7 @@ def calibrate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    request.refuse(lambda name: name not in CALIBRATE, "is not for calibrate")
+    request.only(CALIBRATE, "calibrate")
     check_device(request.device)
     for path in (out, images):
         if path is not None and path.suffix != ".safetensors":

@@ -73,7 +73,7 @@ def evaluate(
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    request.refuse(lambda name: name not in EVALUATE, "is not for evaluate")
+    request.only(EVALUATE, "evaluate")
     check_device(request.device)
     if request.model is None or request.data is None:
         raise UsageError("model and data are needed")

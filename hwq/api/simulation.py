@@ -38,7 +38,7 @@ from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
-from hwq.request import IN_THE_FILE, SIMULATE, Request
+from hwq.request import IN_THE_FILE, Request
 from hwq.runtime.node_check import check_nodes
 
 _SQNR_IMAGES = 4
@@ -118,12 +118,10 @@ def simulate(request: Request, track: Track = no_track) -> SimulationResult:
     ImportGraphError, GraphError
         For networks that the graph or the integer units cannot express.
     """
-    request.refuse(lambda name: name not in SIMULATE, "is not for simulate")
     check_device(request.device)
     machine = load_accelerator(request.accelerator)
     if request.checkpoint is not None:
-        why = "and checkpoint exclude each other: the file has its own"
-        request.refuse(IN_THE_FILE.__contains__, why)
+        request.refuse(IN_THE_FILE, "and checkpoint exclude each other: the file has its own")
         subject = _from_file(request, request.checkpoint)
         images = Trial.of(request, subject.preprocessing, subject.graph)
         return _result(request, subject, machine, images, track)

@@ -117,9 +117,9 @@ class VectorUnit(_Part):
     pipes: Count = 1
     units: Annotated[tuple[UnitSettings, ...], Field(strict=False)] = ()
 
-    def settings(self, stem: str) -> UnitSettings:
-        """Return what is different about the unit of that stem."""
-        return next((own for own in self.units if own.unit == stem), UnitSettings(unit=stem))
+    def settings(self, stem: str) -> UnitSettings | None:
+        """Return what is different about the unit of that stem; None if nothing is."""
+        return next((settings for settings in self.units if settings.unit == stem), None)
 
     @model_validator(mode="after")
     def _units_are_given_once(self) -> Self:

@@ -44,7 +44,11 @@ _FOLDERS: Final = ("calib", "work", "data")
 
 
 def add_request(
-    add: Callable[..., Any], names: Iterable[str], needed: Iterable[str] = (), pair: str = "NAME"
+    add: Callable[..., Any],
+    names: Iterable[str],
+    needed: Iterable[str] = (),
+    pair: str = "NAME",
+    **told: str,
 ) -> None:
     """Add an option for every field of a request that a verb takes.
 
@@ -56,6 +60,8 @@ def add_request(
         Fields of `hwq.request.Request`, and those of them that must be given.
     pair : str
         How the name of a method's option is written.
+    **told : str
+        Help of fields that mean something else to a verb.
     """
     kinds = get_type_hints(Request)
     for field in fields(Request):
@@ -63,7 +69,7 @@ def add_request(
             flag, option = _option(field, kinds[field.name], f"{pair}=VALUE")
             if field.name in needed:
                 option["required"] = True
-            add(flag, dest=field.name, help=_HELP[field.name], **option)
+            add(flag, dest=field.name, help=told.get(field.name, _HELP[field.name]), **option)
 
 
 def _option(field: Field[Any], kind: Any, pair: str) -> tuple[str, dict[str, Any]]:

@@ -17,7 +17,12 @@ def add_parser(verbs: Any) -> None:
         "What is done is kept in a work folder: after a stop, --resume goes on from there.",
     )
     add = parser.add_argument
-    add_request(add, CALIBRATE, needed=("model", "method"))
+    add_request(
+        add,
+        CALIBRATE,
+        needed=("model", "method"),
+        work="work folder, which stays (default OUT.work)",
+    )
     add("--out", type=Path, metavar="FILE", required=True, help="the .safetensors file to write")
     add("--save-images", type=Path, metavar="FILE", help="write the images' pixels, for --calib")
     parser.set_defaults(run=run)

@@ -17,7 +17,13 @@ def add_parser(verbs: Any) -> None:
         "is kept, and the same command goes on after a stop.",
     )
     add = parser.add_argument
-    add_request(add, EVALUATE, needed=("model", "data"), pair="METHOD.NAME")
+    add_request(
+        add,
+        EVALUATE,
+        needed=("model", "data"),
+        pair="METHOD.NAME",
+        work="folder for calibrated files and rows",
+    )
     add(
         "--methods",
         type=names,

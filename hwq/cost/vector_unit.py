@@ -27,8 +27,10 @@ def _timing(layer: VectorLayer, vector_unit: VectorUnit) -> tuple[UnitTiming, in
     """Return the timing of the layer's unit on this machine, and how many items it gets."""
     unit = UNITS[layer.unit]
     settings = vector_unit.settings(unit.stem)
-    lanes = settings.lanes or vector_unit.lanes
+    lanes = (settings.lanes if settings else None) or vector_unit.lanes
     load = Workload(layer.rows, layer.length, lanes, layer.degree)
     timing, items = unit.items(unit.timing, load)
-    changes = settings.model_dump(exclude_none=True, exclude={"unit", "lanes"})
-    return replace(timing, **changes), items
+    if settings:
+        changes = settings.model_dump(exclude_none=True, exclude={"unit", "lanes"})
+        timing = replace(timing, **changes)
+    return timing, items

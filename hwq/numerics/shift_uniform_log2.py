@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.log2 import Log2Spec
-from hwq.numerics.log2 import timing as log2_timing
 from hwq.numerics.requantize import RequantizeSpec
-from hwq.numerics.requantize import timing as requantize_timing
 from hwq.numerics.rounding import half_up_shift
-from hwq.numerics.shift_log2 import FRACTION_BITS
-from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
+from hwq.numerics.shift_log2 import (
+    FRACTION_BITS,
+    timing,  # requantize, an adder, log2: in another order
+)
+from hwq.numerics.unit import REQUANTIZE_WORK, Unit
 
 _LARGEST = (1 << FRACTION_BITS) - 1
 
@@ -120,13 +121,6 @@ class ShiftUniformLog2Spec:
     def reference(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
         """int[...], |x| < 2**31 -> codes uint8[...], number of saturated elements, slowly."""
         return shift_uniform_log2_reference(x, self)
-
-
-def timing() -> UnitTiming:
-    """Item: one value. `requantize`, an adder, `log2`."""
-    return UnitTiming(
-        1 + requantize_timing().latency_cycles + log2_timing().latency_cycles, interval_cycles=1
-    )
 
 
 UNIT = Unit(

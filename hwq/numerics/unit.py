@@ -115,14 +115,9 @@ class Unit:
     parameter_bits: int = 0
 
 
-def tree_stages(lanes: int) -> int:
-    """Adder or comparator stages that reduce `lanes` values to one."""
-    return (lanes - 1).bit_length()
-
-
 def reduction_stages(lanes: int) -> int:
-    """Stages from a row's last word to one value: the tree, the row so far, the result."""
-    return tree_stages(lanes) + 2
+    """Stages from a row's last word to one value: tree over the lanes, row so far, result."""
+    return (lanes - 1).bit_length() + 2
 
 
 def ceil_div(dividend: int, divisor: int) -> int:

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from math import ceil
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -120,8 +119,7 @@ class Quantizer(ABC):
 
     def expected_outliers(self, elements: int) -> int:
         """How many of so many elements codes leave out, by calibration."""
-        fraction: float = self.facts().get("outlier_fraction", 0.0)
-        return ceil(fraction * elements)
+        return 0
 
     def outlier_join(self, weight: NDArray[np.integer]) -> OutlierJoinSpec | None:
         """Return what adds left-out values to the sums of a product with int[N, K] weights."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -182,6 +183,10 @@ class PerPatchOutlier(Quantizer):
         row_mult = self.row_mult.detach().cpu().numpy().astype(np.int64).reshape(-1)
         check_join(weight.shape[1], int(row_mult.max()))
         return OutlierJoinSpec(row_mult, -int(self.zero_point) * weight.astype(np.int64).sum(1))
+
+    def expected_outliers(self, elements: int) -> int:
+        """How many of so many elements are outliers, by calibration."""
+        return ceil(self.outlier_fraction * elements)
 
     def facts(self) -> Mapping[str, Any]:
         """Return the share of the calibration values that were outliers."""

@@ -90,7 +90,7 @@ def test_a_machine_of_the_kind_is_costed_once_it_was_synthesised(kind, monkeypat
     with pytest.raises(SpecError, match="synth --unit shift_triple"):
         estimate(program, machine)
     rows = [
-        {**row, "name": "shift_triple", "area_um2": row["area_um2"]}
+        {**row, "name": "shift_triple"}
         for row in pe_ratio.read_table("synthesis.csv")
         if row["name"] == "shift"
     ]

@@ -111,15 +111,16 @@ def _emit_as(lowering: Lowering, node: Node, op: str, inputs: tuple[str, ...], u
     lowering.emit(replace(node, op=op), inputs, quantizer, dtype, unit=unit)
 
 
-def _is_pixels(lowering: Lowering, source: str, quantizer: Any) -> bool:
+def _is_pixels(lowering: Lowering, source: str, quantizer: Quantizer) -> bool:
     """Whether the codes are the image's own bytes."""
+    uniform = quantizer.uniform
     return (
         lowering.quants[source] == PIXELS
-        and quantizer.uniform is quantizer
-        and quantizer.bits == 8
-        and not quantizer.signed
-        and bool((to_array(quantizer.scale) == 1.0).all())
-        and not to_array(quantizer.zero_point).any()
+        and uniform is not None
+        and uniform is quantizer
+        and (uniform.bits, uniform.signed) == (8, False)
+        and bool((to_array(uniform.scale) == 1.0).all())
+        and not to_array(uniform.zero_point).any()
     )
 
 
@@ -130,8 +131,8 @@ def _code_dtype(quantizer: Quantizer) -> str:
 def _product(lowering: Lowering, node: Node) -> None:
     a, b = (lowering.quants[name] for name in node.inputs[:2])
     form = a.mac_form()
-    right = b.uniform
-    if b is not right or to_array(right.zero_point).any():
+    right = b.uniform if isinstance(b, Quantizer) else None
+    if right is None or b is not right or to_array(right.zero_point).any():
         raise GraphError(f"{node.name}: operand b must be static, symmetric and uniform")
     names = tuple(lowering.operand(name) for name in node.inputs[:2])
     weight = lowering.constants.get(node.inputs[1]) if node.op == "linear" else None

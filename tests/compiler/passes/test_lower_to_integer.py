@@ -153,6 +153,19 @@ def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lowe
             "fc: operand b must be static, symmetric and uniform",
         ),
         (
+            lambda b: linear(
+                b,
+                extra=(
+                    ("p", "permute", ["fc.a"], {"axes": (0, 2, 1)}),
+                    ("y", "matmul", ["p", "fc"], {"alpha": 1.0}),
+                ),
+                fc=FixedPoint(16, 4),
+                y=FixedPoint(16, 4),
+            ),
+            GraphError,
+            "y: operand b must be static, symmetric and uniform",
+        ),
+        (
             lambda b: linear(b, weight=Log2(4), fc=FixedPoint(16, 4)),
             GraphError,
             "fc: operand b must be static, symmetric and uniform",
@@ -178,7 +191,7 @@ def test_names_of_the_quantised_graph_stay(tiny_prepared, tiny_calibration, lowe
             "fc: bias must stay below 2**45 in units of the accumulator, not reach 2.882e+17",
         ),
     ],
-    ids=["op", "zero point", "kind", "format", "base", "bias"],
+    ids=["op", "zero point", "no codes", "kind", "format", "base", "bias"],
 )
 def test_says_what_cannot_be_lowered(build_graph, build, error, message):
     with pytest.raises(error) as caught:
