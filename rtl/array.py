@@ -17,7 +17,7 @@ class Array(wiring.Component):
     """A systolic array that computes out[M, N] = a[M, K] b[K, N] by itself, from its own memories.
 
     Cycles of a program: (folds - 1) * max(stream, rows) + stream + 2 * rows + columns + 2; see
-    `hwq.cost.systolic`. `cycles` holds this number from the last result until the next start.
+    `hwq.arch.systolic`. `cycles` holds this number from the last result until the next start.
 
     Ports:
 

@@ -12,6 +12,7 @@ from hwq.graph.ir import Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
 from hwq.graph.text import to_text
 from hwq.graph.verify import verify
+from tests.deit import deit_program, deit_s_rows, gemm_rows  # noqa: F401  fixtures
 
 # torch and timm take seconds to import; the fixtures that need them do so themselves
 TESTS = Path(__file__).parent

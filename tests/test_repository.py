@@ -23,7 +23,16 @@ LAYERS = {
     "quantizers": {"hwq.numerics", "numpy", "torch"},
     "models": {"hwq.graph", "numpy", "torch", "timm", "safetensors", "PIL"},
     "rtl": {"hwq.numerics", "numpy", "amaranth"},
-    "runtime": {"hwq.graph", "hwq.numerics", "hwq.quantizers", "numpy", "torch"},
+    "runtime": {
+        "hwq.arch",
+        "hwq.compiler",
+        "hwq.graph",
+        "hwq.numerics",
+        "hwq.plan",
+        "hwq.quantizers",
+        "numpy",
+        "torch",
+    },
     "methods": {
         "hwq.graph",
         "hwq.numerics",
@@ -37,7 +46,8 @@ LAYERS = {
         "torch",
     },
     "compiler": {"hwq.arch", "hwq.graph", "hwq.numerics", "hwq.quantizers", "numpy", "torch"},
-    "cost": {"hwq.arch", "hwq.compiler", "hwq.graph", "hwq.numerics", "numpy"},
+    "plan": {"hwq.arch", "hwq.compiler", "hwq.numerics", "numpy"},
+    "cost": {"hwq.arch", "hwq.numerics", "hwq.plan", "numpy"},
     "report": {"hwq.cost", "rich"},
     "testing": {"hwq.numerics", "hwq.rtl", "numpy", "amaranth"},
     "sim": {
@@ -294,8 +304,8 @@ def test_what_describes_a_machine_needs_no_torch():
     """Commands that list or cost start quickly."""
     code = (
         "import sys\n"
-        "import hwq, hwq.graph.ops, hwq.graph.text, hwq.arch.load, hwq.cost.systolic\n"
-        "import hwq.compiler.program, hwq.compiler.tiling\n"
+        "import hwq, hwq.graph.ops, hwq.graph.text, hwq.arch.load, hwq.arch.systolic\n"
+        "import hwq.compiler.program, hwq.plan.make_plan\n"
         "print([name for name in ('torch', 'timm', 'amaranth') if name in sys.modules])"
     )
     run = subprocess.run(

@@ -12,7 +12,8 @@ def with_nodes(
     program: Program, rows: Sequence[LayerCost], nodes: NodeCheck
 ) -> tuple[LayerCost, ...]:
     """Add what every layer's integers are worth by themselves."""
-    figures = (nodes.figures.get(layer.out.tensor) for layer in program.layers)
+    tensors = _tensors(program)
+    figures = (nodes.figures.get(tensors[row.name]) for row in rows)
     return tuple(
         row
         if figure is None
@@ -34,11 +35,17 @@ def with_errors(
     sqnr: Mapping[str, float],
 ) -> tuple[LayerCost, ...]:
     """Add saturations and SQNR to the layers that computed each tensor."""
+    tensors = _tensors(program)
     return tuple(
         replace(
             row,
-            saturations=saturations.get(layer.out.tensor) if layer.op != "matmul" else None,
-            sqnr_db=sqnr.get(layer.out.tensor),
+            saturations=saturations.get(tensors[row.name]) if row.op != "matmul" else None,
+            sqnr_db=sqnr.get(tensors[row.name]),
         )
-        for layer, row in zip(program.layers, rows, strict=True)
+        for row in rows
     )
+
+
+def _tensors(program: Program) -> dict[str, str]:
+    """Layer -> what it writes; a plan may have put layers in another order."""
+    return {layer.name: layer.out.tensor for layer in program.layers}

@@ -38,6 +38,7 @@ from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
+from hwq.plan.make_plan import make_plan
 from hwq.request import IN_THE_FILE, Request
 from hwq.runtime.node_check import check_nodes
 
@@ -179,7 +180,8 @@ def _result(
         nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
         nodes.refuse()
         program = emit_program(integer)
-    cost = estimate(program, machine, dataflow=request.dataflow, timing=request.timing)
+    plan = make_plan(program, machine, dataflow=request.dataflow, timing=request.timing)
+    cost = estimate(plan, machine)
     layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
     notes = (*subject.notes(), *quantized.notes, *nodes.notes())
     if cost.dataflow == "auto":

@@ -186,7 +186,7 @@ class Sram(_Part):
 
 
 class Dram(_Part):
-    """The off-chip memory. Its latency is not modelled: bursts are assumed to be prefetched.
+    """The off-chip memory.
 
     Parameters
     ----------
@@ -194,10 +194,13 @@ class Dram(_Part):
         Selects the energy per bit.
     bandwidth_gib_s : float in 0.001..1,000,000
         Sustained, reads and writes together.
+    latency_cycles : int in 0..2**20
+        Before the first bits of what is moved in one go; by default it is hidden.
     """
 
     kind: DramKind
     bandwidth_gib_s: Annotated[float, Field(ge=1e-3, le=1e6)]
+    latency_cycles: Annotated[int, Field(ge=0, le=1 << 20)] = 0
 
 
 def _printable(text: str) -> str:

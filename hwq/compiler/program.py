@@ -3,51 +3,16 @@
 The lowered graph is written down as a `Program`; tiling, schedule and cost read nothing else.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
+
+from hwq.compiler.operand import Operand, Table
 from hwq.errors import SpecError, require
 from hwq.numerics.pe import PeSpec
 from hwq.numerics.units import UNITS, unit_of_op
-
-_MAX_BITS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """A tensor as a layer reads or writes it.
-
-    Parameters
-    ----------
-    tensor : str
-        Name; equal names are the same tensor.
-    elements : int
-        Codes that the layer touches, all its instances together; a reader may take a slice.
-    bits : int
-        Width of one stored code.
-    constant : bool
-        True for a weight or parameter, which starts in DRAM; otherwise an activation that an
-        earlier layer wrote, or the image.
-    """
-
-    tensor: str
-    elements: int
-    bits: int
-    constant: bool = False
-
-    def __post_init__(self) -> None:
-        require(bool(self.tensor), "an operand's tensor must have a name")
-        require(self.elements > 0, f"{self.tensor}: elements must be positive, not {self.elements}")
-        require(
-            1 <= self.bits <= _MAX_BITS,
-            f"{self.tensor}: bits must be in 1..{_MAX_BITS}, not {self.bits}",
-        )
-
-    @property
-    def total_bits(self) -> int:
-        """Storage of these codes."""
-        return self.elements * self.bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +35,10 @@ class MatmulLayer:
         Whether a row of ones, made at the array's edge, streams ahead of operand a, so that the
         sums over b's columns come out first; the epilogue subtracts them where codes have an
         offset.
+    offset : int
+        How many column sums are subtracted.
+    plane_weights : tuple of int
+        What a sum of each plane counts; 1 by default.
     """
 
     op: ClassVar[str] = "matmul"
@@ -84,24 +53,31 @@ class MatmulLayer:
     b: Operand
     out: Operand
     column_sums: bool = False
+    offset: int = 0
+    plane_weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for field in ("m", "n", "k", "count"):
-            value = getattr(self, field)
-            require(value > 0, f"{self.name}: {field} must be positive, not {value}")
-        for field, bits in (("a", self.pe.a_bits), ("b", self.pe.b_bits)):
-            given = getattr(self, field).bits
-            require(given == bits, f"{self.name}: {field} must be {bits} bits wide, not {given}")
-        for field, elements in (
+        for name in ("m", "n", "k", "count"):
+            value = getattr(self, name)
+            require(value > 0, f"{self.name}: {name} must be positive, not {value}")
+        for name, bits in (("a", self.pe.a_bits), ("b", self.pe.b_bits)):
+            given = getattr(self, name).bits
+            require(given == bits, f"{self.name}: {name} must be {bits} bits wide, not {given}")
+        for name, elements in (
             ("a", self.count * self.m * self.k),
             ("b", self.count * self.k * self.n),
             ("out", self.count * self.m * self.n),
         ):
-            given = getattr(self, field).elements
+            given = getattr(self, name).elements
             require(
                 given == elements,
-                f"{self.name}: {field} must have {elements} elements, not {given}",
+                f"{self.name}: {name} must have {elements} elements, not {given}",
             )
+        sizes = {name: getattr(self, name) for name in ("count", "m", "n", "k")}
+        for name, along in (("a", "count m k"), ("b", "count k n"), ("out", "count m n")):
+            operand = getattr(self, name).laid_out(sizes, along.split())
+            object.__setattr__(self, name, operand)
+        object.__setattr__(self, "plane_weights", self.plane_weights or (1,) * self.planes)
 
     @property
     def acc_bits(self) -> int:
@@ -153,6 +129,8 @@ class VectorLayer:
         Degree of the polynomials of `scale_predictor`; a divisor of `length`.
     unit : str
         Stem of the unit that does it; by default the first one that does such ops.
+    spec : object, optional
+        What computes it: the spec of the unit.
     """
 
     name: str
@@ -164,6 +142,7 @@ class VectorLayer:
     fused: bool = False
     degree: int = 1
     unit: str = ""
+    spec: Any = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -176,14 +155,19 @@ class VectorLayer:
             self.unit in does,
             f"{self.name}: unit must be one of {', '.join(does)} for {self.op}, not {self.unit!r}",
         )
-        for field in ("rows", "length"):
-            value = getattr(self, field)
-            require(value > 0, f"{self.name}: {field} must be positive, not {value}")
+        for name in ("rows", "length"):
+            value = getattr(self, name)
+            require(value > 0, f"{self.name}: {name} must be positive, not {value}")
         require(bool(self.inputs), f"{self.name}: a vector layer must have an input")
         require(
             self.degree > 0 and self.length % self.degree == 0,
             f"{self.name}: degree must divide length = {self.length}, not {self.degree}",
         )
+        sizes = {"rows": self.rows, "length": self.length}
+        guesses = (("rows", "length"), ("length",))
+        inputs = tuple(operand.laid_out(sizes, *guesses) for operand in self.inputs)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "out", self.out.laid_out(sizes, *guesses))
 
     @property
     def elements(self) -> int:
@@ -203,6 +187,13 @@ Layer = MatmulLayer | VectorLayer
 class Program:
     """Layers in execution order, for one image.
 
+    Parameters
+    ----------
+    name : str
+    layers : tuple of Layer
+    constants : mapping of str to array or Table
+        What is in DRAM before the image; a program that is only priced needs none.
+
     Raises
     ------
     SpecError
@@ -212,6 +203,7 @@ class Program:
 
     name: str
     layers: tuple[Layer, ...]
+    constants: Mapping[str, NDArray[Any] | Table] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         require(bool(self.layers), f"program {self.name!r} must have a layer")
@@ -219,12 +211,7 @@ class Program:
         self._check_tensors()
         for position, layer in enumerate(self.layers):
             if isinstance(layer, VectorLayer) and layer.fused:
-                chain = {before.out.tensor for before in self.chain_before(position)}
-                require(
-                    any(operand.tensor in chain for operand in layer.inputs),
-                    f"{layer.name}: a fused layer must read what the matmul before it, or a layer "
-                    "fused to that matmul, wrote",
-                )
+                self._check_chain(layer, [*self.chain_before(position)])
 
     @property
     def macs(self) -> int:
@@ -246,6 +233,25 @@ class Program:
                 return
             yield layer
 
+    @staticmethod
+    def _check_chain(layer: VectorLayer, before: Sequence[Layer]) -> None:
+        tensors = {other.out.tensor for other in before}
+        require(
+            any(operand.tensor in tensors for operand in layer.inputs),
+            f"{layer.name}: a fused layer must read what the matmul before it, or a layer "
+            "fused to that matmul, wrote",
+        )
+        matmul = before[-1]
+        assert isinstance(matmul, MatmulLayer)
+        size = matmul.count * matmul.m, matmul.n
+        for operand in (*layer.inputs, layer.out):
+            shape = operand.view.shape
+            require(
+                operand.along != ("rows", "length") or shape == size,
+                f"{layer.name}: {operand.tensor!r} must have {size[0]} rows of {size[1]}, as "
+                f"{matmul.name} has, not {' of '.join(map(str, shape))}",
+            )
+
     def _check_names(self) -> None:
         seen: set[str] = set()
         for layer in self.layers:
@@ -253,15 +259,12 @@ class Program:
             seen.add(layer.name)
 
     def _check_tensors(self) -> None:
-        written = {layer.out.tensor: layer.out for layer in self.layers}
+        to_come = {layer.out.tensor: 0 for layer in self.layers}
         known: dict[str, Operand] = {}
         for layer in self.layers:
             for operand in layer.inputs:
-                name = operand.tensor
-                require(
-                    name in known or name not in written,
-                    f"{layer.name}: {name!r} must be written before it is read",
-                )
+                name, there = operand.tensor, to_come.get(operand.tensor, operand.size)
+                require(there > 0, f"{layer.name}: {name!r} must be written before it is read")
                 before = known.setdefault(name, operand)
                 require(
                     (operand.bits, operand.constant) == (before.bits, before.constant),
@@ -269,14 +272,18 @@ class Program:
                     f"{_say(operand)} here",
                 )
                 require(
-                    name not in written or operand.elements <= written[name].elements,
+                    operand.size <= there,
                     f"{layer.name}: {name!r} must be read at most whole: it has "
-                    f"{before.elements} elements, not {operand.elements}",
+                    f"{there} elements, not {operand.size}",
                 )
             out = layer.out
             require(not out.constant, f"{layer.name}: {out.tensor!r} must not be constant")
-            require(out.tensor not in known, f"{layer.name}: {out.tensor!r} must be written once")
-            known[out.tensor] = out
+            to_come[out.tensor] += out.elements
+            known.setdefault(out.tensor, out)
+            require(
+                to_come[out.tensor] <= out.size,
+                f"{layer.name}: {out.tensor!r} must be written once",
+            )
 
 
 def _say(operand: Operand) -> str:

@@ -8,11 +8,12 @@ from hwq.arch.accelerator import Accelerator, SramBuffer
 from hwq.arch.area_table import accelerator_figures
 from hwq.arch.energy_table import EnergyTable
 from hwq.arch.sram_table import sram_figures
-from hwq.compiler.program import Layer, MatmulLayer
 from hwq.cost.result import Energy
-from hwq.cost.traffic import BufferBits, Traffic
+from hwq.cost.traffic import MemoryBits, Traffic
+from hwq.numerics.pe import PeSpec
 from hwq.numerics.unit import Action
 from hwq.numerics.units import UNITS
+from hwq.plan.plan import Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class _BufferPrices:
     read: float
     write: float
 
-    def pj(self, bits: BufferBits) -> float:
+    def pj(self, bits: MemoryBits) -> float:
         return self.read * bits.read + self.write * bits.write
 
 
@@ -47,16 +48,18 @@ class EnergyModel:
             accelerator_figures(accelerator).leakage_mw * 1000 / accelerator.clock_mhz
         )
 
-    def layer_energy(self, layer: Layer, traffic: Traffic, cycles: int) -> Energy:
-        """Energy of one layer that moves `traffic` and is exposed for `cycles`."""
-        mac = vector = 0.0
-        if isinstance(layer, MatmulLayer):
-            operations = layer.count * layer.rows * layer.n * layer.k
-            mac = operations * self.table.pe_pj(layer.pe.kind, layer.a.bits, layer.b.bits)
-        else:
-            unit = UNITS[layer.unit]
-            vector = layer.elements * _work_pj(self.table, unit.work)
-            vector += layer.out.elements * _work_pj(self.table, unit.result_work)
+    def product_pj(self, pe: PeSpec, operations: int) -> float:
+        """Energy of the processing elements."""
+        return operations * self.table.pe_pj(pe.kind, pe.a_bits, pe.b_bits)
+
+    def pass_pj(self, work: Pass) -> float:
+        """Energy of a unit: its work for every element, and for every result."""
+        unit = UNITS[work.unit]
+        elements = work.rows * work.length * _work_pj(self.table, unit.work)
+        return elements + work.results * _work_pj(self.table, unit.result_work)
+
+    def total(self, mac: float, vector: float, traffic: Traffic, cycles: int) -> Energy:
+        """Energy of a layer that moves `traffic` and is exposed for `cycles`."""
         sram = (
             self._activation.pj(traffic.activation)
             + self._weight.pj(traffic.weight)

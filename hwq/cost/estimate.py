@@ -1,248 +1,171 @@
-"""From a program and an accelerator to cycles, traffic and energy, layer by layer."""
+"""What a plan costs: cycles, traffic and energy, layer by layer."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from fractions import Fraction
-from functools import lru_cache, partial
+from typing import Any
 
-from hwq.arch.accelerator import Accelerator, Array
+from hwq.arch.accelerator import Accelerator
 from hwq.arch.area_table import accelerator_figures
-from hwq.arch.kinds import TIMINGS, Timing
-from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
-from hwq.compiler.residency import Residency, groups, plan_residency
-from hwq.compiler.schedule import Schedule, best_schedule, stream_cycles
-from hwq.compiler.tiling import Capacities, TileProblem, capacities, granularity
+from hwq.arch.systolic import utilization
 from hwq.cost.energy import EnergyModel
 from hwq.cost.result import Bits, LayerCost, ProgramCost, Totals, to_bytes
-from hwq.cost.systolic import matmul_cycles, timing_correction, utilization
-from hwq.cost.traffic import Traffic, matmul_traffic, vector_traffic
-from hwq.cost.vector_unit import READ_CYCLES, busy_cycles, latency_cycles
-from hwq.errors import SpecError, UsageError, require
-from hwq.numerics.array import DATAFLOWS, Dataflow
-from hwq.numerics.unit import ceil_div
+from hwq.cost.traffic import Traffic, pass_traffic, product_traffic
+from hwq.errors import require
+from hwq.plan.plan import Group, Plan, Step
+from hwq.plan.slots import kinds
+from hwq.plan.timing import Timer
 
 
-def estimate(
-    program: Program,
-    accelerator: Accelerator,
-    dataflow: str | None = None,
-    timing: str | None = None,
-) -> ProgramCost:
+def estimate(plan: Plan, accelerator: Accelerator) -> ProgramCost:
     """Cost of one image.
 
     Parameters
     ----------
-    program : Program
+    plan : Plan
+        From `hwq.plan.make_plan.make_plan`.
     accelerator : Accelerator
-    dataflow : str, optional
-        Overrides the array's: one of `hwq.arch.kinds.DATAFLOWS`, or "auto" for the fastest of each
-        layer.
-    timing : str, optional
-        Overrides the accelerator's: one of `hwq.arch.kinds.TIMINGS`.
+        What it was planned for.
 
     Raises
     ------
-    UsageError
-        For an unknown dataflow or timing, or a layer that the array cannot execute.
     SpecError
-        If a layer's smallest tile does not fit the buffers.
+        If a layer costs no time or energy, which a table must have missed.
     """
-    dataflow = accelerator.array.dataflow if dataflow is None else dataflow
-    timing = accelerator.timing if timing is None else timing
-    _check_choice("dataflow", dataflow, (*DATAFLOWS, "auto"))
-    _check_choice("timing", timing, TIMINGS)
-    for layer in program.layers:
-        if isinstance(layer, MatmulLayer):
-            _check_fits_array(layer, accelerator)
-    estimator = _Estimator(program, accelerator, dataflow, timing)
-    layers = [cost for group in groups(program) for cost in estimator.group(group)]
+    clocks = _clock(plan, accelerator)
+    energy = EnergyModel(accelerator)
+    layers = [
+        cost
+        for group in plan.groups
+        for step in group.steps
+        for cost in _step_costs(group, step, clocks[id(step)], accelerator, energy)
+    ]
     return ProgramCost(
-        tuple(layers), _totals(layers, accelerator, estimator.peak_bits), dataflow, timing
+        tuple(layers), _totals(layers, accelerator, _peak_bits(plan)), plan.dataflow, plan.timing
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """A matmul's schedule under one dataflow."""
+class _Clock:
+    """Cycles and DRAM bits of one step.
 
-    dataflow: Dataflow
-    schedule: Schedule
-    traffic: Traffic
-
-
-class _Estimator:
-    """Carries what every layer of one program shares."""
-
-    def __init__(
-        self, program: Program, accelerator: Accelerator, dataflow: str, timing: str
-    ) -> None:
-        self._program, self._accelerator = program, accelerator
-        self._dataflows = tuple(d for d in DATAFLOWS if dataflow in (d, "auto"))
-        self._timing = next(t for t in TIMINGS if t == timing)
-        self._read_cycles = READ_CYCLES if timing == "rtl" else 0
-        self._residency: Residency = plan_residency(program, accelerator)
-        self._energy = EnergyModel(accelerator)
-        self._rate = accelerator.dram_bits_per_cycle
-        self.peak_bits = 0
-
-    def group(self, positions: range) -> list[LayerCost]:
-        """A matmul with what is fused to it, or one vector layer."""
-        layers = [self._program.layers[position] for position in positions]
-        resident = self._residency.resident_bits[positions[0]]
-        first = layers[0]
-        if isinstance(first, VectorLayer):
-            return [self._vector(first, resident)]
-        fused = [layer for layer in layers if isinstance(layer, VectorLayer)]
-        return self._matmul_group(first, fused, resident)
-
-    def _matmul_group(
-        self, layer: MatmulLayer, fused: Sequence[VectorLayer], resident: int
-    ) -> list[LayerCost]:
-        traffics = [vector_traffic(follower, self._residency) for follower in fused]
-        epilogue = sum(traffic.dram.read + traffic.dram.write for traffic in traffics)
-        choice = self._fastest(layer, epilogue, resident)
-        schedule = choice.schedule
-        self._occupy(resident + schedule.buffer_bits)
-        costs = [
-            self._cost(
-                layer, choice.traffic, schedule.cycles, schedule.compute_cycles, choice.dataflow
-            )
-        ]
-        busy, tail, exposed = 0, self._read_cycles, 0
-        for follower, traffic in zip(fused, traffics, strict=True):
-            own = busy_cycles(follower, self._accelerator.vector_unit)
-            busy += own
-            if self._timing == "rtl":  # the last sums pass through what streams behind the array
-                tail += latency_cycles(follower, self._accelerator.vector_unit)
-            excess = max(tail, busy - schedule.cycles) - exposed
-            exposed += excess
-            costs.append(self._cost(follower, traffic, excess, own))
-        return costs
-
-    def _fastest(self, layer: MatmulLayer, fused_bits: int, resident: int) -> _Choice:
-        """Fewest cycles; then fewest DRAM bits, fewest SRAM bits, order of `DATAFLOWS`."""
-        choices = [self._choice(layer, name, fused_bits, resident) for name in self._dataflows]
-        return min(
-            choices,
-            key=lambda choice: (
-                choice.schedule.cycles,
-                choice.schedule.dram_bits,
-                choice.traffic.sram.read + choice.traffic.sram.write,
-            ),
-        )
-
-    def _choice(
-        self, layer: MatmulLayer, dataflow: Dataflow, fused_bits: int, resident: int
-    ) -> _Choice:
-        array, residency = self._accelerator.array, self._residency
-        stays = residency.on_chip(layer.out)
-        room = capacities(self._accelerator, resident)
-        on_chip = (residency.on_chip(layer.a), residency.on_chip(layer.b))
-        problem = TileProblem(
-            layer.rows,
-            layer.n,
-            layer.k,
-            layer.count,
-            *granularity(array, dataflow),
-            layer.a.bits,
-            layer.b.bits,
-            *on_chip,
-            layer.acc_bits * layer.planes,
-            fused_bits + (0 if stays else layer.out.total_bits),
-            # what the layer does not use must not keep equal layers from sharing a schedule
-            Capacities(
-                0 if on_chip[0] else room.activation,
-                0 if on_chip[1] else room.weight - residency.weight_bits,
-                room.output,
-            ),
-            made_rows=int(layer.column_sums),
-        )
-        try:
-            schedule = _schedule(problem, array, dataflow, self._timing, self._rate)
-        except SpecError as error:
-            raise SpecError(f"{layer.name}: {error}") from error
-        traffic = matmul_traffic(layer, array, dataflow, schedule, residency)
-        return _Choice(dataflow, schedule, traffic)
-
-    def _vector(self, layer: VectorLayer, resident: int) -> LayerCost:
-        traffic = vector_traffic(layer, self._residency)
-        busy = busy_cycles(layer, self._accelerator.vector_unit) + self._read_cycles
-        moved = traffic.dram
-        cycles = stream_cycles(layer.rows, busy, moved.read, moved.write, self._rate)
-        rows_in_flight = 2 * ceil_div(moved.read + moved.write, layer.rows)
-        self._occupy(resident + min(rows_in_flight, moved.read + moved.write))
-        return self._cost(layer, traffic, cycles, busy)
-
-    def _occupy(self, bits: int) -> None:
-        self.peak_bits = max(self.peak_bits, bits + self._residency.weight_bits)
-
-    def _cost(
-        self,
-        layer: Layer,
-        traffic: Traffic,
-        cycles: int,
-        compute_cycles: int,
-        dataflow: Dataflow | None = None,
-    ) -> LayerCost:
-        energy = self._energy.layer_energy(layer, traffic, cycles)
-        require(
-            compute_cycles > 0 and energy.mac + energy.vector > 0,
-            f"{layer.name}: {layer.op} has elements, and must take cycles and energy, not "
-            f"{compute_cycles} cycles and {energy.mac + energy.vector} pJ of work",
-        )
-        matmul = layer if isinstance(layer, MatmulLayer) else None
-        array, sram, dram = self._accelerator.array, traffic.sram, traffic.dram
-        m, n = (layer.m, layer.n) if isinstance(layer, MatmulLayer) else (layer.rows, layer.length)
-        return LayerCost(
-            name=layer.name,
-            op=layer.op,
-            m=m,
-            n=n,
-            k=matmul.k if matmul else None,
-            count=matmul.count if matmul else 1,
-            pe=matmul.pe.kind.name if matmul else None,
-            bits=_bits(layer),
-            dataflow=dataflow,
-            cycles=cycles,
-            compute_cycles=compute_cycles,
-            stall_cycles=max(0, cycles - compute_cycles),
-            utilization=utilization(layer.macs, cycles, array.rows, array.cols) if matmul else None,
-            macs=layer.macs,
-            sram_read_bytes=to_bytes(sram.read),
-            sram_write_bytes=to_bytes(sram.write),
-            dram_read_bytes=to_bytes(dram.read),
-            dram_write_bytes=to_bytes(dram.write),
-            energy_pj=energy,
-        )
-
-
-@lru_cache(maxsize=4096)
-def _schedule(
-    problem: TileProblem, array: Array, dataflow: Dataflow, timing: Timing, rate: Fraction
-) -> Schedule:
-    """Search once for layers that are alike.
-
-    The gateware runs every tile as a program of its own. SCALE-Sim never cuts the streamed
-    dimension, so neither does its timing if the buffers allow.
+    Parameters
+    ----------
+    step : Step
     """
-    cycles = partial(
-        matmul_cycles,
-        rows=array.rows,
-        columns=array.cols,
-        dataflow=dataflow,
-        timing="rtl" if timing == "rtl" else "stall_free",
+
+    def __init__(self, step: Step) -> None:
+        count = len(step.passes) + (step.product is not None)
+        self.exposed = [0] * count
+        """Cycles of each layer, which sum to the step's."""
+        self.busy = [0] * count
+        """Cycles for which each layer's resource works."""
+        self.moved: dict[str, int] = defaultdict(int)
+        """Port -> bits."""
+
+
+def _clock(plan: Plan, accelerator: Accelerator) -> dict[int, _Clock]:
+    """Sum over the kinds of slots; a step is known by its identity."""
+    timer = Timer(accelerator, plan.timing)
+    clocks = {id(step): _Clock(step) for group in plan.groups for step in group.steps}
+    for slot, number in kinds(plan):
+        clock, step = clocks[id(slot.owner)], slot.owner
+        for move in slot.stores + slot.loads:
+            clocks[id(move.tile.step)].moved[move.port.name] += number * move.bits
+        cycles = timer.transfer_cycles(slot.moved_bits)
+        later = 0
+        if slot.tile is not None:
+            work = timer.work(slot.tile)
+            cycles = max(cycles, work.cycles)
+            first = 0 if step.product is None else 1
+            if first:
+                clock.busy[0] += number * work.array
+            for place, (exposed, busy) in enumerate(zip(work.exposed, work.busy, strict=True)):
+                clock.busy[first + place] += number * busy
+                if first + place:
+                    clock.exposed[first + place] += number * exposed
+                    later += exposed
+        clock.exposed[0] += number * (cycles - later)
+    return clocks
+
+
+def _step_costs(
+    group: Group, step: Step, clock: _Clock, accelerator: Accelerator, energy: EnergyModel
+) -> list[LayerCost]:
+    array, product = accelerator.array, step.product
+    costs = []
+    if product is not None:
+        macs = group.times * step.m * step.n * step.k
+        traffic = product_traffic(group, step, product, array, clock.moved)
+        a, b = step.inputs[:2]
+        rows = step.m + product.column_sums * step.tiles[0]
+        work = energy.product_pj(product.pe, group.times * rows * step.n * step.k)
+        costs.append(
+            _cost(
+                (product.name, "matmul"),
+                (step.m, step.n, step.k, group.times),
+                Bits(a.bits, b.bits, product.pe.acc_bits),
+                (clock.exposed[0], clock.busy[0]),
+                traffic,
+                energy,
+                mac=work,
+                macs=macs,
+                pe=product.pe.kind.name,
+                dataflow=product.dataflow,
+                utilization=utilization(macs, clock.exposed[0], array.rows, array.cols),
+            )
+        )
+    for place, passed in enumerate(step.passes, start=len(costs)):
+        traffic = pass_traffic(group, step, passed, clock.moved)
+        costs.append(
+            _cost(
+                (passed.name, passed.op),
+                (passed.rows, passed.length, None, 1),
+                Bits(passed.bits, None, None),
+                (clock.exposed[place], clock.busy[place]),
+                traffic,
+                energy,
+                vector=energy.pass_pj(passed),
+            )
+        )
+    return costs
+
+
+def _cost(
+    what: tuple[str, str],
+    shape: tuple[int, int, int | None, int],
+    bits: Bits,
+    cycles: tuple[int, int],
+    traffic: Traffic,
+    energy: EnergyModel,
+    **work: Any,
+) -> LayerCost:
+    (name, op), (m, n, k, count), (exposed, busy) = what, shape, cycles
+    mac, vector = work.pop("mac", 0.0), work.pop("vector", 0.0)
+    require(
+        busy > 0 and mac + vector > 0,
+        f"{name}: {op} has elements, and must take cycles and energy, not {busy} cycles and "
+        f"{mac + vector} pJ of work",
     )
-    if timing == "scalesim":
-        whole_stream = {
-            "output_stationary": replace(problem, step_k=problem.k),
-            "weight_stationary": replace(problem, step_m=problem.m),
-            "input_stationary": replace(problem, step_n=problem.n),
-        }[dataflow]
-        with suppress(SpecError):
-            return best_schedule(whole_stream, cycles, rate, timing_correction(timing))
-    return best_schedule(problem, cycles, rate, timing_correction(timing))
+    sram, dram = traffic.sram, traffic.dram
+    fields = {"macs": 0, "pe": None, "dataflow": None, "utilization": None} | work
+    return LayerCost(
+        name=name,
+        op=op,
+        m=m,
+        n=n,
+        k=k,
+        count=count,
+        bits=bits,
+        cycles=exposed,
+        compute_cycles=busy,
+        stall_cycles=max(0, exposed - busy),
+        sram_read_bytes=to_bytes(sram.read),
+        sram_write_bytes=to_bytes(sram.write),
+        dram_read_bytes=to_bytes(dram.read),
+        dram_write_bytes=to_bytes(dram.write),
+        energy_pj=energy.total(mac, vector, traffic, exposed),
+        **fields,
+    )
 
 
 def _totals(layers: Sequence[LayerCost], accelerator: Accelerator, peak_bits: int) -> Totals:
@@ -262,31 +185,23 @@ def _totals(layers: Sequence[LayerCost], accelerator: Accelerator, peak_bits: in
     )
 
 
-def _bits(layer: Layer) -> Bits:
-    if isinstance(layer, MatmulLayer):
-        return Bits(layer.a.bits, layer.b.bits, layer.acc_bits)
-    return Bits(layer.inputs[0].bits, None, None)
-
-
-def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise UsageError(f"{what} must be one of {', '.join(known)}, not {value!r}")
-
-
-def _check_fits_array(layer: MatmulLayer, accelerator: Accelerator) -> None:
-    array, name = accelerator.array, accelerator.name
-    if layer.pe.kind.name not in array.pe:
-        raise UsageError(
-            f"{layer.name}: needs a PE of kind {layer.pe.kind.name!r}; accelerator {name!r} has "
-            f"{', '.join(array.pe)}"
-        )
-    for field, needed, given in (
-        ("activation_bits", layer.a.bits, array.activation_bits),
-        ("weight_bits", layer.b.bits, array.weight_bits),
-        ("acc_bits", layer.acc_bits, array.acc_bits),
-    ):
-        if needed > given:
-            raise UsageError(
-                f"{layer.name}: needs {field} of {needed}; the array of accelerator {name!r} has "
-                f"{given}"
-            )
+def _peak_bits(plan: Plan) -> int:
+    """Most bits that hold something on chip during a step: tensors, blocks, sums."""
+    spans: dict[tuple[str, int], list[int]] = {}
+    blocks = [0] * len(plan.groups)
+    for place, group in enumerate(plan.groups):
+        for step in group.steps:
+            own = sum(len(p.stage.bases) * p.stage.bits for p in step.ports if p.stage)
+            if step.product is not None:
+                own += step.product.tile_sums_bits(step.tile_m, step.tile_n)
+            blocks[place] = max(blocks[place], own)
+            for port in step.ports:
+                if port.memory == "activation":
+                    bits = (port.view.last + 1) * port.bits
+                    first, _, most = spans.get((port.tensor, port.base), [place, place, 0])
+                    spans[port.tensor, port.base] = [first, place, max(most, bits)]
+    constant = sum(home.elements * home.bits for home in plan.homes if home.memory == "weight")
+    return constant + max(
+        block + sum(bits for first, last, bits in spans.values() if first <= place <= last)
+        for place, block in enumerate(blocks)
+    )

@@ -1,46 +1,40 @@
-"""Bits that a layer moves at each memory level; four-bit codes move half of what eight-bit do."""
+"""Bits that a step moves at each memory level; four-bit codes move half of what eight-bit do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from hwq.arch.accelerator import Array
-from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
-from hwq.compiler.residency import Residency
-from hwq.compiler.schedule import Schedule
-from hwq.cost.systolic import map_matmul
+from hwq.arch.systolic import map_matmul
 from hwq.numerics.array import Dataflow
-from hwq.numerics.unit import ceil_div
+from hwq.plan.plan import Group, MemoryName, Pass, Port, Product, Step
 
 
 @dataclass(frozen=True, slots=True)
-class BufferBits:
-    """Bits read from and written to one buffer."""
+class MemoryBits:
+    """Bits read from and written to one memory."""
 
     read: int = 0
     write: int = 0
 
-    def __add__(self, other: "BufferBits") -> "BufferBits":
-        return BufferBits(self.read + other.read, self.write + other.write)
+    def __add__(self, other: "MemoryBits") -> "MemoryBits":
+        return MemoryBits(self.read + other.read, self.write + other.write)
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Bits moved: the three buffers of the accelerator, and DRAM."""
 
-    activation: BufferBits = BufferBits()
-    weight: BufferBits = BufferBits()
-    output: BufferBits = BufferBits()
-    dram: BufferBits = BufferBits()
+    activation: MemoryBits = MemoryBits()
+    weight: MemoryBits = MemoryBits()
+    output: MemoryBits = MemoryBits()
+    dram: MemoryBits = MemoryBits()
 
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(
-            self.activation + other.activation,
-            self.weight + other.weight,
-            self.output + other.output,
-            self.dram + other.dram,
-        )
+    def add(self, memory: MemoryName, read: int = 0, write: int = 0) -> "Traffic":
+        """Return the traffic with more of one memory."""
+        return replace(self, **{memory: getattr(self, memory) + MemoryBits(read, write)})
 
     @property
-    def sram(self) -> BufferBits:
+    def sram(self) -> MemoryBits:
         """All three buffers together."""
         return self.activation + self.weight + self.output
 
@@ -77,99 +71,82 @@ def array_accesses(
     return ArrayAccesses(a_passes * m * k, b_passes * k * n, sums * m * n, (sums - 1) * m * n)
 
 
-def matmul_traffic(
-    layer: MatmulLayer,
-    array: Array,
-    dataflow: Dataflow,
-    schedule: Schedule,
-    residency: Residency,
+def product_traffic(
+    group: Group, step: Step, product: Product, array: Array, moved: Mapping[str, int]
 ) -> Traffic:
-    """Traffic of a matmul over all its instances.
+    """Traffic of a product over all its instances.
 
     Parameters
     ----------
-    layer : MatmulLayer
+    group : Group
+    step : Step
+    product : Product
     array : Array
-    dataflow : str
-    schedule : Schedule
-        Its tiles say how often sums and operands move.
-    residency : Residency
+    moved : mapping of str to int
+        Port -> bits that cross the DRAM bus.
     """
-    tiling = schedule.tiling
+    m_tiles, n_tiles, k_tiles = step.tiles
     stream_tiles = {
-        "output_stationary": ceil_div(layer.k, tiling.tile_k),
-        "weight_stationary": ceil_div(layer.rows, tiling.tile_m),
-        "input_stationary": ceil_div(layer.n, tiling.tile_n),
-    }[dataflow]
+        "output_stationary": k_tiles,
+        "weight_stationary": m_tiles,
+        "input_stationary": n_tiles,
+    }[product.dataflow]
+    # a row of ones goes ahead of every tile; it is made at the array's edge and not read
+    rows = step.m + product.column_sums * m_tiles
     accesses = array_accesses(
-        layer.rows, layer.n, layer.k, array.rows, array.cols, dataflow, stream_tiles
+        rows, step.n, step.k, array.rows, array.cols, product.dataflow, stream_tiles
     )
-    sums = layer.count * layer.acc_bits * layer.planes
-    results = layer.count * layer.rows * layer.n
-    # a row of ones is made at the array's edge and not read
-    a_reads = accesses.a_reads // layer.rows * layer.m
-    traffic = Traffic(
-        output=BufferBits(
-            read=sums * accesses.sum_rereads + results * layer.acc_bits * layer.planes,
-            write=sums * accesses.sum_writes,
-        )
+    sums = group.times * product.sum_bits
+    traffic = Traffic().add(
+        "output",
+        read=sums * (accesses.sum_rereads + rows * step.n),
+        write=sums * accesses.sum_writes,
     )
-    for operand, reads, times, staged in (
-        (layer.a, a_reads, schedule.loads[0], "activation"),
-        (layer.b, accesses.b_reads, schedule.loads[1], "weight"),
-    ):
-        read = layer.count * reads * operand.bits
-        traffic += _operand(operand, read, times, staged, residency)
-    return traffic + _result(layer.out, residency)
+    a_reads = accesses.a_reads // rows * step.m
+    for port, reads in zip(step.inputs[:2], (a_reads, accesses.b_reads), strict=True):
+        traffic = _read(traffic, port, group.times * reads * port.bits, moved)
+    return _written(traffic, step, product.writes, moved)
 
 
-def vector_traffic(layer: VectorLayer, residency: Residency) -> Traffic:
-    """Traffic of a vector layer; what streams past it from a matmul costs no access."""
-    traffic = _result(layer.out, residency)
-    if layer.op == "outlier_join":
-        # an outlier adds to sums that wait in the output buffer
-        sums = layer.elements * layer.out.bits
-        traffic += Traffic(output=BufferBits(read=sums, write=sums))
-    for operand in layer.inputs:
-        if operand.tensor in residency.streamed:
+def pass_traffic(group: Group, step: Step, work: Pass, moved: Mapping[str, int]) -> Traffic:
+    """Traffic of a pass; what streams past it from the array costs no access.
+
+    An operand is read once: units of several passes over a row keep it in queues of their own.
+    LayerNorm reads gamma and beta for every row, the join of outliers a whole column of the weight
+    for each. The multipliers of an epilogue stay at the array's columns while a fold drains, and
+    reloading them with the next fold is not counted.
+    """
+    traffic = Traffic()
+    for port in step.inputs:
+        if port.name not in work.reads:
             continue
-        read = _read_bits(layer, operand)
-        staged = "weight" if operand.constant else "activation"
-        traffic += _operand(operand, read, 1, staged, residency)
-    return traffic
+        elements = port.view.elements
+        if work.op == "layer_norm" and not port.moves[1]:
+            elements *= work.rows
+        elif work.op == "outlier_join" and port.moves[2] and port.fixed > 1:
+            elements = work.rows * work.length
+        traffic = _read(traffic, port, max(elements * port.bits, moved.get(port.name, 0)), moved)
+    if work.op == "outlier_join":  # an outlier adds to sums that wait in the output buffer
+        sums = work.rows * work.length * work.result_bits
+        traffic = traffic.add("output", read=sums, write=sums)
+    return _written(traffic, step, work.writes, moved)
 
 
-def _read_bits(layer: VectorLayer, operand: Operand) -> int:
-    """Bits of an operand that a vector layer reads from its buffer.
-
-    An activation is read once: units of several passes over a row keep it in queues of their own.
-    LayerNorm reads gamma and beta once for every row, every outlier that is joined a whole column
-    of the weight. The multipliers of an epilogue are read once: they stay at the array's columns
-    while a fold drains, and reloading them with the next fold is not counted.
-    """
-    if not operand.constant:
-        return operand.total_bits
-    if layer.op == "outlier_join":
-        return layer.elements * operand.bits
-    return (layer.rows if layer.op == "layer_norm" else 1) * operand.total_bits
-
-
-def _operand(operand: Operand, read: int, loads: int, staged: str, residency: Residency) -> Traffic:
+def _read(traffic: Traffic, port: Port, bits: int, moved: Mapping[str, int]) -> Traffic:
     """Reading an operand from its buffer, and bringing it there if it comes from DRAM."""
-    if residency.on_chip(operand):
-        buffer = "weight" if operand.constant else "activation"
-        return Traffic(**{buffer: BufferBits(read=read)})
-    brought = loads * operand.total_bits
-    return Traffic(**{staged: BufferBits(read, brought), "dram": BufferBits(read=brought)})
+    if port.stage is None:
+        return traffic.add(port.memory, read=bits)
+    brought = moved[port.name]
+    return traffic.add(port.stage.memory, read=bits, write=brought).add("dram", read=brought)
 
 
-def _result(out: Operand, residency: Residency) -> Traffic:
-    """Writing a result where it will live.
-
-    On its way to DRAM it leaves the output buffer through the epilogue, with no further access.
-    """
-    if out.tensor in residency.streamed:
-        return Traffic()
-    if residency.on_chip(out):
-        return Traffic(activation=BufferBits(write=out.total_bits))
-    return Traffic(dram=BufferBits(write=out.total_bits))
+def _written(traffic: Traffic, step: Step, tensor: str, moved: Mapping[str, int]) -> Traffic:
+    """Writing results where they live; on their way to DRAM they wait in the output buffer."""
+    for port in step.outputs:
+        if port.tensor != tensor:
+            continue
+        if port.stage is None:
+            return traffic.add(port.memory, write=port.view.elements * port.bits)
+        bits = moved[port.name]
+        return traffic.add(port.stage.memory, read=bits, write=bits).add("dram", write=bits)
+    return traffic

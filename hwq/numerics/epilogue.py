@@ -3,17 +3,24 @@
 With per-image scales (`scale_predictor`) the multiplier and the bias are first rescaled.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
-from hwq.numerics.requantize import ACC_BITS, MULT_BITS, requantize, requantize_reference
+from hwq.numerics.requantize import (
+    ACC_BITS,
+    MULT_BITS,
+    SHIFT_BITS,
+    requantize,
+    requantize_reference,
+)
 from hwq.numerics.requantize import timing as requantize_timing
 from hwq.numerics.rescale import rescale_bias, rescale_mult
-from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
+from hwq.numerics.unit import REQUANTIZE_WORK, Field, Unit, UnitTiming
 
 Int = NDArray[np.int64]
 # columns of a scale predictor's output: a factor and its reciprocal, as (mantissa, exponent)
@@ -28,7 +35,6 @@ rounded twice. A fixed shift takes no hardware.
 ADDEND_BITS = 46
 """Bias and correction together; a sum with shifted products stays within as many."""
 
-SHIFT_BITS = 6
 ZERO_POINT_BITS = 17
 """With a sign: 0 is one of the codes, which have at most 16 bits, signed or not."""
 
@@ -176,10 +182,26 @@ class Epilogue:
     def __post_init__(self) -> None:
         require(self.lo <= self.hi, f"lo must not exceed hi, not {self.lo}..{self.hi}")
 
-    @property
-    def channels(self) -> int:
-        """How many different multipliers or biases it has."""
-        return max(self.mult.size, self.bias.size)
+    def parameters(self) -> dict[str, Int]:
+        """Return what an element of the result takes, before any factor of the image."""
+        return {
+            "addend": self.bias + self.correction,
+            "mult": self.mult,
+            "shift": self.shift,
+            "zero_point": self.zero_point,
+        }
+
+    def with_parameters(self, parameters: Mapping[str, Int]) -> "Epilogue":
+        """Return the same epilogue with other `parameters`, which no factor changes further."""
+        return replace(
+            self,
+            bias=parameters["addend"],
+            correction=np.zeros((), np.int64),
+            mult=parameters["mult"],
+            shift=parameters["shift"],
+            zero_point=parameters["zero_point"],
+            factor=None,
+        )
 
     def compute(
         self, acc: NDArray[np.integer], scales: Int | None = None
@@ -247,5 +269,10 @@ UNIT = Unit(
     ops=("requantize", "encode"),
     work=REQUANTIZE_WORK,
     streams=True,
-    parameter_bits=ADDEND_BITS + MULT_BITS + SHIFT_BITS + ZERO_POINT_BITS,
+    fields=(
+        Field("addend", ADDEND_BITS),
+        Field("mult", MULT_BITS, signed=False),
+        Field("shift", SHIFT_BITS, signed=False),
+        Field("zero_point", ZERO_POINT_BITS),
+    ),
 )

@@ -1,6 +1,7 @@
 """Layer normalisation of fixed-point tokens: exact mean and variance, one root, one division."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import isqrt
 
 import numpy as np
@@ -11,7 +12,7 @@ from hwq.numerics._jit import kernel
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.isqrt import _bit_length, _isqrt_value
 from hwq.numerics.rounding import half_up_float, half_up_shift
-from hwq.numerics.unit import Unit, UnitTiming, ceil_div, each_row, reduction_stages
+from hwq.numerics.unit import Field, Unit, UnitTiming, ceil_div, each_row, reduction_stages
 
 ROOT_BITS = 18
 """Width of the standard deviation's mantissa, and of its reciprocal."""
@@ -215,10 +216,14 @@ class LayerNorm:
             lo, hi = int(values.min()), int(values.max())
             require(-top <= lo and hi <= top, f"{name} must be in {-top}..{top}, not {lo}..{hi}")
 
-    @property
-    def channels(self) -> int:
-        """Channels that have a gamma and a beta."""
-        return self.spec.dim
+    def parameters(self) -> dict[str, NDArray[np.int64]]:
+        """Return gamma and beta."""
+        return {"gamma": self.gamma.astype(np.int64), "beta": self.beta}
+
+    def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "LayerNorm":
+        """Return the same unit with another gamma and beta: int64[D]."""
+        gamma = parameters["gamma"].astype(np.int32)
+        return replace(self, gamma=gamma, beta=parameters["beta"])
 
     def compute(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; by the kernel."""
@@ -279,5 +284,8 @@ UNIT = Unit(
         ("register", 16, 16, 2),  # the queue of the token
     ),
     items=each_row,
-    parameter_bits=MAX_GAMMA.bit_length() + MAX_BETA.bit_length() + 2,  # with their signs
+    fields=(
+        Field("gamma", MAX_GAMMA.bit_length() + 1),
+        Field("beta", MAX_BETA.bit_length() + 1),
+    ),
 )

@@ -1,6 +1,7 @@
 """Outlier join: a product's dense sums, its sparse side path, and one integer factor a token."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +10,16 @@ from hwq.errors import require
 from hwq.numerics._jit import kernel
 from hwq.numerics.gemm import accumulator_bound
 from hwq.numerics.requantize import ACC_BITS
-from hwq.numerics.unit import Unit, UnitTiming
+from hwq.numerics.unit import Field, Unit, UnitTiming
 
 MAX_ROW_MULT = (1 << 12) - 1
 """Largest factor of a token."""
 
 SUM_BITS = ACC_BITS - 1
 """Results are below 2**SUM_BITS: half of what `requantize` takes; a bias may use the rest."""
+
+CORRECTION_BITS = 33
+"""With a sign: within 2**31, both ends."""
 
 _SIDE_MAX_ABS = 1 << 15
 _WEIGHT_MAX_ABS = 1 << 7
@@ -118,6 +122,14 @@ class OutlierJoinSpec:
             lo, hi = int(values.min()), int(values.max())
             require(least <= lo and hi <= most, f"{name} must be in {span}, not {lo}..{hi}")
 
+    def parameters(self) -> dict[str, NDArray[np.int64]]:
+        """Return the correction of every column."""
+        return {"correction": self.correction}
+
+    def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "OutlierJoinSpec":
+        """Return the same unit for other columns: int64[N]."""
+        return replace(self, correction=parameters["correction"])
+
     def compute(
         self, acc: NDArray[np.int32], outliers: NDArray[np.int16], weight: NDArray[np.int8]
     ) -> NDArray[np.int64]:
@@ -210,4 +222,5 @@ UNIT = Unit(
     ops=("outlier_join",),
     work=(("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),
     streams=True,
+    fields=(Field("correction", CORRECTION_BITS),),
 )

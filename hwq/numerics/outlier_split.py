@@ -1,16 +1,17 @@
 """Outlier split: a token becomes dense codes, and its few large elements 16-bit side values."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.requantize import MULT_BITS, requantize
+from hwq.numerics.requantize import MULT_BITS, SHIFT_BITS, requantize
 from hwq.numerics.requantize import timing as requantize_timing
 from hwq.numerics.rounding import half_up_shift
-from hwq.numerics.unit import REQUANTIZE_WORK, Unit, UnitTiming
+from hwq.numerics.unit import REQUANTIZE_WORK, Field, Unit, UnitTiming
 
 SIDE = FixedPoint(16, 0)
 """Format of a side value: a whole number of its token's scale."""
@@ -107,6 +108,14 @@ class OutlierSplitSpec:
         """The largest code."""
         return (1 << self.bits) - 1
 
+    def parameters(self) -> dict[str, NDArray[np.int64]]:
+        """Return the multiplier of every token."""
+        return {"mult": self.mult[:, np.newaxis], "shift": self.shift[:, np.newaxis]}
+
+    def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "OutlierSplitSpec":
+        """Return the same unit for other tokens: int64[T, 1]."""
+        return replace(self, mult=parameters["mult"][:, 0], shift=parameters["shift"][:, 0])
+
     def compute(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:
         """int[..., T, C], |x| <= 2**31 -> dense codes uint8[..., T, C], saturated elements.
 
@@ -170,4 +179,5 @@ UNIT = Unit(
     ops=("encode",),
     work=(*REQUANTIZE_WORK, ("compare", 16, 16, 2)),
     streams=True,
+    fields=(Field("mult", MULT_BITS, signed=False), Field("shift", SHIFT_BITS, signed=False)),
 )

@@ -13,6 +13,7 @@ from hwq.numerics.rounding import half_up_shift
 from hwq.numerics.unit import Unit, UnitTiming
 
 MULT_BITS = 16
+SHIFT_BITS = 6
 ACC_BITS = 46
 
 # Widths of both kernels: |acc| < 2**46 and |mult| < 2**16, so |acc*mult| < 2**62; the rounding

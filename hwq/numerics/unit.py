@@ -77,6 +77,14 @@ def one_stream(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitT
     return timing(values=load.rows * load.length), 1
 
 
+class Field(NamedTuple):
+    """One integer of a parameter word."""
+
+    name: str
+    bits: int
+    signed: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One unit, as graph, compiler, cost model and gateware all know it.
@@ -100,8 +108,10 @@ class Unit:
         What it does besides for one result, where it makes one of many elements.
     streams : bool
         Whether it can follow a matrix product element by element, without waiting for a whole row.
-    parameter_bits : int
-        What it stores of one channel, for specs with `channels`; 0 if it stores nothing.
+    fields : tuple of Field
+        The word that it stores of one channel or token, least significant first. A spec of such a
+        unit has `parameters()`, arrays by name of a field that broadcast against its results, and
+        `with_parameters(arrays)`, the same spec with others.
     """
 
     stem: str
@@ -112,7 +122,12 @@ class Unit:
     items: Items = each_word
     result_work: tuple[Action, ...] = ()
     streams: bool = False
-    parameter_bits: int = 0
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def parameter_bits(self) -> int:
+        """Width of a parameter word."""
+        return sum(field.bits for field in self.fields)
 
 
 def reduction_stages(lanes: int) -> int:

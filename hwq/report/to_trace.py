@@ -27,9 +27,9 @@ def to_trace(result: SimulationResult) -> str:
     * A matmul starts where the layer before it ends and lasts its exposed cycles, stalls included.
     * Vector work that is not hidden does the same, on its own track.
     * Vector work of which cycles are hidden lasts the cycles for which the unit works. The first
-      behind a matmul starts with it, the next where the one before ends: the cost model, too,
-      exposes just what of their sum outlasts the matmul. What lies beside the matmul is hidden.
-      With timing `rtl` it exposes at least their latencies, which are a gap on this track.
+      behind a matmul starts with it, the next where the one before ends. What of it outlasts the
+      array is exposed tile by tile, and drawn behind the matmul in one piece: there is a gap on
+      this track where the last of it is hidden.
     * A layer's stalls are one event at the end of its time. How many there are is known, not where
       between its tiles each of them lies.
 

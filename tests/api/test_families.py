@@ -11,7 +11,6 @@ from hwq.api.network import float_graph
 from hwq.api.simulation import lower
 from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
-from hwq.cost.estimate import estimate
 from hwq.graph.ops import multiply_accumulates
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
@@ -19,6 +18,7 @@ from hwq.methods.minmax import MinMax
 from hwq.models.catalog import Network, Preprocessing
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
+from tests.costs import cost_of
 
 SMALL = {
     "hidden_size": 32,
@@ -204,7 +204,7 @@ def test_multiply_accumulates_are_those_that_torch_counts(network, graph, reques
 
 def test_it_has_a_cost(integer):
     program = emit_program(integer)
-    cost = estimate(program, load_accelerator("edge_16x16"))
+    cost = cost_of(program, load_accelerator("edge_16x16"))
     assert cost.totals.cycles > 0
     assert all(layer.cycles >= 0 and layer.energy_pj.total > 0 for layer in cost.layers)
     macs = sum(layer.macs for layer in program.layers if layer.op == "matmul")

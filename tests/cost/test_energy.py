@@ -4,36 +4,39 @@ import pytest
 
 from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
-from hwq.compiler.program import MatmulLayer, Operand, VectorLayer
 from hwq.cost.energy import EnergyModel
-from hwq.cost.estimate import estimate
-from hwq.cost.traffic import BufferBits, Traffic
+from hwq.cost.traffic import MemoryBits, Traffic
 from hwq.methods.base import Bits
 from hwq.methods.catalog import METHODS
 from hwq.numerics.pe import SHIFT, PeSpec
-from hwq.numerics.units import VECTOR_OPS
+from hwq.numerics.units import VECTOR_OPS, unit_of_op
+from hwq.plan.plan import Pass
+from tests.costs import cost_of
 
 MODEL = EnergyModel(load_accelerator("edge_32x32"))
 
 
 def test_energy_is_operations_and_accesses_times_their_prices():
-    operands = Operand("x", 12, 4), Operand("w", 20, 8, constant=True), Operand("y", 15, 8)
-    layer = MatmulLayer("fc", 3, 5, 4, 1, PeSpec(SHIFT, 4, 8), *operands)
-    moved = Traffic(weight=BufferBits(1000, 0), dram=BufferBits(300, 200))
-    energy = MODEL.layer_energy(layer, moved, cycles=500)
-    assert energy.mac == 60 * MODEL.table.pe_pj(SHIFT, 4, 8)
+    moved = Traffic(weight=MemoryBits(1000, 0), dram=MemoryBits(300, 200))
+    mac = MODEL.product_pj(PeSpec(SHIFT, 4, 8), 60)
+    assert mac == 60 * MODEL.table.pe_pj(SHIFT, 4, 8)
+    energy = MODEL.total(mac, 0.0, moved, cycles=500)
+    assert (energy.mac, energy.vector) == (mac, 0)
     assert energy.dram == 500 * 8
-    assert energy.vector == 0
     assert energy.leakage == pytest.approx(1000 * 17.44, rel=1e-3)  # ns x mW
     assert energy.sram > 0
     parts = (energy.mac, energy.sram, energy.dram, energy.vector, energy.leakage)
     assert energy.total == math.fsum(parts)
 
 
+def work(op, rows, length, results):
+    """A pass of that size."""
+    unit = unit_of_op(op).stem
+    return Pass(op, op, unit, rows, length, 1, 16, ("0.0",), "y", results, 16)
+
+
 def test_a_mean_is_charged_its_sum_and_its_one_rounding():
-    tokens = Operand("x", 197 * 192, 16)
-    layer = VectorLayer("pool", "mean", 197, 192, (tokens,), Operand("y", 192, 16))
-    vector = MODEL.layer_energy(layer, Traffic(), 0).vector
+    vector = MODEL.pass_pj(work("mean", 197, 192, 192))
     price = MODEL.table.action_pj
     sums = 197 * 192 * price("int_add", 46)
     rounding = price("int_multiply", 32, 16) + price("int_add", 32)
@@ -46,7 +49,7 @@ def test_no_layer_is_free(method, quick_method, tiny_prepared, tiny_calibration,
     """Every layer with elements takes cycles, exposed or behind others, and energy."""
     graph = lower(quick_method(method).fit(tiny_prepared, tiny_calibration, Bits(4, 4)).graph)
     program = emit_program(graph)
-    cost = estimate(program, load_accelerator("edge_16x16"))
+    cost = cost_of(program, load_accelerator("edge_16x16"))
     assert len(cost.layers) == len(program.layers)
     for layer in cost.layers:
         work = layer.energy_pj.mac + layer.energy_pj.vector
@@ -55,6 +58,4 @@ def test_no_layer_is_free(method, quick_method, tiny_prepared, tiny_calibration,
 
 def test_every_vector_op_has_an_energy():
     for op in VECTOR_OPS:
-        layer = VectorLayer("v", op, 2, 8, (Operand("x", 16, 16),), Operand("y", 16, 8))
-        energy = MODEL.layer_energy(layer, Traffic(), 0)
-        assert energy.total == energy.vector > 0
+        assert MODEL.pass_pj(work(op, 2, 8, 16)) > 0

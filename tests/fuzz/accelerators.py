@@ -14,13 +14,13 @@ from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
-from hwq.cost.estimate import estimate
 from hwq.methods.checkpoint_reader import load_calibrated
 from hwq.numerics.array import DATAFLOWS
 from hwq.report.to_html import to_html
 from hwq.report.to_json import to_json
 from hwq.report.to_trace import to_trace
 from hwq.request import Request
+from tests.costs import cost_of
 from tests.fuzz import mutate
 from tests.fuzz.calibrated import FITS, original
 from tests.fuzz.harness import Fault, accepts
@@ -81,7 +81,7 @@ class Accelerators:
 
     def _use(self, dataflow: str | None, timing: str | None) -> None:
         machine = load_accelerator(self.path)
-        cost = estimate(self.program, machine, dataflow, timing)
+        cost = cost_of(self.program, machine, dataflow, timing)
         if not (cost.totals.cycles > 0 and cost.totals.energy_uj > 0):
             raise Fault("no cycles, or no energy")
         run = replace(self.result.run, accelerator=machine.name)

@@ -14,7 +14,6 @@ from hwq.arch import pe_ratio
 from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
 from hwq.compiler.program import MatmulLayer, Operand, Program
-from hwq.cost.estimate import estimate
 from hwq.errors import SpecError
 from hwq.graph.ir import Graph, Node, Tensor
 from hwq.numerics.array import ArraySpec, array_reference
@@ -27,6 +26,7 @@ from hwq.rtl.catalog.base import Twin
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
 from hwq.testing import run_stream, stimulus
+from tests.costs import cost_of
 from tests.recipes import halve, shift_triple, shift_triple_gateware
 from tests.recipes.halve_gateware import Halve
 
@@ -88,7 +88,7 @@ def test_a_machine_of_the_kind_is_costed_once_it_was_synthesised(kind, monkeypat
     layer = MatmulLayer("fc", 16, 16, 32, 1, PeSpec(kind, 4, 4, 32, *kind.codes(4)), *operands)
     program = Program("p", (layer,))
     with pytest.raises(SpecError, match="synth --unit shift_triple"):
-        estimate(program, machine)
+        cost_of(program, machine)
     rows = [
         {**row, "name": "shift_triple"}
         for row in pe_ratio.read_table("synthesis.csv")
@@ -96,7 +96,7 @@ def test_a_machine_of_the_kind_is_costed_once_it_was_synthesised(kind, monkeypat
     ]
     table = (*pe_ratio.read_table("synthesis.csv"), *rows)
     monkeypatch.setattr(pe_ratio, "read_table", lambda name: table)
-    (row,) = estimate(program, machine).layers
+    (row,) = cost_of(program, machine).layers
     assert row.pe == "shift_triple" and row.energy_pj.mac > 0
 
 
@@ -127,5 +127,5 @@ def test_a_graph_with_the_unit_is_run_and_costed(unit):
     own = EDGE.vector_unit.model_validate({"lanes": 8, "units": [settings]})
     plain = EDGE.model_copy(update={"vector_unit": own.model_copy(update={"units": ()})})
     slow = EDGE.model_copy(update={"vector_unit": own})
-    fast, slower = (estimate(program, m).layers[0].compute_cycles for m in (plain, slow))
+    fast, slower = (cost_of(program, m).layers[0].compute_cycles for m in (plain, slow))
     assert slower - fast == 2 * 4

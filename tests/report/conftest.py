@@ -5,9 +5,9 @@ import pytest
 from hwq.accuracy import Accuracy
 from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
-from hwq.cost.estimate import estimate
 from hwq.cost.result import RunInfo, SimulationResult
 from hwq.numerics.pe import MULTIPLY, PeSpec
+from tests.costs import cost_of
 
 
 def _block(name, source):
@@ -30,7 +30,7 @@ def result():
     for number in range(3):
         layers += _block(f"blocks.{number}", source)
         source = layers[-1].out.tensor
-    cost = estimate(
+    cost = cost_of(
         Program("tiny", tuple(layers)), load_accelerator("edge_16x16"), timing="stall_free"
     )
     first = replace(cost.layers[0], saturations=3, sqnr_db=31.5)

@@ -7,10 +7,10 @@ import pytest
 
 from hwq.arch.load import load_accelerator
 from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
-from hwq.cost.estimate import estimate
 from hwq.errors import DataError
 from hwq.numerics.pe import PeSpec
 from hwq.report.to_trace import TRACKS, to_trace, write_trace
+from tests.costs import cost_of
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def outlasted(result):
     )
     machine = load_accelerator("edge_16x16")
     lanes = machine.vector_unit.model_copy(update={"lanes": 4})
-    cost = estimate(
+    cost = cost_of(
         Program("outlasted", layers),
         machine.model_copy(update={"vector_unit": lanes}),
         timing="stall_free",
@@ -102,13 +102,13 @@ def test_a_cycle_lasts_a_period_of_the_clock(result):
 
 
 def test_exposed_layers_follow_each_other(any_result):
-    """Each layer's exposed time ends where its event does, except if it is hidden whole."""
+    """Each layer's exposed time ends where its event does, except if some of it is hidden."""
     now = 0
     for event, layer in zip(layer_events(any_result), any_result.layers, strict=True):
         now += layer.cycles
         start, end = cycles(event)
         assert end - start == max(layer.cycles, layer.compute_cycles)
-        assert end == now if layer.cycles else end <= now
+        assert end <= now if layer.compute_cycles > layer.cycles else end == now
     assert now == any_result.totals.cycles
 
 
@@ -116,10 +116,9 @@ def test_hidden_work_lies_beside_its_matmul(outlasted):
     matmul, first, second, norm = layer_events(outlasted)
     assert cycles(first)[0] == cycles(matmul)[0]
     assert cycles(second)[0] == cycles(first)[1]
-    assert cycles(second)[1] == cycles(matmul)[1] + outlasted.layers[2].cycles
-    assert cycles(norm)[0] == cycles(second)[1]
-    assert first["args"]["hidden_cycles"] == outlasted.layers[1].compute_cycles
-    assert second["args"]["hidden_cycles"] == cycles(matmul)[1] - cycles(second)[0]
+    hidden = [layer.compute_cycles - layer.cycles for layer in outlasted.layers[1:3]]
+    assert cycles(norm)[0] == cycles(matmul)[1] + outlasted.layers[2].cycles >= cycles(second)[1]
+    assert [event["args"]["hidden_cycles"] for event in (first, second)] == hidden
     assert "hidden_cycles" not in norm["args"]
 
 

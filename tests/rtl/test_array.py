@@ -8,7 +8,7 @@ from amaranth.hdl import Value
 from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
-from hwq.cost.systolic import matmul_cycles
+from hwq.arch.systolic import matmul_cycles
 from hwq.numerics.array import DATAFLOWS, ArraySpec
 from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeSpec
 from hwq.rtl.array import Array

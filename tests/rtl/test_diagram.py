@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hwq.cost.systolic import matmul_cycles
+from hwq.arch.systolic import matmul_cycles
 from hwq.numerics.array import DATAFLOWS, ArraySpec
 from hwq.rtl.catalog import TWINS
 from hwq.rtl.diagram import block_diagram

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hwq.cost.systolic import matmul_cycles
+from hwq.arch.systolic import matmul_cycles
 from hwq.numerics.units import UNITS
 
 

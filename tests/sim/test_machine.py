@@ -12,8 +12,8 @@ pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip instal
 
 from hwq.arch.load import load_accelerator
 from hwq.compiler.emit_program import emit_program
+from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, Program
-from hwq.cost.estimate import estimate
 from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.array import ArraySpec
 from hwq.numerics.epilogue import GUARD_BITS, EpilogueSpec
@@ -26,6 +26,7 @@ from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route
 from hwq.rtl.softmax import Softmax
 from hwq.sim.component import build_components
 from hwq.sim.machine import Done, MachineProgram, Span
+from tests.costs import cost_of
 
 PAGE = Path(__file__).parents[2] / "docs/machine.md"
 LANES = 8
@@ -170,11 +171,10 @@ def slice_of(program: Program) -> Program:
             continue  # the encoder before fc1: its codes are given
 
         def part(operand, share=share):
-            if operand.constant:
-                return operand
-            if share is None:
-                return replace(operand, elements=operand.elements // 197 * TOKENS)
-            return replace(operand, elements=operand.elements // share)
+            elements = operand.elements
+            if not operand.constant:
+                elements = elements // share if share else elements // 197 * TOKENS
+            return Operand(operand.tensor, elements, operand.bits, operand.constant)
 
         if isinstance(layer, MatmulLayer):
             count = 1
@@ -203,7 +203,7 @@ def accounts(program: Program) -> list[int]:
     parts = {"array": array, "vector_unit": lanes, "sram": sram, "dram": dram}
     machine = edge.model_copy(update=parts)
     commands: list[int] = []
-    cost = estimate(program, machine, "weight_stationary", "rtl")
+    cost = cost_of(program, machine, "weight_stationary", "rtl")
     for layer, row in zip(program.layers, cost.layers, strict=True):
         if getattr(layer, "fused", False):
             commands[-1] += row.cycles

@@ -3,12 +3,25 @@ from dataclasses import replace
 import pytest
 
 from hwq.arch.accelerator import VectorUnit
+from hwq.arch.vector_timing import pass_timing
 from hwq.compiler.program import Operand, VectorLayer
-from hwq.cost.vector_unit import busy_cycles, latency_cycles
 from hwq.errors import SpecError
 from hwq.numerics.units import UNITS, VECTOR_OPS, unit_of_op
 
 LANES = {count: VectorUnit(lanes=count) for count in range(1, 70)}
+
+
+def timing_of(layer, vector_unit):
+    return pass_timing(layer.unit, layer.rows, layer.length, layer.degree, vector_unit)
+
+
+def busy_cycles(layer, vector_unit):
+    timing, items = timing_of(layer, vector_unit)
+    return timing.busy_cycles(items)
+
+
+def latency_cycles(layer, vector_unit):
+    return timing_of(layer, vector_unit)[0].latency_cycles
 
 
 def layer(op, rows=6, length=40, degree=1):

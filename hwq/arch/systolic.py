@@ -74,7 +74,8 @@ class Mapping:
     @property
     def rtl_cycles(self) -> int:
         """Cycles of the gateware, from its start to the last result, both counted."""
-        slot = max(self.stream_extent, self.rows)
+        # the larger of both, for arrays too
+        slot = (self.stream_extent + self.rows + abs(self.stream_extent - self.rows)) // 2
         alone = self.stream_extent + 2 * self.rows + self.columns + 2
         return (self.folds - 1) * slot + alone
 
@@ -103,7 +104,7 @@ def matmul_cycles(
     dataflow: Dataflow,
     timing: Timing = "stall_free",
 ) -> int:
-    """Cycles of one product."""
+    """Cycles of one product; arrays of extents give arrays."""
     mapping = map_matmul(m, n, k, rows, columns, dataflow)
     if timing == "rtl":
         return mapping.rtl_cycles

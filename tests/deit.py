@@ -1,4 +1,4 @@
-"""What several cost tests share: SCALE-Sim's tables, and DeiT as a program.
+"""What several tests share: SCALE-Sim's tables, and DeiT as a program.
 
 The program is written by hand from the published shapes; what the compiler emits is alike.
 """
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hwq.compiler.program import MatmulLayer, Operand, Program, VectorLayer
+from hwq.compiler.operand import Operand
+from hwq.compiler.program import MatmulLayer, Program, VectorLayer
+from hwq.compiler.view import View
 from hwq.numerics.array import DATAFLOWS
 from hwq.numerics.pe import MULTIPLY, SHIFT, PeSpec
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "scalesim"
+GOLDEN = Path(__file__).parent / "golden" / "scalesim"
 DATAFLOW = {name[0] + "s": name for name in DATAFLOWS}
 SIZES = {"deit_t": (192, 3), "deit_s": (384, 6)}
 TOKENS, BLOCKS, CLASSES, PATCH = 197, 12, 1000, 768
@@ -113,8 +115,21 @@ def _deit_program(model="deit_s", weight_bits=8, activation_bits=8, tokens=TOKEN
     image = Operand("image", (tokens - 1) * PATCH, 8)
     codes = b.vector("encode", "encode", [image], (tokens - 1), PATCH, a)
     patches = b.linear("patch_embed.proj", codes.tensor, (tokens - 1), dim, PATCH, out_bits=16)
-    position = Operand("pos_embed", tokens * dim, 16, constant=True)
-    stream = b.vector("pos", "add", [patches, position], tokens, dim, 16)
+    size = tokens * dim
+    parts = {
+        name: Operand("stream", rows * dim, 16, view=view, along=("rows", "length"), size=size)
+        for name, rows, view in (
+            ("rest", tokens - 1, View(dim, (((tokens - 1, dim),), ((dim, 1),)))),
+            ("class", 1, View(0, ((), ((dim, 1),)))),
+        )
+    }
+    position = Operand("pos_embed", (tokens - 1) * dim, 16, constant=True)
+    token = Operand("cls_token", dim, 16, constant=True)
+    b.layers += [
+        VectorLayer("pos", "add", tokens - 1, dim, (patches, position), parts["rest"], True),
+        VectorLayer("cls", "concat", 1, dim, (token,), parts["class"]),
+    ]
+    stream = Operand("stream", size, 16)
     for block in range(BLOCKS):
         stream = _block(b, f"blocks.{block}", stream, dim, heads, a, tokens)
     last = b.vector("norm", "layer_norm", [stream], tokens, dim, a)

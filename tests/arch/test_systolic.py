@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwq.cost.systolic import map_matmul, matmul_cycles, utilization
+from hwq.arch.systolic import map_matmul, matmul_cycles, utilization
 from hwq.numerics.array import DATAFLOWS
 
 DEIT_S_32X32 = {

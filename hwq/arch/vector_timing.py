@@ -1,0 +1,32 @@
+"""How long the units of an accelerator's vector unit take, from the timing that each states."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+from hwq.arch.accelerator import VectorUnit
+from hwq.numerics.unit import UnitTiming, Workload, ceil_div
+from hwq.numerics.units import UNITS
+
+
+@lru_cache(maxsize=4096)
+def pass_timing(
+    stem: str, rows: int, length: int, degree: int, vector_unit: VectorUnit
+) -> tuple[UnitTiming, int]:
+    """Return the timing of a unit on this machine, and how many items each of its pipes gets.
+
+    Parameters
+    ----------
+    stem : str
+        Of the unit.
+    rows, length, degree : int
+        The work, as in `hwq.compiler.program.VectorLayer`.
+    vector_unit : VectorUnit
+    """
+    unit = UNITS[stem]
+    settings = vector_unit.settings(stem)
+    lanes = (settings.lanes if settings else None) or vector_unit.lanes
+    timing, items = unit.items(unit.timing, Workload(rows, length, lanes, degree))
+    if settings:
+        changes = settings.model_dump(exclude_none=True, exclude={"unit", "lanes"})
+        timing = replace(timing, **changes)
+    return timing, ceil_div(items, vector_unit.pipes)

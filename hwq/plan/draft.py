@@ -1,0 +1,129 @@
+"""The steps of a plan before anything of them is cut or placed."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Final
+
+from hwq.arch.accelerator import Array
+from hwq.compiler.operand import Operand
+from hwq.compiler.program import MatmulLayer, VectorLayer
+from hwq.compiler.view import View
+from hwq.numerics.array import Dataflow
+from hwq.plan.plan import Loop, MemoryName, Pass, Port, Product, Stage, Step
+from hwq.plan.residency import Members, Residency
+from hwq.plan.tiling import Grain, array_grain
+
+_LOOPS: Final[Mapping[str, Loop]] = {
+    "count": "c", "m": "m", "n": "n", "k": "k", "length": "n", "all": "all",
+}  # fmt: skip
+
+
+def draft_step(
+    members: Members,
+    times: int,
+    flow: Dataflow | None,
+    array: Array,
+    residency: Residency,
+) -> tuple[Step, Grain]:
+    """Return a step that is not cut yet, and how it may be."""
+    first = members[0]
+    product, inputs, passes = None, [], []
+    if isinstance(first, MatmulLayer):
+        assert flow is not None
+        size = first.m, first.n, first.k
+        grain = array_grain(array, flow)
+        product = Product(
+            first.name,
+            first.pe,
+            flow,
+            first.column_sums,
+            first.offset,
+            first.plane_weights,
+            first.out.tensor,
+            0,
+        )
+        inputs += [_port(residency, "a", first.a, times), _port(residency, "b", first.b, times)]
+    else:
+        rows = first.rows // times
+        size, grain = _row_size(first, rows)
+    streamed = {layer.out.tensor for layer in members}
+    for number, layer in enumerate(members):
+        if not isinstance(layer, VectorLayer):
+            continue
+        reads = []
+        for place, operand in enumerate(layer.inputs):
+            if operand.tensor in streamed:
+                reads.append(operand.tensor)
+                continue
+            port = _port(residency, f"{number}.{place}", operand, times)
+            inputs.append(port)
+            reads.append(port.name)
+        passes.append(_pass(layer, reads))
+    outputs = [
+        _port(residency, layer.out.tensor, layer.out, times, written=True)
+        for layer in members
+        if layer.out.tensor not in residency.streamed
+    ]
+    step = Step(*size, *size, True, product, tuple(passes), tuple(inputs), tuple(outputs))
+    return step, grain
+
+
+def _pass(layer: VectorLayer, reads: Sequence[str]) -> Pass:
+    return Pass(
+        layer.name,
+        layer.op,
+        layer.unit,
+        layer.rows,
+        layer.length,
+        layer.degree,
+        layer.inputs[0].bits,
+        tuple(reads),
+        layer.out.tensor,
+        layer.out.elements,
+        layer.out.bits,
+    )
+
+
+def _port(
+    residency: Residency, name: str, operand: Operand, times: int, written: bool = False
+) -> Port:
+    """Return an operand with its axes along the loops of a step; blocks are not placed yet."""
+    place, view = residency.places[operand.tensor], operand.view
+    along: list[Loop] = []
+    axes = []
+    for axis, levels in zip(operand.along, view.axes, strict=True):
+        if axis == "rows":
+            outer, inner = (
+                View(0, (levels,)).reshape((times, prod(n for n, _ in levels) // times)).axes
+            )
+            axes += [outer, inner]
+            along += ["c", "m"]
+        else:
+            axes.append(levels)
+            along.append(_LOOPS[axis])
+    if place.scratch:  # one instance is there at a time
+        axes[0] = ((times, 0),)
+    stage = None
+    if place.memory == "dram":
+        memory: MemoryName = "weight" if operand.constant or name == "b" else "activation"
+        stage = Stage("output" if written else memory, (), 0)
+    return Port(
+        name,
+        operand.tensor,
+        operand.bits,
+        operand.signed,
+        View(view.offset, tuple(axes)),
+        tuple(along),
+        place.memory,
+        place.base,
+        stage,
+    )
+
+
+def _row_size(layer: VectorLayer, rows: int) -> tuple[tuple[int, int, int], Grain]:
+    """Rows and columns of a pass that follows no product, and how they may be cut."""
+    if layer.op == "scale_predictor":  # all at once
+        return (1, 1, 1), Grain(1, 1, 1)
+    if layer.op in ("mean", "rescale"):  # column by column
+        return (rows, layer.length, 1), Grain(rows, 1, 1)
+    return (rows, layer.length, 1), Grain(1, layer.length, 1)

@@ -1,0 +1,133 @@
+"""What each unit does with one tile, by its reference."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.compiler.emit_scales import with_predictor_words
+from hwq.compiler.program import VectorLayer
+from hwq.numerics.rescale import rescale_bias, rescale_mult
+from hwq.plan.commands import Apply
+
+Int = NDArray[np.int64]
+Words = Mapping[str, Int]
+State = dict[str, Any]
+"""Layer -> what its unit keeps from tile to tile."""
+
+
+def elementwise(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    """Let a unit work on a tile of rows, with the parameters that came with it."""
+    spec = layer.spec
+    data = [operand for operand in operands if not isinstance(operand, Mapping)]
+    for words in (operand for operand in operands if isinstance(operand, Mapping)):
+        parameters = words
+        if layer.op == "layer_norm":
+            parameters = {name: array[0] for name, array in words.items()}
+        elif layer.unit == "outlier_split":
+            parameters = {name: array[:, :1] for name, array in words.items()}
+        spec = spec.with_parameters(parameters)
+    result = spec.reference(*data)
+    values: Int = result[0] if isinstance(result, tuple) else result
+    return values
+
+
+def _mean(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    means: Int = layer.spec.reference(np.ascontiguousarray(operands[0].T))[0]
+    return means
+
+
+def _concat(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    values: Int = operands[0]
+    return values
+
+
+def _outlier_split(
+    state: State, command: Apply, layer: VectorLayer, operands: list[Any]
+) -> Words | None:
+    """Add a tile's outliers to the list, which is written with the last one."""
+    spec = layer.spec
+    for words in operands[1:]:
+        spec = spec.with_parameters({name: array[:, :1] for name, array in words.items()})
+    side = spec.outliers_reference(operands[0])
+    entries = state.setdefault(layer.name, [])
+    for row, column in np.argwhere(side):
+        place = command.origin[0] + row, command.origin[1] + column
+        entries.append((int(side[row, column]), *map(int, place)))
+    if not command.last:
+        return None
+    room = layer.out.elements
+    if len(entries) > room:
+        raise ValueError(f"{layer.name}: the list must hold {len(entries)} outliers, not {room}")
+    table = np.zeros((room, 3), np.int64)
+    table[: len(entries)] = np.array(entries, np.int64).reshape(-1, 3)
+    return dict(zip(("value", "token", "channel"), table.T, strict=True))
+
+
+def _outlier_join(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    """Add outlier times weight to the sums, and the correction of every column."""
+    sums, entries, weight, *corrections = operands
+    joined: Int = sums.astype(np.int64)
+    if corrections:
+        joined = joined + corrections[0]["correction"]
+    else:
+        joined = joined + layer.spec.correction
+    first, rows = command.origin[0], command.size[0]
+    for value, token, channel in zip(*entries.values(), strict=True):
+        if value and first <= token < first + rows:
+            joined[token - first] += value * weight[:, channel].astype(np.int64)
+    return joined
+
+
+def _rescale(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Any:
+    """Multiply rows by their token's factor, or an epilogue's words by that of the image."""
+    if "row_mult" in (words := operands[1]):
+        return operands[0] * words["row_mult"]
+    scales, corrections = operands[0].astype(np.int64), operands[2:]
+    factor = layer.spec.factor
+    pairs = {"scale": tuple(scales[:2]), "reciprocal": tuple(scales[2:])}
+    other = "reciprocal" if factor.kind == "scale" else "scale"
+    mult, shift = rescale_mult(words["mult"], words["shift"], *map(int, pairs[factor.kind]))
+    addend = words["addend"]
+    if factor.kind == "scale":
+        addend = rescale_bias(addend, *map(int, pairs[other]))
+    for correction in corrections:
+        addend = addend + correction["addend"]
+    return {"addend": addend, "mult": mult, "shift": shift, "zero_point": words["zero_point"]}
+
+
+def _range_extract(
+    state: State, command: Apply, layer: VectorLayer, operands: list[Any]
+) -> Int | None:
+    """Keep the extrema of every chunk and channel until the last tile."""
+    spec, (row, column), (rows, columns) = layer.spec, command.origin, command.size
+    shape = spec.chunks, spec.channels
+    low, high = state.setdefault(
+        layer.name, (np.full(shape, 1 << 15, np.int64), np.full(shape, -(1 << 15), np.int64))
+    )
+    chunks = (row + np.arange(rows)) // spec.chunk_tokens
+    part = slice(column, column + columns)
+    for chunk, values in zip(chunks, operands[0].astype(np.int64), strict=True):
+        low[chunk, part] = np.minimum(low[chunk, part], values)
+        high[chunk, part] = np.maximum(high[chunk, part], values)
+    ranges: Int = (high - low).sum(axis=0)
+    return ranges if command.last else None
+
+
+def _scale_predictor(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    ranges, values = operands
+    spec = with_predictor_words(layer.spec, values)
+    prediction = spec.predict(spec.project(ranges))
+    return np.stack([part.astype(np.int64) for part in prediction[1:]], axis=1)
+
+
+UNITS: Mapping[str, Callable[[State, Apply, VectorLayer, list[Any]], Any]] = {
+    "mean": _mean,
+    "concat": _concat,
+    "outlier_split": _outlier_split,
+    "outlier_join": _outlier_join,
+    "rescale": _rescale,
+    "range_extract": _range_extract,
+    "scale_predictor": _scale_predictor,
+}
