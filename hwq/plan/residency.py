@@ -231,7 +231,7 @@ class _Placing:
         run, out = self._sequence[position], layer.out
         if isinstance(step[0], MatmulLayer) or not isinstance(layer, VectorLayer):
             return None
-        if out.view != View.contiguous((layer.rows, layer.length)):
+        if out.view != View.contiguous((layer.rows, layer.length)) or out.elements != out.size:
             return None
         for operand in layer.inputs:
             name = operand.tensor
@@ -240,6 +240,7 @@ class _Placing:
                 continue
             readers = [other for other in run.layers if any(i.tensor == name for i in other.inputs)]
             alike = operand.view == out.view and out.bits <= operand.bits
+            alike = alike and operand.elements == operand.size
             if alike and len(readers) == 1 and place.scratch == scratch and bits <= place.bits:
                 if len(run.steps) > 1 and not scratch:
                     continue

@@ -173,6 +173,7 @@ class _Grid:
         self.used = {name: np.zeros(tile[0].size, np.int64) for name in BUFFERS}
         self._first = np.zeros(tile[0].size, np.int64)
         self._last = np.zeros(tile[0].size, np.int64)
+        self._batches = np.zeros(tile[0].size, np.int64)
         if step.product is not None:
             bits = (tile[0] + step.product.column_sums) * tile[1] * step.product.sum_bits
             self.used["output"] += _words(bits, memories["output"])
@@ -198,6 +199,7 @@ class _Grid:
     def _add(self, port: Port, memory: Memory) -> None:
         assert port.stage is not None
         turns, repeats = _turns(port, self._step, self._times, self._alone, self.tiles)
+        self._batches = np.maximum(self._batches, turns)
         block = self._block(port, self.tile)
         whole = self._block(port, (self._step.m, self._step.n, self._step.k))
         by_c = port.moves[0]
@@ -228,11 +230,14 @@ class _Grid:
         return replace(self._step, tile_m=m, tile_n=n, tile_k=k)
 
     def lower_bounds(self, rows: Int, timer: Timer) -> Int:
-        """Cycles if neither array nor bus ever waited between the first load and last store."""
+        """Cycles if neither resource ever waited between the first load and the last store."""
         first, last = self._first[rows], self._last[rows]
         between = self.dram_bits[rows] - first - last
         bus = [_transfer(bits, timer) for bits in (first, between, last)]
+        bus[1] += timer.accelerator.dram.latency_cycles * self._batches[rows]
         compute = self._array_cycles(rows, timer) if self._step.product else 0
+        tiles = self._times * self.tiles[0][rows] * self.tiles[1][rows]
+        compute = compute + tiles * timer.tail_cycles(self._step)
         bound: Int = bus[0] + np.maximum(compute, bus[1]) + bus[2]
         return bound
 

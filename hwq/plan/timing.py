@@ -97,6 +97,17 @@ class Timer:
             before = until
         return Work(before, array, tuple(exposed), tuple(busy))
 
+    def tail_cycles(self, step: Step) -> int:
+        """Cycles by which the passes of a tile end after its last sum, or its last row came in."""
+        if self.timing != "rtl" and step.product is not None:
+            return 0
+        unit = self.accelerator.vector_unit
+        parts = (
+            pass_timing(work.unit, work.rows, work.length, work.degree, unit)[0].latency_cycles
+            for work in step.passes
+        )
+        return self.read_cycles * bool(step.passes) + sum(parts)
+
     def share(self, work: Pass, tile: Tile) -> tuple[UnitTiming, int]:
         """Timing of a pass, and the items that one tile gives it."""
         step, (m, n, _) = tile.step, tile.extents

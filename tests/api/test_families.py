@@ -19,6 +19,8 @@ from hwq.models.catalog import Network, Preprocessing
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
 from tests.costs import cost_of
+from tests.plan.checks import assert_equal_everywhere, every_tensor, planned
+from tests.plan.machines import machine
 
 SMALL = {
     "hidden_size": 32,
@@ -200,6 +202,14 @@ def test_multiply_accumulates_are_those_that_torch_counts(network, graph, reques
     ours = sum(multiply_accumulates(node.op, inputs, node.output.shape) for inputs, node in shapes)
     ours += FOLDED.get(request.node.callspec.id, 0)
     assert 2 * ours == counter.get_total_flops()
+
+
+def test_its_plan_computes_the_same(integer):
+    program = emit_program(integer)
+    small = machine(4, 4, (4, 4, 8), rate=20)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 32), dtype=np.uint8)
+    wanted = every_tensor(integer, pixels)
+    assert_equal_everywhere(planned(program, small), program, small, pixels, wanted)
 
 
 def test_it_has_a_cost(integer):

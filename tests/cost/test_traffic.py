@@ -1,0 +1,156 @@
+from dataclasses import replace
+
+import pytest
+
+from hwq.arch.accelerator import Array
+from hwq.compiler.operand import Operand
+from hwq.compiler.program import MatmulLayer, Program, VectorLayer
+from hwq.compiler.view import View
+from hwq.cost.traffic import MemoryBits, array_accesses, pass_traffic, product_traffic
+from hwq.numerics.array import DATAFLOWS
+from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
+from hwq.plan.make_plan import make_plan
+from tests.plan.machines import machine
+
+ARRAY = Array(rows=8, cols=8)
+ROOMY = machine(8, 8, (512.0, 512.0, 512.0))
+
+
+def matmul(m=20, n=24, k=16, count=2, bits=8, planes=1, a="x"):
+    pe = PeSpec(SHIFT_PARITY if planes == 2 else MULTIPLY, bits, bits)
+    return MatmulLayer(
+        "fc",
+        m,
+        n,
+        k,
+        count,
+        pe,
+        Operand(a, count * m * k, bits),
+        Operand("w", count * k * n, bits, True),
+        Operand("y", count * m * n, 8),
+    )
+
+
+def planned(*layers, dataflow="weight_stationary", accelerator=ROOMY):
+    return make_plan(Program("p", layers), accelerator, dataflow).groups
+
+
+def whole(step):
+    return replace(step, tile_m=step.m, tile_n=step.n, tile_k=step.k)
+
+
+def traffic_of(layer, dataflow="weight_stationary", moved=None, **tiles):
+    """Traffic of a product in one tile, or in tiles of other extents."""
+    (group,) = planned(layer, dataflow=dataflow)
+    step = replace(whole(group.steps[0]), **tiles)
+    moved = moved or {port.name: port.view.elements * port.bits for port in step.ports}
+    return product_traffic(group, step, step.product, ARRAY, moved)
+
+
+def test_accesses_of_every_gemm_equal_scalesim(gemm_rows):
+    for (m, n, k), (rows, columns), dataflow, row in gemm_rows:
+        accesses = array_accesses(m, n, k, rows, columns, dataflow)
+        assert accesses.a_reads == int(row["sram_ifmap_reads"]), row
+        assert accesses.b_reads == int(row["sram_filter_reads"]), row
+        if dataflow == "output_stationary":  # its count has folds x (rows + columns) too many
+            folds = -(-m // rows) * -(-n // columns)
+            assert accesses.sum_writes + folds * (rows + columns) == int(row["sram_ofmap_writes"])
+        else:
+            assert accesses.sum_writes == int(row["sram_ofmap_writes"]), row
+        assert accesses.sum_rereads == accesses.sum_writes - m * n
+
+
+def test_dram_traffic_of_every_gemm_in_one_tile_equals_scalesim(gemm_rows):
+    small = machine(8, 8, (4.0, 1.0, 4.0))  # the weight does not stay
+    for (m, n, k), _, dataflow, row in gemm_rows:
+        (group,) = planned(matmul(m, n, k, count=1), dataflow=dataflow, accelerator=small)
+        step = group.steps[0]
+        bits = {port.name: port.block_bits(m, n, k) for port in step.ports if port.stage}
+        words = int(row["dram_ifmap_reads"]) + int(row["dram_filter_reads"])
+        assert bits["a"] + bits.get("b", 8 * k * n) == 8 * words, row
+        assert bits["y"] == 8 * m * n
+        if dataflow == "output_stationary":  # under the others it sends partial sums to DRAM
+            assert bits["y"] == 8 * int(row["dram_ofmap_writes"])
+
+
+def test_partial_sums_are_written_and_read_again():
+    results, folds_of_k = 2 * 20 * 24, 2
+    codes = MemoryBits(read=8 * results, write=8 * results)  # on their way to DRAM
+    assert traffic_of(matmul()).output == codes + MemoryBits(
+        read=32 * results * (folds_of_k - 1 + 1), write=32 * results * folds_of_k
+    )
+
+
+def test_cutting_the_stream_repeats_the_stationary_operand():
+    plain, repeated = (traffic_of(matmul(), tile_m=m).weight.read for m in (20, 8))
+    assert repeated == 3 * plain
+
+
+def test_two_planes_move_two_accumulators():
+    single, double = (
+        traffic_of(matmul(planes=planes), "output_stationary").output for planes in (1, 2)
+    )
+    codes = 2 * 20 * 24 * 8
+    assert double.read - codes == 2 * (single.read - codes)
+    assert double.write - codes == 2 * (single.write - codes)
+
+
+def test_a_resident_operand_is_read_from_its_buffer_without_dram():
+    before = VectorLayer(
+        "e", "encode", 40, 16, (Operand("image", 640, 8),), Operand("codes", 640, 8)
+    )
+    groups = planned(before, matmul(a="codes"))
+    group, step = groups[1], whole(groups[1].steps[0])
+    moved = {"y": 2 * 20 * 24 * 8}
+    traffic = product_traffic(group, step, step.product, ARRAY, moved)
+    assert traffic.dram == MemoryBits(write=2 * 20 * 24 * 8)  # all constants are on chip
+    assert traffic.activation == MemoryBits(read=3 * 2 * 20 * 16 * 8)
+    assert traffic.weight == MemoryBits(read=2 * 16 * 24 * 8)
+
+
+def test_an_operand_from_dram_fills_its_buffer_as_often_as_it_comes():
+    (group,) = planned(matmul(), accelerator=machine(8, 8, (4.0, 1.0, 8.0)))
+    step = whole(group.steps[0])
+    b_bits = 2 * 16 * 24 * 8
+    assert step.inputs[1].memory == "weight"  # it fits
+    traffic = product_traffic(group, step, step.product, ARRAY, {"a": 3 * 5120, "y": 7680})
+    assert traffic.activation.write == 3 * 5120
+    assert traffic.dram == MemoryBits(read=3 * 5120, write=7680)
+    assert traffic.weight == MemoryBits(read=b_bits)
+
+
+def test_an_outlier_reads_a_column_of_the_weight_and_adds_to_sums():
+    acc = matmul(20, 64, 16, count=1)
+    acc = replace(acc, out=Operand("acc", 20 * 64, 32))
+    entries, view = Operand("found", 10, 40), View.contiguous((64, 16))
+    weight = Operand("w", 64 * 16, 8, True, view=view, along=("length", "all"))
+    joined = Operand("joined", 20 * 64, 46)
+    join = VectorLayer("j", "outlier_join", 10, 64, (acc.out, entries, weight), joined, fused=True)
+    (group,) = planned(acc, join)
+    step = group.steps[0]
+    traffic = pass_traffic(group, step, step.passes[0], {"joined": 1000, "1.1": 400})
+    assert traffic.weight == MemoryBits(read=10 * 64 * 8)
+    sums = 10 * 64 * 46
+    assert traffic.output == MemoryBits(read=sums + 1000, write=sums + 1000)
+
+
+def test_a_pass_reads_once_and_layer_norm_its_parameters_for_every_row():
+    gamma = Operand("gamma", 10, 16, True)
+    norm = VectorLayer(
+        "norm", "layer_norm", 6, 10, (Operand("x", 60, 16), gamma), Operand("y", 60, 8)
+    )
+    (group,) = planned(norm)
+    step = group.steps[0]
+    traffic = pass_traffic(group, step, step.passes[0], {"0.0": 960, "y": 480})
+    assert traffic.activation == MemoryBits(read=960, write=960)
+    assert traffic.weight == MemoryBits(read=6 * 10 * 16)
+    assert traffic.dram == MemoryBits(read=960, write=480)
+    assert traffic.sram == traffic.activation + traffic.weight + traffic.output
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_four_bits_move_half_of_eight(dataflow):
+    eight, four = (traffic_of(matmul(bits=bits), dataflow) for bits in (8, 4))
+    assert 2 * four.activation.read == eight.activation.read
+    assert 2 * four.weight.read == eight.weight.read
+    assert four.output == eight.output
