@@ -44,7 +44,7 @@ def emit_scale_predictor(emitter: Emitter, node: Node) -> None:
 
 
 def emit_rescale(emitter: Emitter, node: Node, spec: Epilogue, scales: str) -> list[Operand]:
-    """Emit the per-image multipliers and biases of one epilogue, before its matrix product."""
+    """Emit the per-image multipliers and biases of one epilogue, some layers before it."""
     arrays, fields = spec.parameters(), UNITS["epilogue"].fields
     words = np.broadcast_shapes(*(array.shape for array in arrays.values()))
     count, name, factor = prod(words), f"{node.name}.multipliers", spec.factor
@@ -73,11 +73,21 @@ def emit_rescale(emitter: Emitter, node: Node, spec: Epilogue, scales: str) -> l
         replace(out, view=line, along=("length",)),
         spec=spec,
     )
-    place = len(emitter.layers)
-    while place and emitter.layers[place - 1].out.tensor in emitter.chain:
-        place -= 1
-    emitter.layers.insert(place, layer)
+    emitter.layers.insert(_before_vector_work(emitter, scales), layer)
     return [emitter.tensors.rows(name, shape)]
+
+
+def _before_vector_work(emitter: Emitter, scales: str) -> int:
+    """Return where a short layer is in nobody's way: before the last work on rows.
+
+    Between two matrix products it would be all that hides the loading of the second one's weights.
+    """
+    first = next(i for i, layer in enumerate(emitter.layers) if layer.out.tensor == scales) + 1
+    for place in range(len(emitter.layers) - 1, first - 1, -1):
+        layer = emitter.layers[place]
+        if isinstance(layer, VectorLayer) and not layer.fused and layer.op != "rescale":
+            return place
+    return first
 
 
 def predictor_words(spec: ScalePredictorSpec) -> NDArray[np.int64]:

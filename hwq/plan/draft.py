@@ -10,7 +10,8 @@ from hwq.compiler.program import MatmulLayer, VectorLayer
 from hwq.compiler.view import View
 from hwq.numerics.array import Dataflow
 from hwq.plan.plan import Loop, MemoryName, Pass, Port, Product, Stage, Step
-from hwq.plan.residency import Members, Residency
+from hwq.plan.residency import Residency
+from hwq.plan.runs import Members
 from hwq.plan.tiling import Grain, array_grain
 
 _LOOPS: Final[Mapping[str, Loop]] = {

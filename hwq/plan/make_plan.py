@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from hwq.arch.accelerator import Accelerator
-from hwq.arch.kinds import TIMINGS, Timing
+from hwq.arch.kinds import TIMINGS
 from hwq.compiler.program import MatmulLayer, Program
 from hwq.errors import SpecError, UsageError
 from hwq.numerics.array import DATAFLOWS, Dataflow
@@ -20,8 +21,9 @@ from hwq.plan.plan import (
     Plan,
     Step,
 )
-from hwq.plan.residency import Members, Run, place_tensors, runs
-from hwq.plan.slots import lone_kinds
+from hwq.plan.residency import Residency, place_tensors
+from hwq.plan.runs import Members, Run, runs
+from hwq.plan.slots import kinds, lone_kinds
 from hwq.plan.tiling import (
     Grain,
     choose_tiles,
@@ -65,29 +67,54 @@ def make_plan(
         if isinstance(layer, MatmulLayer):
             _check_fits_array(layer, accelerator)
     flows = tuple(flow for flow in DATAFLOWS if dataflow in (flow, "auto"))
-    return _Planner(program, accelerator, flows, next(t for t in TIMINGS if t == timing)).run()
+    timer = Timer(accelerator, next(t for t in TIMINGS if t == timing))
+    memories = _memories(accelerator)
+    sequence = runs(program)
+    plans, failures = [], []
+    for residency in place_tensors(program, sequence, memories):
+        try:
+            plans.append(_Planner(program, sequence, residency, memories, timer, flows).run())
+        except SpecError as error:
+            failures.append(error)
+    if not plans:
+        raise failures[0]
+    return min(plans, key=partial(_cost, timer)) if len(plans) > 1 else plans[0]
+
+
+def _cost(timer: Timer, plan: Plan) -> tuple[int, int]:
+    """DRAM bits, then cycles: what a plan is chosen by."""
+    slots = [*kinds(plan)]
+    return (
+        sum(number * slot.moved_bits for slot, number in slots),
+        sum(number * timer.slot_cycles(slot) for slot, number in slots),
+    )
+
+
+def _memories(accelerator: Accelerator) -> dict[MemoryName, Memory]:
+    sram = accelerator.sram
+    memories: dict[MemoryName, Memory] = {
+        name: Memory(name, getattr(sram, name).size_bits, getattr(sram, name).width_bits)
+        for name in BUFFERS
+    }
+    memories["dram"] = Memory("dram", 1 << 62, _BURST_BITS)
+    return memories
 
 
 class _Planner:
     def __init__(
         self,
         program: Program,
-        accelerator: Accelerator,
+        sequence: Sequence[Run],
+        residency: Residency,
+        memories: Mapping[MemoryName, Memory],
+        timer: Timer,
         dataflows: Sequence[Dataflow],
-        timing: Timing,
     ) -> None:
-        self._program, self._accelerator, self._dataflows = program, accelerator, dataflows
-        self._timer = Timer(accelerator, timing)
-        sram = accelerator.sram
-        self._memories: dict[MemoryName, Memory] = {
-            name: Memory(name, getattr(sram, name).size_bits, getattr(sram, name).width_bits)
-            for name in BUFFERS
-        }
-        self._memories["dram"] = Memory("dram", 1 << 62, _BURST_BITS)
-        self._runs = runs(program)
-        self._residency = place_tensors(program, self._runs, self._memories)
+        self._program, self._runs, self._residency = program, sequence, residency
+        self._memories, self._timer, self._dataflows = memories, timer, dataflows
+        self._accelerator = timer.accelerator
         self._constants_end = max(
-            (p.end for p in self._residency.places.values() if p.memory == "weight"), default=0
+            (p.end for p in residency.places.values() if p.memory == "weight"), default=0
         )
         self._chosen: dict[object, Step] = {}
 

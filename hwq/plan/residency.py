@@ -9,34 +9,18 @@
 * Constants live in the weight buffer only if all of them fit there together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from hwq.compiler.operand import Operand
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
 from hwq.compiler.view import View
 from hwq.numerics.unit import ceil_div
 from hwq.plan.plan import Memory, MemoryName
+from hwq.plan.runs import Members, Run
 
 _RESIDENT_SHARE: Final = (3, 4)
-
-Members = list[Layer]
-"""The layers of one step: a matmul and what is fused to it, or one vector layer."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Steps that are done `times` times, one after another."""
-
-    times: int
-    steps: tuple[Members, ...]
-
-    @property
-    def layers(self) -> Iterator[Layer]:
-        """All layers in order."""
-        return (layer for members in self.steps for layer in members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,65 +62,30 @@ class Residency:
     live: tuple[tuple[Place, ...], ...]
 
 
-def runs(program: Program) -> list[Run]:
-    """Group the layers of a program: steps, and heads that are done one after another.
-
-    From one matmul over heads to the next one over as many (scores, softmax, values), all that
-    reads what the first made is done head by head; what does not is done before.
-    """
-    steps: list[Members] = []
-    for layer in program.layers:
-        if isinstance(layer, VectorLayer) and layer.fused:
-            steps[-1].append(layer)
-        else:
-            steps.append([layer])
-    matmuls = [i for i, members in enumerate(steps) if isinstance(members[0], MatmulLayer)]
-    joined: dict[int, int] = {}
-    for start, end in pairwise(matmuls):
-        if start not in joined.values() and _by_head(steps[start : end + 1]):
-            joined[start] = end
-    result, position = [], 0
-    while position < len(steps):
-        end = joined.get(position, position)
-        inside = steps[position : end + 1]
-        members = _readers(inside) if len(inside) > 1 else inside
-        result += [Run(1, (step,)) for step in inside if not any(step is m for m in members)]
-        first = inside[0][0]
-        result.append(Run(first.count if isinstance(first, MatmulLayer) else 1, tuple(members)))
-        position = end + 1
-    return result
-
-
-def _readers(steps: Sequence[Members]) -> list[Members]:
-    """Return the steps that read what the first one, or one that reads it, wrote."""
-    tensors = {layer.out.tensor for layer in steps[0]}
-    members = [steps[0]]
-    for step in steps[1:]:
-        if any(operand.tensor in tensors for layer in step for operand in layer.inputs):
-            members.append(step)
-            tensors |= {layer.out.tensor for layer in step}
-    return members
-
-
-def _by_head(steps: Sequence[Members]) -> bool:
-    first, last = steps[0][0], steps[-1][0]
-    assert isinstance(first, MatmulLayer) and isinstance(last, MatmulLayer)
-    members = _readers(steps)
-    if first.count == 1 or first.count != last.count or members[-1] is not steps[-1]:
-        return False
-    between = [layer for step in members for layer in step if isinstance(layer, VectorLayer)]
-    return all(
-        layer.rows % first.count == 0
-        and layer.unit not in ("mean", "range_extract", "scale_predictor", "rescale")
-        for layer in between
-    )
-
-
 def place_tensors(
     program: Program, sequence: Sequence[Run], memories: Mapping[MemoryName, Memory]
-) -> Residency:
-    """Decide for every tensor of the program where it lives."""
+) -> list[Residency]:
+    """Return where every tensor of the program may live: different ways, if not all fit."""
     return _Placing(program, sequence, memories).run()
+
+
+@dataclass
+class _Region:
+    """Tensors that take one another's place, from the run of the first to that of the last."""
+
+    names: list[str]
+    bits: int
+    first: int
+    last: int
+    scratch: bool
+
+
+_ORDERS: Final[tuple[Callable[[_Region], Any], ...]] = (
+    lambda region: region.first,
+    lambda region: (-region.bits, region.first),
+    lambda region: (region.last - region.first, -region.bits),
+)
+"""By birth; the largest first; the shortest-lived first: no one order is the best for all."""
 
 
 class _Placing:
@@ -144,8 +93,6 @@ class _Placing:
         self, program: Program, sequence: Sequence[Run], memories: Mapping[MemoryName, Memory]
     ) -> None:
         self._sequence, self._memories = sequence, memories
-        share, whole = _RESIDENT_SHARE
-        self._limit = memories["activation"].bits * share // whole
         self._places: dict[str, Place] = {}
         self._dram_end = 0
         self._born: dict[str, int] = {}
@@ -165,21 +112,41 @@ class _Placing:
         if known is None or known.size < operand.size:
             self._operands[operand.tensor] = operand
 
-    def run(self) -> Residency:
+    def run(self) -> list[Residency]:
         self._place_constants()
-        on_chip: list[tuple[Place, ...]] = []
-        for position, run in enumerate(self._sequence):
-            before = self._live(position)
-            for step in run.steps:
-                for layer in step:
-                    name = layer.out.tensor
-                    if name not in self._streamed and name not in self._places:
-                        self._place(layer, step, position)
-            on_chip.append(tuple({*before, *self._live(position)}))
+        ways: list[Residency] = []
+        for order in _ORDERS:
+            way = self._residency(self._arranged(order))
+            if way not in ways:
+                ways.append(way)
+        return ways
+
+    def _residency(self, placed: Mapping[str, Place]) -> Residency:
+        places, end = {**self._places, **placed}, self._dram_end
         for name, operand in self._operands.items():
-            if name not in self._places and name not in self._streamed:
-                self._to_dram(name, operand.stored_bits)
-        return Residency(self._streamed, self._places, tuple(on_chip))
+            if name not in places and name not in self._streamed:
+                places[name] = self._in_dram(operand, end)
+                end = places[name].end
+        live = tuple(
+            tuple(p for name, p in placed.items() if self._born[name] <= run <= self._dies[name])
+            for run in range(len(self._sequence))
+        )
+        return Residency(self._streamed, places, live)
+
+    def _arranged(self, order: Callable[[_Region], Any]) -> dict[str, Place]:
+        """Place regions one after another where they fit; what has no room is left out."""
+        places: dict[str, Place] = {}
+        waiting = sorted(self._regions(), key=order)
+        while waiting:
+            region = waiting.pop(0)
+            place = self._fit(region, places)
+            if place is not None:
+                for name in region.names:
+                    places[name] = replace(place, bits=self._region(name).bits)
+            elif len(region.names) > 1:  # then each by itself
+                parts = [self._region(name) for name in region.names]
+                waiting = sorted([*parts, *waiting], key=order)
+        return places
 
     def _place_constants(self) -> None:
         constants = [operand for operand in self._operands.values() if operand.constant]
@@ -191,65 +158,78 @@ class _Placing:
                 self._places[operand.tensor] = Place("weight", base, bits)
                 base += bits
             else:
-                self._to_dram(operand.tensor, operand.stored_bits)
+                self._places[operand.tensor] = self._in_dram(operand, self._dram_end)
+                self._dram_end = self._places[operand.tensor].end
 
-    def _to_dram(self, name: str, bits: int) -> None:
-        room = _words(bits, self._memories["dram"])
-        self._places[name] = Place("dram", self._dram_end, room)
-        self._dram_end += room
+    def _in_dram(self, operand: Operand, base: int) -> Place:
+        return Place("dram", base, _words(operand.stored_bits, self._memories["dram"]))
 
-    def _live(self, position: int) -> list[Place]:
-        return [
+    def _regions(self) -> list[_Region]:
+        """Return a region for every tensor that may live on chip."""
+        regions: list[_Region] = []
+        of: dict[str, _Region] = {}
+        for run in self._sequence:
+            for step in run.steps:
+                for layer in step:
+                    name = layer.out.tensor
+                    if name in self._streamed or name in of or name not in self._dies:
+                        continue
+                    region = self._region(name)
+                    before = of.get(self._in_place(layer, step, run) or "")
+                    joins = before is not None and before.last == region.first
+                    if before is None or not joins or before.scratch != region.scratch:
+                        of[name] = region
+                        regions.append(region)
+                        continue
+                    before.names.append(name)
+                    before.last = region.last
+                    of[name] = before
+        return regions
+
+    def _region(self, name: str) -> _Region:
+        first, last = self._born[name], self._dies[name]
+        bits, run = self._operands[name].stored_bits, self._sequence[first]
+        writer = next(layer for layer in run.layers if layer.out.tensor == name)
+        scratch = len(run.steps) > 1 and first == last and _is_whole(writer)
+        if scratch:
+            bits //= run.times
+        return _Region([name], _words(bits, self._memories["activation"]), first, last, scratch)
+
+    def _fit(self, region: _Region, places: Mapping[str, Place]) -> Place | None:
+        taken = [
             place
-            for name, place in self._places.items()
-            if place.memory == "activation"
-            and self._born.get(name, position) <= position <= self._dies.get(name, -1)
+            for name, place in places.items()
+            if self._born[name] <= region.last and region.first <= self._dies[name]
         ]
+        base = _first_fit(taken, region.bits)
+        share, whole = _RESIDENT_SHARE
+        if base + region.bits > self._memories["activation"].bits * share // whole:
+            return None
+        return Place("activation", base, region.bits, region.scratch)
 
-    def _place(self, layer: Layer, step: Members, position: int) -> None:
-        name, out = layer.out.tensor, self._operands[layer.out.tensor]
-        if name not in self._dies:
-            return  # a result of the program
-        run = self._sequence[position]
-        scratch = len(run.steps) > 1 and self._inside(name, position) and _split(layer, run.times)
-        bits = out.stored_bits // run.times if scratch else out.stored_bits
-        room = _words(bits, self._memories["activation"])
-        taken = self._live(position)
-        base = self._in_place(layer, step, position, bits, scratch)
-        if base is None:
-            base = _first_fit(taken, room)
-        if base + room <= self._limit:
-            self._places[name] = Place("activation", base, room, scratch)
-
-    def _inside(self, name: str, position: int) -> bool:
-        return self._born[name] == self._dies[name] == position
-
-    def _in_place(
-        self, layer: Layer, step: Members, position: int, bits: int, scratch: bool
-    ) -> int | None:
-        """Return the base of an operand that dies here, if results may take its place."""
-        run, out = self._sequence[position], layer.out
+    def _in_place(self, layer: Layer, step: Members, run: Run) -> str | None:
+        """Return an operand that dies here, if results may take its place."""
         if isinstance(step[0], MatmulLayer) or not isinstance(layer, VectorLayer):
             return None
+        out = layer.out
         if out.view != View.contiguous((layer.rows, layer.length)) or out.elements != out.size:
             return None
         for operand in layer.inputs:
-            name = operand.tensor
-            place = self._places.get(name)
-            if place is None or place.memory != "activation" or self._dies[name] != position:
-                continue
-            readers = [other for other in run.layers if any(i.tensor == name for i in other.inputs)]
+            readers = [
+                other
+                for other in run.layers
+                if any(read.tensor == operand.tensor for read in other.inputs)
+            ]
             alike = operand.view == out.view and out.bits <= operand.bits
             alike = alike and operand.elements == operand.size
-            if alike and len(readers) == 1 and place.scratch == scratch and bits <= place.bits:
-                if len(run.steps) > 1 and not scratch:
-                    continue
-                return place.base
+            inside = len(run.steps) == 1 or self._born.get(operand.tensor) == self._born[out.tensor]
+            if alike and inside and len(readers) == 1:
+                return operand.tensor
         return None
 
 
-def _split(layer: Layer, times: int) -> bool:
-    """Whether the results of one instance lie together."""
+def _is_whole(layer: Layer) -> bool:
+    """Whether a layer writes all of its tensor in order, so that instances lie side by side."""
     view, elements = layer.out.view, layer.out.elements
     return elements == layer.out.size and view.reshape((elements,)) == View.contiguous((elements,))
 

@@ -5,7 +5,7 @@ from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, Program, VectorLayer
 from hwq.numerics.pe import MULTIPLY, PeSpec
 from hwq.plan.make_plan import make_plan
-from hwq.plan.residency import runs
+from hwq.plan.runs import runs
 from hwq.plan.verify import verify
 
 KIB = 8192

@@ -11,7 +11,8 @@ from hwq.errors import SpecError
 from hwq.plan.draft import draft_step
 from hwq.plan.make_plan import make_plan
 from hwq.plan.plan import BUFFERS, Memory
-from hwq.plan.residency import place_tensors, runs
+from hwq.plan.residency import place_tensors
+from hwq.plan.runs import runs
 from hwq.plan.slots import lone_kinds
 from hwq.plan.tiling import choose_tiles, copies, stage_bits, sums_bits, tile_extents
 from hwq.plan.timing import Timer
@@ -33,7 +34,7 @@ def steps(rng):
     program, accelerator = random_program(rng), random_machine(rng)
     memories = memories_of(accelerator)
     sequence = runs(program)
-    residency = place_tensors(program, sequence, memories)
+    residency = place_tensors(program, sequence, memories)[0]
     for run in sequence:
         for members in run.steps:
             step, grain = draft_step(
