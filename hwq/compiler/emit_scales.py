@@ -20,12 +20,25 @@ _RANGE_BITS, _SCALE_BITS = 32, 24
 
 
 def emit_range_extract(emitter: Emitter, node: Node) -> None:
-    """Emit the ranges of a token stream."""
+    """Emit the ranges of a token stream, which may have other tokens before and behind."""
     spec, (name,) = node.attrs["unit"], node.inputs
     rows, columns = spec.tokens, spec.channels
+    source = emitter.tensors.stored[name]
+    out, unit = emitter.write(node, _RANGE_BITS, ("all",)), unit_of_node(node)
+    skip, within = divmod(source.view.offset, columns)
+    part = View(source.view.offset, View.contiguous((rows * columns,)).axes)
+    streams = source.tensor in emitter.chain and emitter.chain_size[1] == columns
+    if streams and within == 0 and source.view.reshape((rows * columns,)) == part:
+        size = emitter.chain_size
+        view = View.contiguous(size)
+        whole = replace(source, elements=prod(size), view=view, along=("rows", "length"))
+        emitter.layers.append(
+            VectorLayer(node.name, node.op, *size, (whole,), out, True, 1, unit.stem, spec, skip)
+        )
+        emitter.chain |= {node.name}
+        return
     inputs = [emitter.tensors.rows(name, emitter.graph.shape(name))]
-    out = emitter.write(node, _RANGE_BITS, ("all",))
-    emitter.append(node, inputs, (rows, columns), out, unit_of_node(node), [name])
+    emitter.append(node, inputs, (rows, columns), out, unit)
 
 
 def emit_scale_predictor(emitter: Emitter, node: Node) -> None:

@@ -131,6 +131,8 @@ class VectorLayer:
         Stem of the unit that does it; by default the first one that does such ops.
     spec : object, optional
         What computes it: the spec of the unit.
+    skip : int
+        Rows that pass by before the first one that `range_extract` counts: class tokens.
     """
 
     name: str
@@ -143,6 +145,7 @@ class VectorLayer:
     degree: int = 1
     unit: str = ""
     spec: Any = field(default=None, repr=False, compare=False)
+    skip: int = 0
 
     def __post_init__(self) -> None:
         try:

@@ -106,11 +106,13 @@ def _range_extract(
     low, high = state.setdefault(
         layer.name, (np.full(shape, 1 << 15, np.int64), np.full(shape, -(1 << 15), np.int64))
     )
-    chunks = (row + np.arange(rows)) // spec.chunk_tokens
     part = slice(column, column + columns)
-    for chunk, values in zip(chunks, operands[0].astype(np.int64), strict=True):
-        low[chunk, part] = np.minimum(low[chunk, part], values)
-        high[chunk, part] = np.maximum(high[chunk, part], values)
+    tokens = row - layer.skip + np.arange(rows)
+    for token, values in zip(tokens.tolist(), operands[0].astype(np.int64), strict=True):
+        if 0 <= token < spec.tokens:
+            chunk = token // spec.chunk_tokens
+            low[chunk, part] = np.minimum(low[chunk, part], values)
+            high[chunk, part] = np.maximum(high[chunk, part], values)
     ranges: Int = (high - low).sum(axis=0)
     return ranges if command.last else None
 
