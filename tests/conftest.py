@@ -59,17 +59,18 @@ def build_graph() -> Callable[..., Graph]:
     """Return a function that builds a verified graph from short descriptions.
 
     build_graph(input shape, {constant: array}, (name, op, inputs[, attrs]), ...): shapes are
-    inferred, the last node is the output, arrays become float32.
+    inferred, the last node is the output, arrays become float32; attrs may have the tensor's quant.
     """
 
     def build(shape, constants, *nodes, outputs=None):
         shapes = {"image": shape, **{name: np.shape(value) for name, value in constants.items()}}
         made = []
         for name, op, inputs, *rest in nodes:
-            attrs = rest[0] if rest else {}
+            attrs = dict(rest[0]) if rest else {}
+            quant = attrs.pop("quant", None)
             sizes = [shapes[source] for source in inputs]
             shapes[name] = OPS[op].infer(sizes, attrs)
-            made.append(Node(op, tuple(inputs), Tensor(name, shapes[name]), attrs))
+            made.append(Node(op, tuple(inputs), Tensor(name, shapes[name], quant=quant), attrs))
         arrays = {name: constant_like(value) for name, value in constants.items()}
         inputs = (Tensor("image", tuple(shape)),)
         results = tuple(outputs or (nodes[-1][0],))

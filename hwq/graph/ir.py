@@ -67,6 +67,11 @@ class Node:
         """The node's name, which is its output's."""
         return self.output.name
 
+    @property
+    def quantizer(self) -> Any:
+        """What a `quantize` node encodes with: its tensor's `quant`; None of any other node."""
+        return self.output.quant if self.op == "quantize" else None
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:

@@ -46,6 +46,8 @@ class OpDef:
         Attributes that must be present, and what each may be.
     integer : Mapping[str, Kind], optional
         The same in the integer graph, where it has others.
+    quant : Kind, optional
+        What its output's `quant` must be.
     movement : bool
         True when it only moves or repeats elements: it commutes with element-wise operations.
     """
@@ -54,6 +56,7 @@ class OpDef:
     infer: Infer
     attrs: Mapping[str, Kind] = field(default_factory=dict)
     integer: Mapping[str, Kind] | None = None
+    quant: Kind | None = None
     movement: bool = False
 
     def attributes(self, output: Tensor) -> Mapping[str, Kind]:
@@ -213,8 +216,8 @@ OPS: Mapping[str, OpDef] = {
     "expand": OpDef((1, 1), _expand, {"shape": SHAPE}, movement=True),
     "concat": OpDef((1, 64), _concat, AXIS),
     # quantization: real -> code in the quantised graph; its optional second input is a tensor of
-    # predicted log2 corrections, of which attrs["quantizer"] reads one
-    "quantize": OpDef((1, 2), _same, {"quantizer": instance("Quantizer")}),
+    # predicted log2 corrections, of which its quantizer reads one
+    "quantize": OpDef((1, 2), _same, quant=instance("Quantizer")),
     # per-image scales: chunked extrema per channel, then all log2 corrections at once
     "range_extract": OpDef((1, 1), _range_extract, _CHUNKS, _CHUNKS | _UNIT),
     "scale_predictor": OpDef(

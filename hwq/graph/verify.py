@@ -40,6 +40,8 @@ def _problem(graph: Graph, node: Node) -> str | None:
         shape = definition.infer([graph.shape(name) for name in node.inputs], node.attrs)
     except GraphError as error:
         return str(error)
+    if definition.quant is not None and not definition.quant.holds(node.output.quant):
+        return f"its tensor must be of {definition.quant.text}, not {node.output.quant!r:.60}"
     if shape != node.output.shape:
         return f"shape is {list(shape)}, not {list(node.output.shape)}"
     if prod(shape) > MAX_ELEMENTS:

@@ -176,11 +176,9 @@ def _on_grid(graph: Graph) -> Graph:
     """Return the graph whose shifted logarithms have distances that fixed point can add."""
     changed = {}
     for node in graph.nodes:
-        quantizer = node.attrs.get("quantizer")
-        if quantizer is not None:
-            quantizer = quantizer.on_grid(_GRID_FRAC)
-            output = replace(node.output, quant=quantizer)
-            changed[node.name] = replace(node, output=output, attrs={"quantizer": quantizer})
+        if node.quantizer is not None:
+            output = replace(node.output, quant=node.quantizer.on_grid(_GRID_FRAC))
+            changed[node.name] = replace(node, output=output)
     return graph.replace_nodes(changed)
 
 

@@ -29,7 +29,7 @@ from hwq.quantizers.base import Quantizer
 from hwq.quantizers.catalog import QUANTIZERS
 
 FORMAT = "hwq.calibrated"
-VERSION = 2
+VERSION = 3
 # what a file may hold besides the quantizers of the catalogue
 CLASSES: Mapping[str, type[Any]] = {"fixed_point": FixedPoint, "predictor": Predictor}
 CODES, CONSTANTS = "codes/", "constants/"
@@ -140,7 +140,7 @@ def _coded_constants(graph: Graph) -> dict[str, str]:
         readers = graph.consumers(name)
         if len(readers) != 1 or name in graph.outputs:
             continue
-        quantizer = readers[0].attrs.get("quantizer")
+        quantizer = readers[0].quantizer
         if quantizer is not None and quantizer.uniform is quantizer:
             coded[name] = readers[0].name
     return coded
@@ -148,7 +148,7 @@ def _coded_constants(graph: Graph) -> dict[str, str]:
 
 def _codes(graph: Graph, name: str, node: str) -> torch.Tensor:
     """Return int8 codes, uint8 or int16 where those are needed, of a constant."""
-    quantizer: Quantizer = graph.by_name[node].attrs["quantizer"]
+    quantizer: Quantizer = graph.by_name[node].quantizer
     codes = quantizer.encode(to_tensor(graph.constants[name])).cpu()
     again = quantizer.encode(quantizer.decode(codes)).cpu()
     if not torch.equal(codes, again):

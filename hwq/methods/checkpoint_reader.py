@@ -133,7 +133,7 @@ def _constants(content: Content, unpacker: Unpacker) -> dict[str, Constant]:
         tensor = unpacker.tensors[key]
         if coded:
             node = nodes.get(content.codes[name])
-            quantizer = unpacker.unpack(node.attrs.get("quantizer")) if node else None
+            quantizer = unpacker.unpack(node.output.quant) if node else None
             tensor = _decoded(name, quantizer, tensor)
         if not (tensor.dtype == torch.float32 and bool(tensor.isfinite().all())):
             raise GraphError(f"{name}: must hold finite float32 numbers")

@@ -75,8 +75,8 @@ class _Layer:
         (linear,) = graph.consumers(name)
         right = graph.by_name[linear.inputs[1]]
         weight = torch.tensor(graph.constants[right.inputs[0]])
-        codes = right.attrs["quantizer"].fake_quantize(weight)
-        return cls(node.inputs[0], node.attrs["quantizer"], codes)
+        codes = right.quantizer.fake_quantize(weight)
+        return cls(node.inputs[0], node.quantizer, codes)
 
     def error_curve(self, x: Tensor) -> Tensor:
         """float[B, T, D] -> float[B, K]; a vector per image has no T."""

@@ -72,9 +72,7 @@ def _fixed(node: Node) -> str | None:
 
 
 def _quantize(graph: Graph, node: Node) -> str | None:
-    quantizer: Quantizer = node.attrs["quantizer"]
-    if node.output.quant is not quantizer:
-        return "its tensor must be of its quantizer"
+    quantizer: Quantizer = node.quantizer
     if _is_codes(graph, node.inputs[0]):
         return f"reads the codes {node.inputs[0]!r}"
     source = graph.tensors[node.inputs[0]]

@@ -170,7 +170,7 @@ class _Tuning:
                 self._free(node.inputs[2])
 
     def _prepare(self, node: Node) -> None:
-        quantizer: Quantizer = node.attrs["quantizer"]
+        quantizer: Quantizer = node.quantizer
         source = node.inputs[0]
         if source not in self.unit.graph.constants:
             if isinstance(quantizer, Rescalable) and source != self.unit.source:
@@ -197,7 +197,7 @@ class _Tuning:
 
     def _quantize(self, node: Node, x: Sequence[Tensor]) -> Tensor:
         rule = self.rules.get(node.name)
-        result: Tensor = rule(x[0]) if rule else node.attrs["quantizer"].fake_quantize(x[0])
+        result: Tensor = rule(x[0]) if rule else node.quantizer.fake_quantize(x[0])
         return result
 
     @property

@@ -231,12 +231,11 @@ def _dynamic(graph: Graph, names: list[str], predictor: Predictor) -> Graph:
     nodes = []
     for node in graph.nodes:
         if node.name in index:
-            quantizer = Dynamic(node.attrs["quantizer"], index[node.name])
+            quantizer = Dynamic(node.quantizer, index[node.name])
             node = replace(
                 node,
                 inputs=(node.inputs[0], source.name),
                 output=replace(node.output, quant=quantizer),
-                attrs={"quantizer": quantizer},
             )
         nodes.append(node)
         if node.name in source.inputs:

@@ -118,7 +118,7 @@ def insert_quantizers(graph: Graph, quantizers: Mapping[str, Quantizer]) -> Grap
 
 def _quantize(graph: Graph, site: Site, quantizer: Quantizer) -> Node:
     output = Tensor(site.name, graph.shape(site.source), quant=quantizer)
-    return Node("quantize", (site.source,), output, {"quantizer": quantizer})
+    return Node("quantize", (site.source,), output)
 
 
 def apply_tuned(graph: Graph, tuned: Mapping[str, torch.Tensor]) -> Graph:
@@ -138,12 +138,8 @@ def apply_tuned(graph: Graph, tuned: Mapping[str, torch.Tensor]) -> Graph:
             constants[name] = constant_like(value.numpy())
     for node in graph.nodes:
         if node.op == "quantize" and node.name in tuned:
-            quantizer = node.attrs["quantizer"].rescaled(tuned[node.name])
-            node = replace(
-                node,
-                output=replace(node.output, quant=quantizer),
-                attrs={"quantizer": quantizer},
-            )
+            quantizer = node.quantizer.rescaled(tuned[node.name])
+            node = replace(node, output=replace(node.output, quant=quantizer))
         nodes.append(node)
     return graph.rebuild(nodes, constants)
 
@@ -171,8 +167,7 @@ def predictable(graph: Graph, tap: str) -> list[str]:
         node = graph.by_name.get(site.source)
         if site.operand != "a" or node is None or node.name not in after:
             continue
-        quantizer = node.attrs.get("quantizer")
-        uniform = quantizer.uniform if quantizer is not None else None
+        uniform = node.quantizer.uniform if node.quantizer is not None else None
         linear = graph.by_name[site.consumer].op == "linear"
         if linear and uniform is not None and uniform.scale.numel() == 1:
             names.append(node.name)

@@ -13,7 +13,7 @@ from hwq.runtime.float_executor import FLOAT_OPS, Function, TorchExecutor
 
 
 def _quantize(node: Node, x: Sequence[Tensor]) -> Tensor:
-    quantizer = node.attrs["quantizer"]
+    quantizer = node.quantizer
     if len(x) > 1:
         result: Tensor = quantizer.fake_quantize(x[0], x[1][..., quantizer.index])
     else:

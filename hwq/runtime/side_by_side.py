@@ -83,7 +83,7 @@ class SideBySide:
 
     def _quantize(self, node: Node, x: Sequence[Tensor]) -> Tensor:
         """Quantise as the fake-quant graph does, and note the codes."""
-        quantizer, known = node.attrs["quantizer"], self.graph.by_name.get(node.name)
+        quantizer, known = node.quantizer, self.graph.by_name.get(node.name)
         if known is not None:
             index = quantizer.correction
             if index is not None and len(x) > 1:

@@ -22,7 +22,7 @@ GOOD = [
     ("select", [(1, 5, 4)], {"axis": 1, "index": 4}, (1, 4)),
     ("expand", [(1, 1, 4)], {"shape": (2, 5, 4)}, (2, 5, 4)),
     ("concat", [(1, 1, 4), (1, 5, 4)], {"axis": 1}, (1, 6, 4)),
-    ("quantize", [(1, 5)], {"quantizer": None}, (1, 5)),
+    ("quantize", [(1, 5)], {}, (1, 5)),
     ("range_extract", [(1, 6, 4)], {"chunk_tokens": 3}, (4,)),
     ("scale_predictor", [(4,)], {"predictor": None, "shape": (7,)}, (7,)),
     ("requantize", [(1, 5), (7, 4)], {"unit": None}, (1, 5)),

@@ -58,13 +58,12 @@ def test_widths_are_those_asked_for(request, fitted):
             wanted = 8
         else:
             wanted = BITS.activation
-        assert node.attrs["quantizer"].bits == wanted, site
+        assert node.quantizer.bits == wanted, site
 
 
 def test_everything_that_is_no_code_has_a_format(fitted):
     for node in fitted.graph.nodes:
         if node.op == "quantize":
-            assert node.output.quant is node.attrs["quantizer"]
             assert isinstance(node.output.quant, Quantizer)
         elif len(node.output.shape) > 1:
             assert isinstance(node.output.quant, FixedPoint), node.name
@@ -75,7 +74,7 @@ def test_codes_stay_inside_their_range(fitted, tiny_calibration):
     seen = {}
 
     def quantize(node, x):
-        quantizer = node.attrs["quantizer"]
+        quantizer = node.quantizer
         extra = [x[1][..., quantizer.index]] if len(x) > 1 else []
         codes = quantizer.encode(x[0], *extra)
         seen.setdefault(node.name, []).append((int(codes.min()), int(codes.max())))
@@ -86,7 +85,7 @@ def test_codes_stay_inside_their_range(fitted, tiny_calibration):
         pixels = torch.from_numpy(image.astype("float32"))[None]
         executor.run({"image": pixels}, ["head"])
     for name, ranges in seen.items():
-        quantizer = fitted.graph.by_name[name].attrs["quantizer"]
+        quantizer = fitted.graph.by_name[name].quantizer
         half = 1 << (quantizer.bits - 1)
         lo, hi = (-half, half - 1) if getattr(quantizer, "signed", False) else (0, 2 * half - 1)
         assert all(lo <= low and high <= hi for low, high in ranges), name
@@ -147,7 +146,7 @@ def test_more_bits_are_nearer_to_float(tiny_prepared, tiny_calibration, quick_me
 def test_dynamic_quantizers_read_the_predictor(tiny_prepared):
     noise = Calibration.noise((3, 32, 32), 2, seed=0)
     graph = METHODS["scalepredictor"]().fit(tiny_prepared, noise, BITS).graph
-    dynamic = [n for n in graph.nodes if isinstance(n.attrs.get("quantizer"), Dynamic)]
+    dynamic = [n for n in graph.nodes if isinstance(n.quantizer, Dynamic)]
     assert dynamic and all(node.inputs[1] == "scale_predictor" for node in dynamic)
 
 

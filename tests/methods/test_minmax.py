@@ -13,7 +13,7 @@ def graph(tiny_prepared, tiny_calibration):
 
 
 def quantizer(graph, name):
-    return graph.by_name[name].attrs["quantizer"]
+    return graph.by_name[name].quantizer
 
 
 def test_weights_are_symmetric_per_channel(graph, tiny_prepared):

@@ -39,9 +39,9 @@ def test_it_is_minmax_of_the_made_images(tiny_prepared, tiny_calibration):
 
 
 def test_probabilities_have_eight_bits_at_every_width(fitted, tiny_prepared, tiny_calibration):
-    quantizer = fitted.graph.by_name["blocks.0.attn.matmul_1.a"].attrs["quantizer"]
+    quantizer = fitted.graph.by_name["blocks.0.attn.matmul_1.a"].quantizer
     assert quantizer.bits == 8
-    assert fitted.graph.by_name["blocks.0.attn.matmul_1.b"].attrs["quantizer"].bits == 6
+    assert fitted.graph.by_name["blocks.0.attn.matmul_1.b"].quantizer.bits == 6
     assert fitted.notes[1:] == ("attention probabilities have 8-bit codes",)
     assert len(METHOD.fit(tiny_prepared, tiny_calibration, Bits(4, 8)).notes) == 1
 

@@ -32,7 +32,7 @@ def fit(tiny_prepared, tiny_calibration):
 
 
 def quantizer(fitted, name):
-    return fitted.graph.by_name[name].attrs["quantizer"]
+    return fitted.graph.by_name[name].quantizer
 
 
 def test_twin_codes_after_softmax_and_gelu(fit, tiny_prepared):

@@ -43,7 +43,7 @@ def parameters(graph):
     found = {name: torch.tensor(value) for name, value in graph.constants.items()}
     for node in graph.nodes:
         if node.op == "quantize":
-            found[node.name] = node.attrs["quantizer"].scale.clone()
+            found[node.name] = node.quantizer.scale.clone()
     return found
 
 
@@ -64,7 +64,7 @@ def test_hardened_weights_are_on_their_grid(start, tiny_prepared, calibration):
     for node in tuned.nodes:
         if node.op == "quantize" and node.inputs[0] in tuned.constants:
             weight = torch.tensor(tuned.constants[node.inputs[0]])
-            assert torch.equal(node.attrs["quantizer"].fake_quantize(weight), weight), node.name
+            assert torch.equal(node.quantizer.fake_quantize(weight), weight), node.name
 
 
 def test_resuming_gives_the_same_bits(start, tiny_prepared, calibration, tmp_path):

@@ -13,7 +13,7 @@ def graph(tiny_prepared, tiny_calibration):
 
 
 def quantizer(graph, name):
-    return graph.by_name[name].attrs["quantizer"]
+    return graph.by_name[name].quantizer
 
 
 def test_layer_norm_outputs_are_per_tensor_after_folding(graph):
@@ -43,7 +43,7 @@ def test_offset_of_the_probabilities_is_the_best(graph, tiny_calibration):
         return float((one.fake_quantize(attention) @ right - attention @ right).square().mean())
 
     errors = [error(LogSqrt2(4, offset)) for offset in range(6)]
-    assert error(node.attrs["quantizer"]) == pytest.approx(min(errors), rel=1e-4)
+    assert error(node.quantizer) == pytest.approx(min(errors), rel=1e-4)
     assert min(errors) < max(errors)
 
 

@@ -123,7 +123,7 @@ def test_a_scale_behind_a_closed_gate_takes_the_best_static_value(tiny_prepared,
     assert fitted.findings["static_changed"] > 0 == fitted.findings["gates_open"]
     assert fitted.findings["chosen"] == "static"
     for row in fitted.findings["per_scale"]:
-        old, new = (one.graph.by_name[row["name"]].attrs["quantizer"] for one in (base, fitted))
+        old, new = (one.graph.by_name[row["name"]].quantizer for one in (base, fitted))
         changed = row["static_gain"] > method.min_gain
         assert bool(new.scale != old.scale) == changed
         assert torch.equal(new.zero_point, old.zero_point)
@@ -134,9 +134,9 @@ def test_open_gates_make_their_quantizers_dynamic(tiny_prepared, contrasts, lowe
     opened = [row["name"] for row in fitted.findings["per_scale"] if row["open"]]
     assert opened, fitted.findings
     dynamic = {
-        node.name: node.attrs["quantizer"].index
+        node.name: node.quantizer.index
         for node in fitted.graph.nodes
-        if isinstance(node.attrs.get("quantizer"), Dynamic)
+        if isinstance(node.quantizer, Dynamic)
     }
     assert dynamic == {name: index for index, name in enumerate(opened)}
     assert f"{len(opened)} of 5 gates open" in fitted.notes[-1]
@@ -162,7 +162,7 @@ def test_open_gates_lower_the_error_of_what_they_quantise(tiny_prepared, contras
             (linear,) = graph.consumers(name)
             right = graph.by_name[linear.inputs[1]]
             weight = torch.tensor(graph.constants[right.inputs[0]])
-            codes = right.attrs["quantizer"].fake_quantize(weight)
+            codes = right.quantizer.fake_quantize(weight)
             errors.append(float(((got[name] - got[source]) @ codes.T).square().mean()))
         better += errors[1] < errors[0]
     assert better > len(opened) / 2
@@ -171,4 +171,4 @@ def test_open_gates_lower_the_error_of_what_they_quantise(tiny_prepared, contras
 def test_base_and_its_options_are_passed_on(tiny_prepared, tiny_calibration):
     method = ScalePredictor(base="minmax", base_options={"softmax": "log2"}, min_r2=1.0)
     fitted = method.fit(tiny_prepared, tiny_calibration, BITS)
-    assert fitted.graph.by_name["blocks.0.attn.matmul_1.a"].attrs["quantizer"].name == "log2"
+    assert fitted.graph.by_name["blocks.0.attn.matmul_1.a"].quantizer.name == "log2"

@@ -38,12 +38,13 @@ def untuned(tiny_prepared, images):
     graph = ScalePredictor(base="minmax").extend(base, tiny_prepared, images).graph
 
     def enlarge(node):
-        quantizer = node.attrs["quantizer"]
+        quantizer = node.quantizer
         if not isinstance(quantizer, Dynamic):
-            return {}
-        return {"quantizer": replace(quantizer, base=quantizer.base.rescaled(torch.tensor(2.0)))}
+            return node
+        larger = replace(quantizer, base=quantizer.base.rescaled(torch.tensor(2.0)))
+        return replace(node, output=replace(node.output, quant=larger))
 
-    return changed(graph, "quantize", enlarge)
+    return replace(graph, nodes=tuple(map(enlarge, graph.nodes)))
 
 
 def error(graph, reference, images):

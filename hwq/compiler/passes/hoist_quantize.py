@@ -44,7 +44,7 @@ def _hoist(graph: Graph, product: Node) -> Graph:
     if reached is None:
         return graph
     quantizes = [node for node, _ in reached]
-    quantizers = [node.attrs["quantizer"] for node in quantizes]
+    quantizers = [node.quantizer for node in quantizes]
     if not _mergeable(quantizers):
         return graph
     bases = [quantizer.uniform for quantizer in quantizers]
@@ -100,7 +100,6 @@ def _rewire(graph: Graph, product: Node, quantizes: list[Node], quantizer: Quant
         "quantize",
         (product.name, *quantizes[0].inputs[1:]),
         Tensor(f"{product.name}.codes", product.output.shape, quant=quantizer),
-        {"quantizer": quantizer},
     )
     gone = {node.name: node.inputs[0] for node in quantizes}
     nodes: list[Node] = []

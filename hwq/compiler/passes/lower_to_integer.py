@@ -67,7 +67,7 @@ class LowerToInteger(Pass):
 
 
 def _quantize(lowering: Lowering, node: Node) -> None:
-    source, quantizer = node.inputs[0], node.attrs["quantizer"]
+    source, quantizer = node.inputs[0], node.quantizer
     if source in lowering.graph.constants:
         weight = torch.from_numpy(np.array(lowering.graph.constants[source]))
         codes = quantizer.encode(weight).numpy()
@@ -106,7 +106,7 @@ def _named(node: Node, name: str) -> Node:
 
 
 def _emit_as(lowering: Lowering, node: Node, op: str, inputs: tuple[str, ...], unit: Any) -> None:
-    quantizer = node.attrs["quantizer"]
+    quantizer = node.quantizer
     dtype = np.dtype(_code_dtype(quantizer))
     lowering.emit(replace(node, op=op), inputs, quantizer, dtype, unit=unit)
 
@@ -176,7 +176,7 @@ def _check_accumulators(form: MacForm, right: Uniform, weight: Constant | None, 
 
 def _needs_fixed(graph: Graph, node: Node) -> bool:
     def straight(reader: Node) -> bool:
-        return reader.op == "quantize" and reader.attrs["quantizer"].uniform is not None
+        return reader.op == "quantize" and reader.quantizer.uniform is not None
 
     readers = graph.consumers(node.name)
     return node.name in graph.outputs or not all(straight(reader) for reader in readers)

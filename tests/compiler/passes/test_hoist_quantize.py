@@ -27,7 +27,7 @@ def qkv(build_graph, grid, quantizers, extra=()):
     ]
     for index, quantizer in enumerate(quantizers):
         nodes.append((f"part_{index}", "select", ["parts"], {"axis": 0, "index": index}))
-        nodes.append((f"q_{index}", "quantize", [f"part_{index}"], {"quantizer": quantizer}))
+        nodes.append((f"q_{index}", "quantize", [f"part_{index}"], {"quant": quantizer}))
     last = [f"q_{index}" for index in range(parts)]
     nodes += [("y", "concat", last, {"axis": 0}), *extra]
     return build_graph((1, 4, 3), {"w": grid(2 * parts, 3, reach=1)}, *nodes)
@@ -37,7 +37,7 @@ def test_a_scale_per_part_becomes_a_scale_per_channel(check_pass, build_graph, g
     graph = qkv(build_graph, grid, [uniform(0.125), uniform(0.25), uniform(0.0625)])
     after = check_pass(HoistQuantize(), graph, atol=0)
     assert [node.name for node in after.nodes if node.op == "quantize"] == ["fc.codes"]
-    merged = after.by_name["fc.codes"].attrs["quantizer"]
+    merged = after.by_name["fc.codes"].quantizer
     assert merged.scale.flatten().tolist() == [0.125] * 2 + [0.25] * 2 + [0.0625] * 2
     assert after.by_name["fc.codes"].output.quant is merged
 
@@ -46,7 +46,7 @@ def test_zero_points_move_along(build_graph, grid):
     quantizers = [uniform(0.125, signed=False, zero_point=zero) for zero in (3, 8)]
     graph = qkv(build_graph, grid, quantizers)
     after = run_passes(graph, [HoistQuantize()])
-    merged = after.by_name["fc.codes"].attrs["quantizer"]
+    merged = after.by_name["fc.codes"].quantizer
     assert merged.zero_point.flatten().tolist() == [3, 3, 8, 8]
     images = torch.rand(2, 4, 3) * 4 - 2
     wanted = FakeQuantExecutor(graph)(images)["y"]
@@ -60,7 +60,11 @@ def test_a_single_dynamic_quantizer_keeps_its_predictor(build_graph, grid):
         "slice", ("image",), Tensor("corrections", (1, 1, 3)), {"axis": 1, "start": 0, "stop": 1}
     )
     nodes = [
-        replace(node, inputs=(*node.inputs, "corrections"), attrs={"quantizer": dynamic})
+        replace(
+            node,
+            inputs=(*node.inputs, "corrections"),
+            output=replace(node.output, quant=dynamic),
+        )
         if node.op == "quantize"
         else node
         for node in plain.nodes
@@ -69,7 +73,7 @@ def test_a_single_dynamic_quantizer_keeps_its_predictor(build_graph, grid):
     after = run_passes(graph, [HoistQuantize()])
     codes = after.by_name["fc.codes"]
     assert codes.inputs == ("fc", "corrections")
-    assert isinstance(codes.attrs["quantizer"], Dynamic) and codes.attrs["quantizer"].index == 3
+    assert isinstance(codes.quantizer, Dynamic) and codes.quantizer.index == 3
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_product_that_something_else_reads_stays(build_graph, grid):
         (1, 4, 3),
         {"w": grid(2, 3)},
         ("fc", "linear", ["image", "w"]),
-        ("q", "quantize", ["fc"], {"quantizer": uniform(0.125)}),
+        ("q", "quantize", ["fc"], {"quant": uniform(0.125)}),
         ("y", "add", ["q", "fc"]),
     )
     assert run_passes(graph, [HoistQuantize()]).nodes == graph.nodes
@@ -104,7 +108,7 @@ def test_product_that_is_not_wholly_quantised_stays(build_graph, grid):
         {"w": grid(2, 3)},
         ("fc", "linear", ["image", "w"]),
         ("first", "select", ["fc"], {"axis": 1, "index": 0}),
-        ("y", "quantize", ["first"], {"quantizer": uniform(0.125)}),
+        ("y", "quantize", ["first"], {"quant": uniform(0.125)}),
     )
     assert run_passes(graph, [HoistQuantize()]).nodes == graph.nodes
 
@@ -114,7 +118,7 @@ def test_outputs_keep_their_values(build_graph, grid):
         (1, 4, 3),
         {"w": grid(2, 3)},
         ("fc", "linear", ["image", "w"]),
-        ("q", "quantize", ["fc"], {"quantizer": uniform(0.125)}),
+        ("q", "quantize", ["fc"], {"quant": uniform(0.125)}),
         ("y", "activation", ["q"], {"function": "gelu"}),
         outputs=("y", "fc"),
     )

@@ -29,7 +29,7 @@ def with_formats(graph: Graph, **formats) -> Graph:
     nodes = [
         replace(
             node,
-            output=replace(node.output, quant=formats.get(node.name, node.attrs.get("quantizer"))),
+            output=replace(node.output, quant=formats.get(node.name, node.quantizer)),
         )
         for node in graph.nodes
     ]
@@ -44,8 +44,8 @@ def linear(build_graph, weight=None, x=None, extra=(), constants=None, **formats
     graph = build_graph(
         (1, 3, 4),
         {**WEIGHT, **(constants or {})},
-        ("fc.a", "quantize", ["image"], {"quantizer": x or pixel_quantizer()}),
-        ("fc.b", "quantize", ["w"], {"quantizer": weight or uniform(0.25)}),
+        ("fc.a", "quantize", ["image"], {"quant": x or pixel_quantizer()}),
+        ("fc.b", "quantize", ["w"], {"quant": weight or uniform(0.25)}),
         ("fc", "linear", ["fc.a", "fc.b", "b"]),
         *extra,
     )
@@ -73,8 +73,8 @@ def test_golden_text_of_a_linear_layer(build_graph, golden):
 
 def test_golden_text_of_codes_between_layers(build_graph, golden):
     second = [
-        ("fc2.a", "quantize", ["fc"], {"quantizer": uniform(64.0, signed=False, zero_point=7)}),
-        ("fc2.b", "quantize", ["w2"], {"quantizer": uniform(0.25)}),
+        ("fc2.a", "quantize", ["fc"], {"quant": uniform(64.0, signed=False, zero_point=7)}),
+        ("fc2.b", "quantize", ["w2"], {"quant": uniform(0.25)}),
         ("y", "linear", ["fc2.a", "fc2.b"]),
     ]
     weights = {"w2": np.array([[0.25, -0.5]])}
@@ -93,7 +93,7 @@ def test_fixed_point_result_is_exact_for_power_of_two_scales(build_graph):
 
 def test_codes_are_exact_for_power_of_two_scales(build_graph):
     quantizer = uniform(32.0, bits=5, signed=False, zero_point=11)
-    extra = [("y", "quantize", ["fc"], {"quantizer": quantizer})]
+    extra = [("y", "quantize", ["fc"], {"quant": quantizer})]
     wanted, got, lowered = run_both(
         linear(build_graph, extra=extra), [pixels(seed) for seed in range(4)]
     )
@@ -107,8 +107,8 @@ def test_activation_zero_point_is_corrected(build_graph):
         (1, 3, 4),
         {**WEIGHT, "z": np.zeros(4)},
         ("s", "add", ["image", "z"]),
-        ("fc.a", "quantize", ["s"], {"quantizer": x}),
-        ("fc.b", "quantize", ["w"], {"quantizer": uniform(0.25)}),
+        ("fc.a", "quantize", ["s"], {"quant": x}),
+        ("fc.b", "quantize", ["w"], {"quant": uniform(0.25)}),
         ("fc", "linear", ["fc.a", "fc.b", "b"]),
     )
     graph = with_formats(graph, s=FixedPoint(16, 0), fc=FixedPoint(32, 8))
@@ -201,9 +201,9 @@ def test_says_what_cannot_be_lowered(build_graph, build, error, message):
 
 def test_an_offset_of_operand_a_takes_column_sums_of_operand_b(build_graph):
     extra = [
-        ("m.a", "quantize", ["fc"], {"quantizer": uniform(16.0, signed=False, zero_point=3)}),
+        ("m.a", "quantize", ["fc"], {"quant": uniform(16.0, signed=False, zero_point=3)}),
         ("turned", "permute", ["fc"], {"axes": (0, 2, 1)}),
-        ("m.b", "quantize", ["turned"], {"quantizer": uniform(16.0)}),
+        ("m.b", "quantize", ["turned"], {"quant": uniform(16.0)}),
         ("m", "matmul", ["m.a", "m.b"], {"alpha": 1.0}),
     ]
     graph = linear(build_graph, extra=extra, fc=FixedPoint(16, 4), m=FixedPoint(32, 0))
@@ -218,8 +218,8 @@ def test_an_accumulator_that_could_overflow_is_refused(build_graph):
     graph = build_graph(
         (1, depth),
         {"w": np.full((1, depth), -32.0)},
-        ("fc.a", "quantize", ["image"], {"quantizer": pixel_quantizer()}),
-        ("fc.b", "quantize", ["w"], {"quantizer": uniform(0.25, bits=8)}),
+        ("fc.a", "quantize", ["image"], {"quant": pixel_quantizer()}),
+        ("fc.b", "quantize", ["w"], {"quant": uniform(0.25, bits=8)}),
         ("fc", "linear", ["fc.a", "fc.b"]),
     )
     with pytest.raises(GraphError, match=r"^fc \(linear\): an accumulator must stay below 2\*\*31"):
