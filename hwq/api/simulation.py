@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq import __version__
-from hwq.api.accuracy import Trial, chance_notes, guess_picture
+from hwq.api.accuracy import Trial, chance_notes
 from hwq.api.calibration import Job, fit
-from hwq.api.layer_figures import with_errors, with_nodes
+from hwq.api.measuring import measure
 from hwq.api.network import (
     FloatNetwork,
     check_device,
@@ -21,28 +21,22 @@ from hwq.api.network import (
     requested_network,
     to_preprocessing,
 )
+from hwq.api.pricing import price
 from hwq.arch.accelerator import Accelerator
 from hwq.arch.load import load_accelerator
-from hwq.compiler.emit_program import emit_program
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
-from hwq.cost.estimate import estimate
 from hwq.cost.result import RunInfo, SimulationResult
 from hwq.errors import DataError, GraphError, SpecError, UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.calibration import Calibration
 from hwq.methods.checkpoint import Calibrated
-from hwq.methods.evaluate import evaluate, layer_sqnr_db
 from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import sha256
-from hwq.plan.make_plan import make_plan
 from hwq.request import IN_THE_FILE, Request
-from hwq.runtime.node_check import check_nodes
-
-_SQNR_IMAGES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,33 +169,23 @@ def _result(
 ) -> SimulationResult:
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
     with _naming(subject.file):
-        hoisted = run_passes(quantized.graph, HOIST)
-        integer = run_passes(hoisted, LOWER)
-        nodes = check_nodes(hoisted, integer, [subject.pixels(images.test)])
-        nodes.refuse()
-        program = emit_program(integer)
-    plan = make_plan(program, machine, dataflow=request.dataflow, timing=request.timing)
-    cost = estimate(plan, machine)
-    layers, fidelity, picture = with_nodes(program, cost.layers, nodes), None, None
-    notes = (*subject.notes(), *quantized.notes, *nodes.notes())
+        measured = measure(
+            quantized.graph,
+            subject.pixels(images.test),
+            images,
+            None if subject.source is None else subject.source.graph,
+            # a calibrated file no longer has the float weights that layers are compared with
+            layers=subject.file is None,
+            track=track,
+            device=request.device,
+        )
+    priced = price(measured.integer, machine, request.dataflow, request.timing)
+    cost, fidelity = priced.cost, measured.fidelity
+    notes = (*subject.notes(), *quantized.notes, *measured.nodes.notes())
     if cost.dataflow == "auto":
         notes += ("Dataflow auto is an exploration: no one array has the fastest for every layer.",)
-    reference = None if subject.source is None else subject.source.graph
-    if images.picture is not None:
-        picture = guess_picture(*images.picture, reference, quantized.graph, integer)
-    if images.test is not None:
-        test = images.test
-        evaluation = evaluate(
-            reference, quantized.graph, integer, test.pixels(), test.labels, track, request.device
-        )
-        fidelity = evaluation.accuracy
-        if origin.weights != "random":
-            notes += chance_notes(fidelity.top1_fp32, fidelity.images)
-        # a calibrated file no longer has the float weights that layers are compared with
-        few = [] if subject.file is not None else list(test.head(_SQNR_IMAGES).pixels())
-        layers = with_errors(
-            program, layers, evaluation.saturations, layer_sqnr_db(hoisted, integer, few)
-        )
+    if fidelity is not None and origin.weights != "random":
+        notes += chance_notes(fidelity.top1_fp32, fidelity.images)
     run = RunInfo(
         model=origin.model,
         method=origin.method,
@@ -219,4 +203,7 @@ def _result(
         checkpoint=None if subject.file is None else subject.file.name,
         checkpoint_sha256=None if subject.file is None else sha256(subject.file),
     )
-    return SimulationResult(run, layers, cost.totals, fidelity, quantized.findings, picture)
+    layers = measured.beside(priced.program, cost.layers)
+    return SimulationResult(
+        run, layers, cost.totals, fidelity, quantized.findings, measured.picture
+    )
