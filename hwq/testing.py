@@ -46,9 +46,9 @@ def stimulus(
     from hwq.rtl.payload import fields
 
     rng = np.random.default_rng(seed)
-    own = unit.stimulus(rng, -(-vectors // unit.inputs_per_result))
-    if own is not None:
-        return own
+    stimulus = unit.stimulus(rng, -(-vectors // unit.inputs_per_result))
+    if stimulus is not None:
+        return stimulus
     shapes = fields(unit.i.payload.shape())
     if sum(shape.width for shape in shapes) <= exhaustive_bits:
         grids = [exhaustive_or_corners(shape.width, shape.signed) for shape in shapes]

@@ -52,7 +52,7 @@ def files(unit: StreamUnit, name: str, inputs: NDArray[np.int64]) -> dict[str, s
     shapes = {side: getattr(unit, side).payload.shape() for side in "io"}
     bits = {side: width(shape) for side, shape in shapes.items()}
     outputs = unit.compute(inputs)
-    made = {
+    files = {
         f"{name}.v": emit(unit, name),
         f"{name}_i.hex": hex_lines(shapes["i"], inputs),
         f"{name}_o.hex": hex_lines(shapes["o"], outputs),
@@ -72,9 +72,9 @@ def files(unit: StreamUnit, name: str, inputs: NDArray[np.int64]) -> dict[str, s
         "outputs_per_result": unit.outputs_per_result,
         "vectors": {"inputs": len(inputs), "outputs": len(outputs)},
         "versions": {package: metadata.version(package) for package in GENERATORS},
-        "sha256": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in made.items()},
+        "sha256": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in files.items()},
     }
-    return {**made, f"{name}.json": json.dumps(manifest, indent=1) + "\n"}
+    return {**files, f"{name}.json": json.dumps(manifest, indent=1) + "\n"}
 
 
 def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
@@ -102,11 +102,11 @@ def layout(shape: ShapeLike, prefix: str = "", low: int = 0) -> list[dict[str, A
         plain = Shape.cast(shape)
         name = prefix or "payload"
         return [{"name": name, "low_bit": low, "bits": plain.width, "signed": plain.signed}]
-    found = []
+    places = []
     for key, member in shape:
         name = f"{prefix}[{key}]" if isinstance(key, int) else f"{prefix}.{key}".lstrip(".")
-        found += layout(member.shape, name, low + member.offset)
-    return found
+        places += layout(member.shape, name, low + member.offset)
+    return places
 
 
 def _names(unit: StreamUnit, name: str, bits: Mapping[str, int], inputs: int) -> dict[str, object]:

@@ -227,11 +227,11 @@ class Machine(wiring.Component):
         ]
         # operand a: the machine's own words while it runs
         port, code = self.array.a_write, self.spec.array.pe.a_bits
-        own = Cat(Value.cast(lane)[:code] for lane in written.data)
+        codes = Cat(Value.cast(lane)[:code] for lane in written.data)
         m.d.comb += [
             port.enable.eq(Mux(self.busy, written.valid & written.to_operand, self.a_write.enable)),
             port.address.eq(Mux(self.busy, written.address, self.a_write.address)),
-            Value.cast(port.data).eq(Mux(self.busy, own, Value.cast(self.a_write.data))),
+            Value.cast(port.data).eq(Mux(self.busy, codes, Value.cast(self.a_write.data))),
         ]
 
     def _vector_memory(self, m: Module) -> memory.ReadPort:
@@ -273,11 +273,11 @@ def _clamped(value: Value, span: data.View) -> Value:
 
 def _memory(m: Module, name: str, port: wiring.FlippedInterface, depth: int) -> memory.ReadPort:
     """Add a memory that is written from outside; return its read port."""
-    m.submodules[name] = made = memory.Memory(shape=port.data.shape(), depth=depth, init=[])
-    write = made.write_port()
+    m.submodules[name] = words = memory.Memory(shape=port.data.shape(), depth=depth, init=[])
+    write = words.write_port()
     m.d.comb += [
         write.addr.eq(port.address),
         Value.cast(write.data).eq(Value.cast(port.data)),
         write.en.eq(port.enable),
     ]
-    return made.read_port()
+    return words.read_port()

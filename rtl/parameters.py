@@ -39,9 +39,9 @@ def _fields(path: str, value: Any, digests: bool) -> Iterator[str]:
     if isinstance(value, wiring.Component):
         yield f"{path[1:]}={type(value).__name__}"
         yield from _words(path, value, digests)
-    elif isinstance(value, tuple) and all(isinstance(one, wiring.Component) for one in value):
-        for number, one in enumerate(value):
-            yield from _fields(f"{path}_{number}", one, digests)
+    elif isinstance(value, tuple) and all(isinstance(part, wiring.Component) for part in value):
+        for number, part in enumerate(value):
+            yield from _fields(f"{path}_{number}", part, digests)
     elif isinstance(value, PeKind):
         yield f"{path[1:]}={value.name}"
     elif callable(value):  # makes a component

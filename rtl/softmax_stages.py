@@ -188,15 +188,15 @@ class Reciprocal(StreamUnit):
             m.d.sync += octave_2.eq(octave_1)
 
         # the division, rounded half up; the octave waits for it
-        one = DIVISOR_BITS - 1 + RECIPROCAL_BITS
-        m.submodules.divide = divide = Divide(one + 1, DIVISOR_BITS, QUOTIENT_BITS)
+        unity = DIVISOR_BITS - 1 + RECIPROCAL_BITS
+        m.submodules.divide = divide = Divide(unity + 1, DIVISOR_BITS, QUOTIENT_BITS)
         m.submodules.octaves = octaves = RowBuffer(
             unsigned(4), unsigned(QUOTIENT_BITS), words=1, latency=divide.latency_cycles
         )
         fork(m, p.valid[1], ready, [divide.i, octaves.words])
         connect(m, divide.o, octaves.known)
         m.d.comb += [
-            divide.i.p.dividend.eq((1 << one) + (divisor >> 1)),
+            divide.i.p.dividend.eq((1 << unity) + (divisor >> 1)),
             divide.i.p.divisor.eq(divisor),
             octaves.words.payload.eq(octave_2),
             self.o.valid.eq(octaves.o.valid),

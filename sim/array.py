@@ -117,21 +117,25 @@ def run_arrays(bank: Bank, runs: Sequence[Run], model: CycleModel, work: Path) -
     entries = [
         {
             "name": run.name,
-            "programs": [entry for one in run.products for entry in one.programs(run.array)],
+            "programs": [
+                entry for product in run.products for entry in product.programs(run.array)
+            ],
         }
         for run in runs
     ]
-    found = launch(bank, "tb_array", entries, work)
-    if not found:
+    outcomes = launch(bank, "tb_array", entries, work)
+    if not outcomes:
         raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
-    return [_failure(run, model, **outcome) for run, outcome in zip(runs, found, strict=True)]
+    return [_failure(run, model, **outcome) for run, outcome in zip(runs, outcomes, strict=True)]
 
 
 def _failure(run: Run, model: CycleModel, cycles: list[int], failure: str | None) -> str | None:
     """Return the bench's failure, or the first program whose cycles are not the model's."""
     if failure is not None:
         return f"{run.name}: {failure}"
-    shapes = [(len(one.a), k, one.b.shape[1]) for one in run.products for k in one.extents]
+    shapes = [
+        (len(product.a), k, product.b.shape[1]) for product in run.products for k in product.extents
+    ]
     for (m, k, n), got in zip(shapes, cycles, strict=True):
         want = model(m, k, n, run.array.spec)
         if got != want:

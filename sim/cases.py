@@ -19,16 +19,16 @@ from hwq.testing import stimulus
 
 def vectors(stem: str, label: str) -> NDArray[np.int64]:
     """Return the inputs of a case: its own, or those of `hwq.testing.stimulus`."""
-    own = TWINS[stem].stimuli.get(label)
-    return own() if own else stimulus(TWINS[stem].verified[label])
+    special = TWINS[stem].stimuli.get(label)
+    return special() if special else stimulus(TWINS[stem].verified[label])
 
 
 @cache
 def bank(simulator: str, stem: str) -> Bank:
     """Compile all cases of a unit as one bank."""
-    units = {f"{stem}_{label}": made for label, made in TWINS[stem].verified.items()}
+    units = {f"{stem}_{label}": unit for label, unit in TWINS[stem].verified.items()}
     # names are unique within a unit, but emitting takes a while
-    return build(simulator, units, {name: emit(made, name) for name, made in units.items()})
+    return build(simulator, units, {name: emit(unit, name) for name, unit in units.items()})
 
 
 def job(stem: str, label: str, limit: int | None = None) -> Job:

@@ -103,19 +103,19 @@ def horner_code(spec: HornerSpec) -> Callable[[int], int]:
 def table(code: Callable[[int], int], inputs: range, turns: Sequence[int] = ()) -> Table:
     """Return the table of a function that is monotone between `turns`."""
     ends = [inputs.start, *turns, inputs.stop]
-    found: list[tuple[int, int]] = []
+    claims: list[tuple[int, int]] = []
     for first, stop in pairwise(ends):
         at = first
         while at < stop:
             value = code(at)
-            if not found or found[-1][1] != value:
-                found.append((at, value))
+            if not claims or claims[-1][1] != value:
+                claims.append((at, value))
             low, high = at, stop  # the code at low is value; the first other is in low+1..high
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if code(middle) == value else (low, middle)
             at = high
-    return found
+    return claims
 
 
 def lookup(steps: Table, name: str = "formula") -> str:

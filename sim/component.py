@@ -35,14 +35,18 @@ def build_components(
     parts: list[str] = []
     pins: list[str] = []
     for name, component in components.items():
-        found = {f"{name}_clk": ("input", 1), f"{name}_rst": ("input", 1)}
+        of_component = {f"{name}_clk": ("input", 1), f"{name}_rst": ("input", 1)}
         for path, member, port in component.signature.flatten(component):
             direction = "input" if member.flow == wiring.In else "output"
-            found[f"{name}__{'__'.join(map(str, path))}"] = direction, len(Value.cast(port))
-        ports += [f"{way} [{bits - 1}:0] {port} {PUBLIC}" for port, (way, bits) in found.items()]
-        pins += [f".{port}({port})" for port in found]
-        own = ", ".join(f".{ALONE}{port.removeprefix(name)}({port})" for port in found)
-        parts.append(f"  {name} u_{name} ({own});")
+            of_component[f"{name}__{'__'.join(map(str, path))}"] = direction, len(Value.cast(port))
+        ports += [
+            f"{way} [{bits - 1}:0] {port} {PUBLIC}" for port, (way, bits) in of_component.items()
+        ]
+        pins += [f".{port}({port})" for port in of_component]
+        connections = ", ".join(
+            f".{ALONE}{port.removeprefix(name)}({port})" for port in of_component
+        )
+        parts.append(f"  {name} u_{name} ({connections});")
     top = [f"module {TOP} (", ",\n".join(ports), ");"]
     if texts is None:
         texts = {"components": emit_shared(components, "components")}

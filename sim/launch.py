@@ -67,5 +67,5 @@ def launch(
             seed=seed,
             log_file=work / "run.log",
         )
-    found: list[Any] = json.loads(outcomes.read_text()) if outcomes.exists() else []
-    return found
+    results: list[Any] = json.loads(outcomes.read_text()) if outcomes.exists() else []
+    return results

@@ -243,14 +243,14 @@ def run_programs(
         If the simulator stops before the bench does.
     """
     common = {"runs": runs, "limit": limit}
-    entries = [{"name": name, **common, **one.job()} for name, one in programs.items()]
-    found = launch(bank, "tb_machine", entries, work, seed)
-    if not found:
+    entries = [{"name": name, **common, **result.job()} for name, result in programs.items()]
+    results = launch(bank, "tb_machine", entries, work, seed)
+    if not results:
         raise BenchFailed(f"the simulator stopped early; see {work / 'run.log'}")
     outcomes: list[ProgramOutcome] = []
-    for program, one in zip(programs.values(), found, strict=True):
-        if "failure" in one:
-            outcomes.append(one["failure"])
+    for program, result in zip(programs.values(), results, strict=True):
+        if "failure" in result:
+            outcomes.append(result["failure"])
         else:
-            outcomes.append((one["cycles"], [program.done(**c) for c in one["commands"]]))
+            outcomes.append((result["cycles"], [program.done(**c) for c in result["commands"]]))
     return outcomes

@@ -108,38 +108,38 @@ def wanted(machine: Machine) -> list[Int]:
 
 def program(machine: Machine) -> MachineProgram:
     """Return the program: requantize, rows, encode, activation, requantize."""
-    made, array, of = MachineProgram(machine), machine.spec.array, spans()
+    program, array, of = MachineProgram(machine), machine.spec.array, spans()
     a, *others = operands()
     bases, at = [], 0
     for b in others:
-        made.store("b", at, array.b_words(b, fill=5))
+        program.store("b", at, array.b_words(b, fill=5))
         bases.append(at)
         at += len(array.b_words(b))
-    made.store("a", 0, array.a_words(a, fill=1))
+    program.store("a", 0, array.a_words(a, fill=1))
     words = -(-N // machine.spec.lanes)
     by_row = {"inner": words, "outer": M, "inner_stride": 1, "outer_stride": words}
     by_tile = {"inner": words, "outer": M, "inner_stride": M, "outer_stride": 1}
-    made.matmul(
+    program.matmul(
         *((M, K, N), (0, bases[0], 0), 0, of[TO_SCORES]),
         {"base": 0, "inner_stride": words, "outer_stride": 1},
     )
-    made.vector(Route.ROWS, {"base": 0, **by_row}, {"base": PROBABILITIES, **by_row})
-    made.vector(
+    program.vector(Route.ROWS, {"base": 0, **by_row}, {"base": PROBABILITIES, **by_row})
+    program.vector(
         *(Route.ENCODE, {"base": PROBABILITIES, **by_row}),
         *({"base": CODES, "to_operand": 1, **by_tile}, of[OF_PROBABILITIES]),
     )
-    made.matmul(
+    program.matmul(
         *((M, N, P), (CODES, bases[1], 0), 8, of[TO_ACTIVATION]),
         *(
             {"base": HIDDEN, "to_operand": 1, "inner_stride": 1, "outer_stride": M},
             of[OF_ACTIVATION],
         ),
     )
-    made.matmul(
+    program.matmul(
         *((M, P, Q), (HIDDEN, bases[2], 0), 16, of[TO_RESULT]),
         {"base": RESULT, "inner_stride": 1, "outer_stride": M},
     )
-    return made
+    return program
 
 
 def stored(done: Done, columns: int, by_row: bool) -> Int:
@@ -163,7 +163,9 @@ def places(target: Mapping[str, int]) -> list[int]:
     ]
 
 
-def difference(made: MachineProgram, outcome: ProgramOutcome, cycles: Sequence[int]) -> str | None:
+def difference(
+    program: MachineProgram, outcome: ProgramOutcome, cycles: Sequence[int]
+) -> str | None:
     """Return what differs first, if anything does, in what came of `program`.
 
     Values are held to the units, addresses to the walks, cycles of the commands to `cycles`.
@@ -171,9 +173,9 @@ def difference(made: MachineProgram, outcome: ProgramOutcome, cycles: Sequence[i
     if isinstance(outcome, str):
         return outcome
     total, commands = outcome
-    values = wanted(made.machine)
+    values = wanted(program.machine)
     for number, (done, want) in enumerate(zip(commands, values, strict=True)):
-        if done.addresses != places(made.commands[number]["target"]):
+        if done.addresses != places(program.commands[number]["target"]):
             return f"command {number} stored words at {done.addresses}"
         got = stored(done, want.shape[1], by_row=number in BY_ROW)
         if not np.array_equal(got, want):

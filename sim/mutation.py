@@ -39,7 +39,10 @@ FAULTS = {**OF_VALUES, **OF_PRODUCTS, **OF_ROWS}
 """Stem and label of the case -> its faults."""
 MUTATIONS: Mapping[str, tuple[tuple[str, Fault], ...]] = {
     stem: tuple(
-        (label, fault) for (own, label), faults in FAULTS.items() if own == stem for fault in faults
+        (label, fault)
+        for (owner, label), faults in FAULTS.items()
+        if owner == stem
+        for fault in faults
     )
     for stem, _ in FAULTS
 }
@@ -68,9 +71,9 @@ def planted(text: str, fault: Fault) -> str:
     (start,) = (at for name in names if (at := text.find(f"module {name}(")) >= 0)
     end = text.index("endmodule", start)
     right, wrong = signals(fault.right), signals(fault.wrong)
-    found = text.count(right, start, end)
-    if found != fault.count:
-        raise FaultMisplaced(f"{fault.name}: {right!r} occurs {found} times, not {fault.count}")
+    matches = text.count(right, start, end)
+    if matches != fault.count:
+        raise FaultMisplaced(f"{fault.name}: {right!r} occurs {matches} times, not {fault.count}")
     return text[:start] + text[start:end].replace(right, wrong) + text[end:]
 
 
@@ -163,12 +166,12 @@ def run_machine_mutations(simulator: str, cycles: Sequence[int]) -> list[dict[st
         name: planted(text, fault).replace(NAME, name)
         for name, fault in zip(names, OF_MACHINES, strict=True)
     }
-    made = program(machine)
+    built = program(machine)
     with tempfile.TemporaryDirectory(prefix="hwq_machines_") as work:
         bank = build_components(simulator, dict.fromkeys(names, machine), texts)
-        programs = dict.fromkeys(names, made)
+        programs = dict.fromkeys(names, built)
         outcomes = run_programs(bank, programs, Path(work), runs=2, limit=4 * sum(cycles))
-    failures = [difference(made, outcome, cycles) for outcome in outcomes]
+    failures = [difference(built, outcome, cycles) for outcome in outcomes]
     pairs = zip(OF_MACHINES, failures, strict=True)
     return [_row("machine", "1_lane", fault, failure) for fault, failure in pairs]
 

@@ -127,15 +127,15 @@ def _run(proof: Proof, name: str, command: str, verilog: str | None, inductive: 
 
 def _check_all_were_proven(log: str, wanted: int) -> None:
     """Raise ProofFailed if a claim never reached the solver: simplification may lose one."""
-    found = len(set(re.findall(r"Import proof for assert: (.*) when", log)))
-    if found != wanted:
-        raise ProofFailed(f"{wanted} claims were made, but the solver saw {found}")
+    proved = len(set(re.findall(r"Import proof for assert: (.*) when", log)))
+    if proved != wanted:
+        raise ProofFailed(f"{wanted} claims were made, but the solver saw {proved}")
 
 
 def _trace(log: str) -> str:
     """Return the counterexample at the end of a log, or nothing."""
-    found = re.search(r"(Time Signal Name.*?)\n\n", log.replace("\r", ""), re.DOTALL)
-    return f"the claim does not hold:\n  {found.group(1)}" if found else ""
+    trace = re.search(r"(Time Signal Name.*?)\n\n", log.replace("\r", ""), re.DOTALL)
+    return f"the claim does not hold:\n  {trace.group(1)}" if trace else ""
 
 
 def claims(proof: Proof, inductive: bool) -> list[str]:

@@ -114,16 +114,16 @@ def run_jobs(
         File for the waves, if the bank can write them.
     """
     # jobs often share unit and inputs, whose outputs take a while
-    made = {(id(job.unit), id(job.inputs)): job for job in jobs}
-    shared = {key: job.entry() for key, job in made.items()}
+    distinct = {(id(job.unit), id(job.inputs)): job for job in jobs}
+    shared = {key: job.entry() for key, job in distinct.items()}
     entries = []
     for job in jobs:
-        own = {"name": job.name, "patterns": list(job.patterns), "budget": job.budget}
-        entries.append({**shared[id(job.unit), id(job.inputs)], **own})
+        entry = {"name": job.name, "patterns": list(job.patterns), "budget": job.budget}
+        entries.append({**shared[id(job.unit), id(job.inputs)], **entry})
     outcomes: list[Outcome] = []
     while len(outcomes) < len(jobs):
-        found = launch(bank, "tb_stream", entries[len(outcomes) :], work, seed, waves)
-        outcomes += [Outcome(**outcome) for outcome in found]
+        results = launch(bank, "tb_stream", entries[len(outcomes) :], work, seed, waves)
+        outcomes += [Outcome(**outcome) for outcome in results]
         if len(outcomes) < len(jobs):
             message = f"the simulator stopped before the bench did; see {work / 'run.log'}"
             outcomes.append(Outcome(failure=message))
@@ -141,11 +141,11 @@ def check_coverage(unit: StreamUnit, inputs: NDArray[np.int64]) -> None:
     Corners are the ends of what is legal, 0, -1 and the powers of two; of units that make their own
     stimulus, of fields that depend on each other, only the ends, 0 and -1.
     """
-    own = unit.stimulus(np.random.default_rng(0), 1) is not None
+    has_stimulus = unit.stimulus(np.random.default_rng(0), 1) is not None
     shapes = fields(unit.i.payload.shape())
     columns = inputs.reshape(len(inputs), -1)
     for number, (shape, (low, high)) in enumerate(zip(shapes, unit.legal_inputs, strict=True)):
-        near = [low, high, 0, -1, *([] if own else _powers(shape.width))]
+        near = [low, high, 0, -1, *([] if has_stimulus else _powers(shape.width))]
         corners = [corner for corner in near if low <= corner <= high]
         missing = np.setdiff1d(corners, columns[:, number])
         if missing.size:

@@ -49,11 +49,11 @@ class Bench:
         clock.start()
         try:
             await self.write()
-            found = await self.run_once()
+            outcome = await self.run_once()
             for _ in range(1, self._job["runs"]):
-                if await self.run_once() != found:
+                if await self.run_once() != outcome:
                     raise Failure("another run of the program does something else")
-            return found
+            return outcome
         finally:
             clock.stop()
 

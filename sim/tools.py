@@ -69,13 +69,13 @@ def wave_suffixes(simulator: str) -> list[str]:
     if simulator == "icarus":
         return [".fst"]
     # Verilator's writer of FST includes this header (liblz4-dev) and that of zlib (zlib1g-dev)
-    found = subprocess.run(
+    completed = subprocess.run(
         ["g++", "-E", "-x", "c++", "-"],
         input=b"#include <lz4.h>\n#include <zlib.h>\n",
         capture_output=True,
         check=False,
     )
-    return [".vcd"] if found.returncode else [".fst", ".vcd"]
+    return [".vcd"] if completed.returncode else [".fst", ".vcd"]
 
 
 @contextmanager

@@ -136,8 +136,8 @@ def fit(
         open_work(folder, job.origin(known).to_dict(), resume)
     with tidy(folder):
         if images is None:
-            kept = workspace(folder, IMAGES, job.seed, track)
-            images = synthesise(job.network, job.device, kept)
+            store = workspace(folder, IMAGES, job.seed, track)
+            images = synthesise(job.network, job.device, store)
         return fit_images(job, images, folder, track)
 
 
@@ -145,13 +145,13 @@ def fit_images(
     job: Job, images: Images, folder: Path | None, track: Track, base: Calibrated | None = None
 ) -> Fitted:
     """Fit a method to images, in a work folder that is open, on a base that is fitted already."""
-    kept = workspace(folder, FIT, job.seed, track)
+    store = workspace(folder, FIT, job.seed, track)
     earlier, start = earlier_seconds(folder), time.monotonic()
     graph, method = job.network.graph, job.method
     if base is not None:
-        quantized = method.extend(base.quantized, graph, images.calibration, kept)
+        quantized = method.extend(base.quantized, graph, images.calibration, store)
     else:
-        quantized = method.fit(graph, images.calibration, job.bits, kept)
+        quantized = method.fit(graph, images.calibration, job.bits, store)
     # the compiler reads scales as arrays
     quantized = replace(
         quantized,

@@ -129,15 +129,15 @@ def make_entries(
     used: set[str] = set()
     for label in methods:
         name, _, base = label.partition("@")
-        own: dict[str, Any] = {}
+        options_of_entry: dict[str, Any] = {}
         for key, value in options.items():
             method, dot, option = key.partition(".")
             if not dot:
                 raise UsageError(f"option must look like method.name=value, not {key!r}")
             if method in (label, name, base):
-                own[f"base.{option}" if method == base else option] = value
+                options_of_entry[f"base.{option}" if method == base else option] = value
                 used.add(key)
-        algorithm = make_method(name, base or None, own)
+        algorithm = make_method(name, base or None, options_of_entry)
         entries += [Entry(label, algorithm, width) for width in widths]
     for key in options:
         if key not in used:
@@ -177,7 +177,9 @@ class _Judge:
     def identity(self) -> str:
         """Digest of what the images are: their names, sizes and labels."""
         files = zip(self.images.files, self.images.labels, strict=True)
-        listed = [[file.parent.name, file.name, file.stat().st_size, one] for file, one in files]
+        listed = [
+            [file.parent.name, file.name, file.stat().st_size, label] for file, label in files
+        ]
         return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     def row(

@@ -60,8 +60,8 @@ def psaq_request() -> Mapping[str, Any]:
 
 def synthesise(network: FloatNetwork, device: str, workspace: Workspace) -> Images:
     """Make images from the float network; `hwq.methods.psaq` says how."""
-    made = synthesize(network.graph, _SETTINGS, device, workspace)
-    return Images(PSAQ, replace(made, device=device))
+    synthesis = synthesize(network.graph, _SETTINGS, device, workspace)
+    return Images(PSAQ, replace(synthesis, device=device))
 
 
 def read_images(
@@ -95,20 +95,20 @@ def read_images(
         When there are no images or some cannot be read.
     """
     config = network.network.preprocessing
-    own = method.makes_images
-    if is_psaq(calib) and not own:
+    makes_images = method.makes_images
+    if is_psaq(calib) and not makes_images:
         return None
     if calib is None or is_psaq(calib):
         noise = Calibration.noise(config.input_size, _NOISE_IMAGES, seed)
-        return Images("none" if own else "noise", replace(noise, device=device))
+        return Images("none" if makes_images else "noise", replace(noise, device=device))
     path = Path(calib)
     if path.suffix == ".safetensors":
-        found = Calibration(_read_pixels(path, config.input_size))
+        calibration = Calibration(_read_pixels(path, config.input_size))
     else:
         folder = open_images(path, config, labelled=False)
         images = folder.sample(method.images, seed)
-        found = Calibration.of(track(images.pixels(), "calibration images", len(images)))
-    return Images("images", replace(found, device=device))
+        calibration = Calibration.of(track(images.pixels(), "calibration images", len(images)))
+    return Images("images", replace(calibration, device=device))
 
 
 def save_images(images: Images, path: Path) -> None:

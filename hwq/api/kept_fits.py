@@ -128,11 +128,11 @@ class KeptFits:
         """
         calibrated, path = self._fit(entry)
         notes = path.with_suffix(".json")
-        kept = read_notes(notes)
-        digest, seconds = sha256(path), kept.calibration_seconds
+        old_notes = read_notes(notes)
+        digest, seconds = sha256(path), old_notes.calibration_seconds
         key = {"row": _ROW, "checkpoint_sha256": digest, "images_sha256": images}
-        if kept.key == key and kept.row is not None:
-            return read_row(notes, kept.row)
+        if old_notes.key == key and old_notes.row is not None:
+            return read_row(notes, old_notes.row)
         row = judge(entry.label, calibrated, digest, seconds)
         Notes(seconds, key, asdict(row)).write(notes)
         return row
@@ -171,8 +171,8 @@ class KeptFits:
             return None, 0.0
         calibrated, path = self._fit(entry.base)
         notes = path.with_suffix(".json")
-        kept = read_notes(notes)
-        return calibrated, kept.calibration_seconds
+        old_notes = read_notes(notes)
+        return calibrated, old_notes.calibration_seconds
 
     def _images_of(self, method: Method) -> Images:
         """Return the calibration images of a method; synthesised ones are the same for all."""

@@ -139,19 +139,21 @@ def make_method(name: str, base: str | None, options: Mapping[str, Any]) -> Meth
     known = getattr(METHODS[name], "__dataclass_fields__", {})
     if base is not None:
         METHODS[base]  # an unknown name is the first thing to say
-    own = {key: value for key, value in options.items() if not key.startswith("base.")}
-    of_base = {key.removeprefix("base."): value for key, value in options.items() if key not in own}
+    direct = {key: value for key, value in options.items() if not key.startswith("base.")}
+    of_base = {
+        key.removeprefix("base."): value for key, value in options.items() if key not in direct
+    }
     if "base" not in known and (base is not None or of_base):
         raise UsageError(f"method {name!r} takes no base")
-    if not isinstance(own.get("base_options", {}), Mapping):
+    if not isinstance(direct.get("base_options", {}), Mapping):
         raise UsageError("base_options: an option of the base is written base.NAME=VALUE")
     if base is not None:
-        own["base"] = base
+        direct["base"] = base
     if of_base:
-        own["base_options"] = {**own.get("base_options", {}), **of_base}
-    method = _instance(name, own)
+        direct["base_options"] = {**direct.get("base_options", {}), **of_base}
+    method = _instance(name, direct)
     if "base" in known:
-        _instance(vars(method)["base"], own.get("base_options", {}))
+        _instance(vars(method)["base"], direct.get("base_options", {}))
     return method
 
 
@@ -160,7 +162,7 @@ def _instance(name: str, options: Mapping[str, Any]) -> Method:
     known: list[str] = [field.name for field in fields(kind)] if is_dataclass(kind) else []
     for key in options:
         if key not in known:
-            listed = ", ".join(one for one in known if one != "base_options") or "none"
+            listed = ", ".join(option for option in known if option != "base_options") or "none"
             raise UsageError(f"method {name!r}: unknown option {key!r}; known: {listed}")
     _check_kinds(name, get_type_hints(kind), options)
     try:
@@ -230,11 +232,11 @@ def open_calibrated(path: Path) -> Calibrated:
 
 def to_preprocessing(origin: Origin) -> Preprocessing:
     """Return what the images of a calibrated network go through."""
-    kept: dict[str, Any] = {
+    fields: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in origin.preprocessing.items()
     }
-    return Preprocessing(**kept)
+    return Preprocessing(**fields)
 
 
 def check_device(device: str) -> None:

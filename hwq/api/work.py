@@ -75,12 +75,12 @@ def workspace(folder: Path | None, part: str, seed: int, track: Track) -> Worksp
     """Return the workspace of one part of a job: a folder of its own in the work folder."""
     if folder is None:
         return Workspace(seed, None, track)
-    own = folder / part
+    subfolder = folder / part
     with _naming(folder):
-        own.mkdir(exist_ok=True)
-        for path in own.glob(".*"):  # drafts of a run that was killed
+        subfolder.mkdir(exist_ok=True)
+        for path in subfolder.glob(".*"):  # drafts of a run that was killed
             path.unlink()
-    return Workspace(seed, own, track)
+    return Workspace(seed, subfolder, track)
 
 
 @contextmanager
@@ -152,10 +152,10 @@ def earlier_seconds(folder: Path | None) -> float:
         return 0.0
     path, seconds = folder / _CLOCK, 0.0
     if path.exists():
-        kept = read_json(path, _Clock)
+        clock = read_json(path, _Clock)
         times = [file.stat().st_mtime for file in (folder / FIT).glob("*.safetensors")]
-        worked = max(times, default=0.0) - kept.started
-        seconds = kept.seconds + max(worked, 0.0)
+        worked = max(times, default=0.0) - clock.started
+        seconds = clock.seconds + max(worked, 0.0)
     write_text(path, json.dumps({"seconds": seconds, "started": time.time()}) + "\n")
     return seconds
 
@@ -165,9 +165,9 @@ def first_difference(old: Any, new: Any, name: str = "") -> str | None:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in [*new, *(key for key in old if key not in new)]:
             path = f"{name}.{key}" if name else str(key)
-            found = first_difference(old.get(key), new.get(key), path)
-            if found is not None:
-                return found
+            difference = first_difference(old.get(key), new.get(key), path)
+            if difference is not None:
+                return difference
         return None
     return None if old == new else f"{name}: {_text(old)}, not {_text(new)}"
 

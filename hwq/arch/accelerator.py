@@ -48,7 +48,7 @@ class Array(_Part):
 
     Parameters
     ----------
-    rows, cols : int in 1..65536
+    rows, columns : int in 1..65536
         Processing elements along each edge.
     dataflow : str
         What stays in the array, or "auto": the one with fewest cycles for each layer.
@@ -61,7 +61,7 @@ class Array(_Part):
     """
 
     rows: Count
-    cols: Count
+    columns: Count
     dataflow: DataflowChoice = "auto"
     pe: Annotated[tuple[PeName, ...], Field(min_length=1, strict=False)] = tuple(PE_KINDS)
     activation_bits: OperandBits = 8
@@ -253,11 +253,11 @@ class Accelerator(_Part):
     def _buffers_feed_the_array(self) -> Self:
         """Stall-free timing is only true of buffers that keep up with the array's edges."""
         array, sram = self.array, self.sram
-        edge = max(array.rows, array.cols)
+        edge = max(array.rows, array.columns)
         needs = {
             "activation": edge * array.activation_bits,
             "weight": edge * array.weight_bits,
-            "output": array.cols * array.acc_bits * array.acc_planes,
+            "output": array.columns * array.acc_bits * array.acc_planes,
         }
         for name, bits in needs.items():
             buffer: SramBuffer = getattr(sram, name)

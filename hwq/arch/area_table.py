@@ -29,7 +29,7 @@ def accelerator_figures(accelerator: Accelerator) -> BlockFigures:
     array, vector_unit = accelerator.array, accelerator.vector_unit
     table = EnergyTable(accelerator.technology_nm, accelerator.energy_scaling)
     blocks = [
-        _times(array.rows * array.cols, pe_figures(array, table)),
+        _times(array.rows * array.columns, pe_figures(array, table)),
         _times(vector_unit.pipes * vector_unit.lanes, lane_figures(table)),
     ]
     sram = accelerator.sram

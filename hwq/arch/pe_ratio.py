@@ -50,15 +50,15 @@ def nearest_widths(a_bits: int, b_bits: int) -> Widths:
 @cache
 def measured(kind: PeKind, column: str) -> Mapping[Widths, Mapping[str, float]]:
     """Widths -> recipe -> a column of the osu018 rows of a kind."""
-    found: dict[Widths, dict[str, float]] = {}
+    ratios: dict[Widths, dict[str, float]] = {}
     for row in read_table("synthesis.csv"):
         if (row["block"], row["name"], row["target"]) == ("pe", kind.name, "osu018"):
             words = dict(word.split("=") for word in row["parameters"].split())
             widths = (int(words["a_bits"]), int(words["b_bits"]))
-            found.setdefault(widths, {})[row["recipe"]] = float(row[column])
+            ratios.setdefault(widths, {})[row["recipe"]] = float(row[column])
     require(
-        bool(found),
+        bool(ratios),
         f"synthesis.csv has no row of the processing element {kind.name!r}: append what "
         f"`hwq synth --unit {kind.name} --csv FILE` measures",
     )
-    return found
+    return ratios

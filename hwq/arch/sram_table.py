@@ -63,17 +63,17 @@ def _at_node(
     column: str, size_kib: float, width_bits: int, node_nm: float, cell: SramCell
 ) -> float:
     fine, coarse = (_at_size(column, size_kib, width_bits, node, "hp") for node in _NODES_NM)
-    own = _at_size(column, size_kib, width_bits, _NODES_NM[0], cell)
+    at_base_node = _at_size(column, size_kib, width_bits, _NODES_NM[0], cell)
     if node_nm >= _NODES_NM[0]:
         between = list(zip(_NODES_NM, (fine, coarse), strict=True))
-        return own * interpolate_log(between, node_nm) / fine
+        return at_base_node * interpolate_log(between, node_nm) / fine
     if column == "leak_mW":
-        return own
+        return at_base_node
     if column == "area_mm2":
-        return own * node_factor("area", node_nm) / node_factor("area", _NODES_NM[0])
+        return at_base_node * node_factor("area", node_nm) / node_factor("area", _NODES_NM[0])
     exponents = [anchor_exponent(f"sram_{kib:.0f}_kib") for kib in _ANCHOR_KIB]
     exponent = interpolate_log(list(zip(_ANCHOR_KIB, exponents, strict=True)), size_kib)
-    return float(own * (node_nm / _NODES_NM[0]) ** exponent)
+    return float(at_base_node * (node_nm / _NODES_NM[0]) ** exponent)
 
 
 def _at_size(column: str, size_kib: float, width_bits: int, node_nm: float, cell: str) -> float:

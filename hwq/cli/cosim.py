@@ -104,10 +104,10 @@ def _mutations(
         table.add_column(heading, justify="left" if heading == "unit" else "right")
     for stem in stems:
         with console.status(f"{stem} in {simulator}"):
-            found = run_mutations(stem, simulator, arguments.seed)
-        caught = sum(row["caught"] for row in found)
-        table.add_row(stem, *map(str, (len(found), caught, len(found) - caught)))
-        rows += found
+            outcomes = run_mutations(stem, simulator, arguments.seed)
+        caught = sum(row["caught"] for row in outcomes)
+        table.add_row(stem, *map(str, (len(outcomes), caught, len(outcomes) - caught)))
+        rows += outcomes
     _print(table)
     return rows, [f"{r['unit']}: {r['fault']} is not seen" for r in rows if not r["caught"]]
 

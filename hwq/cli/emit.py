@@ -37,17 +37,17 @@ def run(arguments: argparse.Namespace) -> None:
     row = row_of(arguments.unit)
     if not name.isidentifier() or not name.isascii():
         raise UsageError(f"name must be a Verilog identifier, not {name!r}")
-    made, own = row.default, None
+    unit, special = row.default, None
     if arguments.case is not None:
         if arguments.case not in row.verified:
             known = ", ".join(row.verified)
             raise UsageError(f"unknown case {arguments.case!r} of {arguments.unit}; known: {known}")
-        made = row.verified[arguments.case]
-        own = row.stimuli.get(arguments.case)
+        unit = row.verified[arguments.case]
+        special = row.stimuli.get(arguments.case)
     # a bench needs two results at least to follow each other
-    least = max(arguments.vectors, 2 * made.inputs_per_result)
-    inputs = own() if own else stimulus(made, least)
-    texts = files(made, name, chosen(made, inputs, least))
+    least = max(arguments.vectors, 2 * unit.inputs_per_result)
+    inputs = special() if special else stimulus(unit, least)
+    texts = files(unit, name, chosen(unit, inputs, least))
     # Yosys knows the words of the language, and escapes them
     if f"\nmodule {name}(" not in texts[f"{name}.v"]:
         raise UsageError(f"name must not be a word of Verilog, not {name!r}")

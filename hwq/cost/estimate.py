@@ -111,7 +111,7 @@ def _step_costs(
                 macs=macs,
                 pe=product.pe.kind.name,
                 dataflow=product.dataflow,
-                utilization=utilization(macs, clock.exposed[0], array.rows, array.cols),
+                utilization=utilization(macs, clock.exposed[0], array.rows, array.columns),
             )
         )
     for place, passed in enumerate(step.passes, start=len(costs)):
@@ -177,7 +177,7 @@ def _totals(layers: Sequence[LayerCost], accelerator: Accelerator, peak_bits: in
         latency_ms=latency_ms,
         throughput_ips=1000 / latency_ms,
         macs=macs,
-        utilization=utilization(macs, cycles, accelerator.array.rows, accelerator.array.cols),
+        utilization=utilization(macs, cycles, accelerator.array.rows, accelerator.array.columns),
         dram_bytes=sum(layer.dram_read_bytes + layer.dram_write_bytes for layer in layers),
         energy_uj=math.fsum(layer.energy_pj.total for layer in layers) / 1e6,
         area_mm2=accelerator_figures(accelerator).area_um2 / 1e6,
@@ -191,10 +191,10 @@ def _peak_bits(plan: Plan) -> int:
     blocks = [0] * len(plan.groups)
     for place, group in enumerate(plan.groups):
         for step in group.steps:
-            own = sum(len(p.stage.bases) * p.stage.bits for p in step.ports if p.stage)
+            bits_of_step = sum(len(p.stage.bases) * p.stage.bits for p in step.ports if p.stage)
             if step.product is not None:
-                own += step.product.tile_sums_bits(step.tile_m, step.tile_n)
-            blocks[place] = max(blocks[place], own)
+                bits_of_step += step.product.tile_sums_bits(step.tile_m, step.tile_n)
+            blocks[place] = max(blocks[place], bits_of_step)
             for port in step.ports:
                 if port.memory == "activation":
                     bits = (port.view.last + 1) * port.bits

@@ -94,7 +94,7 @@ def product_traffic(
     # a row of ones goes ahead of every tile; it is made at the array's edge and not read
     rows = step.m + product.column_sums * m_tiles
     accesses = array_accesses(
-        rows, step.n, step.k, array.rows, array.cols, product.dataflow, stream_tiles
+        rows, step.n, step.k, array.rows, array.columns, product.dataflow, stream_tiles
     )
     sums = group.times * product.sum_bits
     traffic = Traffic().add(

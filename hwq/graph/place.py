@@ -53,9 +53,9 @@ class _Mover:
 
     def _fields(self, value: Any) -> Any:
         changes = {}
-        for one in fields(value):
-            old = getattr(value, one.name)
+        for part in fields(value):
+            old = getattr(value, part.name)
             new = self(old)
-            if one.init and new is not old:
-                changes[one.name] = new
+            if part.init and new is not old:
+                changes[part.name] = new
         return replace(value, **changes) if changes else value

@@ -65,7 +65,9 @@ class Packer:
         if not is_dataclass(value):
             self.tensors |= {f"{where}{key}": tensor for key, tensor in tensors.items()}
             return content if not tensors else {"at": where, "value": content}
-        identity = json.dumps([content, [[key, _digest(one)] for key, one in tensors.items()]])
+        identity = json.dumps(
+            [content, [[key, _digest(tensor)] for key, tensor in tensors.items()]]
+        )
         if identity not in self._known:
             self._known[identity] = len(self.objects)
             self.objects.append({"at": where, "value": content})
@@ -80,8 +82,8 @@ class Packer:
                 raise GraphError(
                     f"{where}{path}: a {type(value).__name__} cannot be kept in a file"
                 )
-            own = {one.name: getattr(value, one.name) for one in fields(value) if one.init}
-            content = self._items(own, path, where, tensors)
+            content = {part.name: getattr(value, part.name) for part in fields(value) if part.init}
+            content = self._items(content, path, where, tensors)
             return {"class": name, "fields": content}
         if isinstance(value, tuple | list):
             return [

@@ -184,8 +184,8 @@ def _on_grid(graph: Graph) -> Graph:
 
 def _after_dip(x: Tensor, least: float, bits: int, longest: int) -> Quantizer:
     """The shifted log-sqrt(2) quantizer from `least` whose top fits the outputs best."""
-    kept = sample(x)
-    ordered = kept.sort().values
+    subset = sample(x)
+    ordered = subset.sort().values
     tops = [max(float(quantile(ordered, part)), 2.0**-8) for part in _PEAKS]
     candidates = [ShiftLog2.from_range(least, top, bits, max_exponent=longest) for top in tops]
-    return least_error(kept, candidates)
+    return least_error(subset, candidates)

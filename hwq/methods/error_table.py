@@ -41,12 +41,12 @@ def tabulate(graph: Graph, names: list[str], calibration: Calibration) -> tuple[
         many; all else runs as in the static graph.
     """
     layers = {name: _Layer.of(graph, name) for name in names}
-    fetch = [RANGES, *dict.fromkeys(one.source for one in layers.values())]
+    fetch = [RANGES, *dict.fromkeys(layer.source for layer in layers.values())]
     ranges, errors = [], []
     for values in calibration.run(graph, fetch):
         ranges.append(values[RANGES].cpu())
         with one_thread():
-            rows = [one.error_curve(values[one.source]) for one in layers.values()]
+            rows = [layer.error_curve(values[layer.source]) for layer in layers.values()]
         errors.append(torch.stack(rows, 1))
     return torch.cat(ranges), torch.cat(errors)
 

@@ -106,7 +106,7 @@ def _compare(
     saturations: Mapping[str, int],
 ) -> Evaluation:
     guess = {"fake": fake.argmax(1), "exact": exact.argmax(1)}
-    right = {name: found == truth for name, found in guess.items()}
+    right = {name: answer == truth for name, answer in guess.items()}
     plain = None if fp32 is None else fp32.argmax(1)
     accuracy = Accuracy(
         images=len(truth),

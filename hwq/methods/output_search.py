@@ -90,15 +90,15 @@ def search(
         At most so many.
     """
     choices = {"a": a, "b": b}
-    chosen = {name: torch.full((one.parts,), one.start) for name, one in choices.items()}
+    chosen = {name: torch.full((choice.parts,), choice.start) for name, choice in choices.items()}
     for turn in range(rounds):
         before = dict(chosen)
         for name in order:
-            one, other = choices[name], "b" if name == "a" else "a"
-            if one.count > 1:
-                numbers = _near(chosen[name], one.count) if turn else every_candidate(one)
+            choice, other = choices[name], "b" if name == "a" else "a"
+            if choice.count > 1:
+                numbers = _near(chosen[name], choice.count) if turn else every_candidate(choice)
                 held = choices[other].make(chosen[other])
-                table = losses(sample, name, one, numbers, held, metric)
+                table = losses(sample, name, choice, numbers, held, metric)
                 best = numbers.gather(0, table.argmin(0, keepdim=True))[0]
                 # where nothing depends on a part, as without a gradient, it stays as it is
                 chosen[name] = torch.where(table.amax(0) > table.amin(0), best, chosen[name])

@@ -116,8 +116,8 @@ def _gradients(
     scores = values[logits].reshape(1, -1)
     loss = F.cross_entropy(scores, scores.argmax(1))
     outputs = [values[node.name] for node in products]
-    found = torch.autograd.grad(loss, outputs, allow_unused=True, materialize_grads=True)
-    return {node.name: grad for node, grad in zip(products, found, strict=True)}
+    gradients = torch.autograd.grad(loss, outputs, allow_unused=True, materialize_grads=True)
+    return {node.name: grad for node, grad in zip(products, gradients, strict=True)}
 
 
 def _draw(

@@ -39,24 +39,24 @@ class PsaqViT(PsaqSettings, Method):
         workspace: Workspace = NO_WORKSPACE,
     ) -> Quantized:
         """Quantise `graph`; see `Method.fit`."""
-        made = make_images(graph, self, calibration.device, workspace)
-        images = Calibration(made.pixels, device=calibration.device)
+        synthesis = make_images(graph, self, calibration.device, workspace)
+        images = Calibration(synthesis.pixels, device=calibration.device)
         fitted = MinMax(softmax_bits=_SOFTMAX_BITS).fit_all(graph, images, bits)
         notes = [f"calibrated on {len(images)} synthesised images; no data used"]
         if bits.activation != _SOFTMAX_BITS:
             notes.append(f"attention probabilities have {_SOFTMAX_BITS}-bit codes")
-        findings = self._findings(graph, calibration, images, made, workspace.seed)
+        findings = self._findings(graph, calibration, images, synthesis, workspace.seed)
         return Quantized(fitted.graph, (*fitted.notes, *notes), findings)
 
     def _findings(
-        self, graph: Graph, given: Calibration, images: Calibration, made: Synthesis, seed: int
+        self, graph: Graph, given: Calibration, images: Calibration, synthesis: Synthesis, seed: int
     ) -> dict[str, Any]:
-        noise = Calibration.noise(made.pixels.shape[1:], _NOISE_IMAGES, seed)
+        noise = Calibration.noise(synthesis.pixels.shape[1:], _NOISE_IMAGES, seed)
         noise = replace(noise, device=images.device)
         findings = {
             "synthesised_images": len(images),
-            "first_loss": made.first_loss,
-            "last_loss": made.last_loss,
+            "first_loss": synthesis.first_loss,
+            "last_loss": synthesis.last_loss,
             "patch_entropy_noise": patch_entropy(graph, noise),
             "patch_entropy_synthesised": patch_entropy(graph, images),
         }

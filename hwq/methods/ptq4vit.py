@@ -111,8 +111,8 @@ class Ptq4ViT(Method):
             right = self._right(graph, node, sites[f"{name}.a"], sample, bits)
             # as published: weights before their activations, but queries before keys
             order = "ba" if node.op == "linear" else "ab"
-            found = search(sample, left, right, order, self.metric, self.rounds)
-            quantizers[f"{name}.a"], quantizers[f"{name}.b"] = found
+            best = search(sample, left, right, order, self.metric, self.rounds)
+            quantizers[f"{name}.a"], quantizers[f"{name}.b"] = best
         findings = {
             f"{form}_m": {
                 name: quantizer.facts()["m"]
@@ -191,10 +191,10 @@ def output_parts(graph: Graph, linear: Node) -> int:
     interleaved.
     """
     channels = np.broadcast_to(np.arange(linear.output.shape[-1]), linear.output.shape)
-    found = _operands(graph, linear.name, channels)
-    if len(found) < 2:
+    operands = _operands(graph, linear.name, channels)
+    if len(operands) < 2:
         return 1
-    runs = sorted((np.unique(one).tolist() for one in found), key=lambda run: run[0])
+    runs = sorted((np.unique(operand).tolist() for operand in operands), key=lambda run: run[0])
     size = linear.output.shape[-1] // len(runs)
     equal = [list(range(i * size, (i + 1) * size)) for i in range(len(runs))]
     return len(runs) if runs == equal else 1
@@ -202,13 +202,13 @@ def output_parts(graph: Graph, linear: Node) -> int:
 
 def _operands(graph: Graph, name: str, ids: Any) -> list[Any]:
     """What of `ids`, an array like tensor `name`, reaches each operand of a matrix product."""
-    found = []
+    operands = []
     for reader in graph.consumers(name):
         if reader.op in PRODUCTS:
-            found.append(ids)
+            operands.append(ids)
         elif OPS[reader.op].movement and len(reader.inputs) == 1:
-            found += _operands(graph, reader.name, move(reader, [ids]))
-    return found
+            operands += _operands(graph, reader.name, move(reader, [ids]))
+    return operands
 
 
 def _gelu_choices(peak: float, least: float, factors: Tensor, bits: int, most: int) -> Choices:

@@ -124,12 +124,12 @@ def reconstruct(
         tuning = _Tuning(unit, settings, device)
         wanted = _run(unit.of(reference).graph, exact, tuning.fetch, device)
         key = f"{stage}.{number:03d}"
-        found = workspace.load(key)
-        if found is None:
-            found = tuning.run(quantised, exact, wanted, workspace.generator(number))
-            workspace.save(key, found)
-        tuned.update(found)
-        done = apply_tuned(unit.graph, found)
+        of_unit = workspace.load(key)
+        if of_unit is None:
+            of_unit = tuning.run(quantised, exact, wanted, workspace.generator(number))
+            workspace.save(key, of_unit)
+        tuned.update(of_unit)
+        done = apply_tuned(unit.graph, of_unit)
         if settings.weights == "float":
             done = without_weight_codes(done)
         quantised = _run(done, quantised, (unit.result,), device)[unit.result]
@@ -231,7 +231,7 @@ class _Tuning:
         """
         settings = self.settings
         rates = [(weight, settings.weight_rate * _rms(weight)) for weight in self.weights.values()]
-        rates += [(one.alpha, settings.rounding_rate) for one in self.roundings.values()]
+        rates += [(rounding.alpha, settings.rounding_rate) for rounding in self.roundings.values()]
         rates += [(exponent, settings.scale_rate) for exponent in self.factors.values()]
         optimizer = torch.optim.Adam([{"params": [value], "lr": rate} for value, rate in rates])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.iterations)
@@ -268,13 +268,15 @@ class _Tuning:
             return torch.zeros((), device=self.device)
         rest = (1 - progress) / (1 - _WARM_UP)
         sharpness = _SHARPEST + (_SOFTEST - _SHARPEST) * rest
-        total = torch.stack([one.indecision(sharpness) for one in self.roundings.values()]).sum()
+        total = torch.stack(
+            [rounding.indecision(sharpness) for rounding in self.roundings.values()]
+        ).sum()
         return self.settings.rounding_weight * total
 
     def _result(self) -> dict[str, Tensor]:
-        found = {name: value.detach().cpu() for name, value in self.weights.items()}
-        found |= {name: one.hard().cpu() for name, one in self.roundings.items()}
-        return found | {name: torch.exp2(v).detach().cpu() for name, v in self.factors.items()}
+        tuned = {name: value.detach().cpu() for name, value in self.weights.items()}
+        tuned |= {name: rounding.hard().cpu() for name, rounding in self.roundings.items()}
+        return tuned | {name: torch.exp2(v).detach().cpu() for name, v in self.factors.items()}
 
 
 def _rms(x: Tensor) -> float:

@@ -149,14 +149,16 @@ class ScalePredictor(Method):
         fit = fit_predictor(
             ranges, errors, OFFSETS, self.features, self.degree, self.min_r2, self.held_out
         )
-        kept = [name for name, keep in zip(names, fit.keep, strict=True) if keep]
+        used = [name for name, keep in zip(names, fit.keep, strict=True) if keep]
         corrections = zip(names, fit.constants(self.min_gain), strict=True)
-        changed = {name: torch.exp2(one) for name, one in corrections if one != 0}
+        changed = {
+            name: torch.exp2(correction) for name, correction in corrections if correction != 0
+        }
         candidates = {"base": base.graph, "static": apply_tuned(base.graph, changed)}
-        if kept:
+        if used:
             both = apply_tuned(static, changed)
-            candidates["dynamic"] = _dynamic(static, kept, fit.predictor)
-            candidates["dynamic and static"] = _dynamic(both, kept, fit.predictor)
+            candidates["dynamic"] = _dynamic(static, used, fit.predictor)
+            candidates["dynamic and static"] = _dynamic(both, used, fit.predictor)
             if self.iterations:
                 predictor = tune_predictor(
                     candidates["dynamic and static"],
@@ -166,7 +168,7 @@ class ScalePredictor(Method):
                     self.batch,
                     workspace,
                 )
-                candidates["tuned"] = _dynamic(both, kept, predictor)
+                candidates["tuned"] = _dynamic(both, used, predictor)
         judges = replace(calibration, pixels=calibration.pixels[-fit.images :])
         sqnr = _logit_sqnr_db(candidates, graph, judges)
         best = max(sqnr, key=sqnr.__getitem__)
@@ -175,7 +177,7 @@ class ScalePredictor(Method):
         notes = [
             *base.notes,
             "scalepredictor is a reconstruction from the paper's abstract",
-            f"scale predictor: {len(kept)} of {len(names)} gates open, {len(changed)} other scales "
+            f"scale predictor: {len(used)} of {len(names)} gates open, {len(changed)} other scales "
             f"with a better static value; returned: {best}",
         ]
         findings = {

@@ -63,7 +63,7 @@ def least_product_error(
 
     scored = [(error(quantizer), quantizer) for quantizer in candidates]
     enough = min(pair[0] for pair in scored) * (1.0 + tolerance)
-    return next(quantizer for found, quantizer in scored if found <= enough)
+    return next(quantizer for error, quantizer in scored if error <= enough)
 
 
 def asymmetric_per_channel(x: Tensor, bits: int) -> Uniform:

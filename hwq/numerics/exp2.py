@@ -62,13 +62,13 @@ def exp2_reference(
     x: NDArray[np.integer], spec: "Exp2Spec"
 ) -> tuple[NDArray[np.uint16], NDArray[np.int8]]:
     """int[...] -> uint16[...], int8[...]: the same polynomial with Python integers."""
-    one, drop = 1 << spec.frac, ACC_FRAC + 1 - spec.mantissa_bits
+    unity, drop = 1 << spec.frac, ACC_FRAC + 1 - spec.mantissa_bits
     mantissas, exponents = [], []
     for value in np.asarray(x).ravel().tolist():
-        exponent, fraction = divmod(value, one)
+        exponent, fraction = divmod(value, unity)
         acc = COEFFICIENTS[0]
         for coefficient in COEFFICIENTS[1:]:
-            acc = (2 * acc * fraction + one) // (2 * one) + coefficient
+            acc = (2 * acc * fraction + unity) // (2 * unity) + coefficient
         rounded = (2 * acc + (1 << drop)) // (2 << drop)
         mantissas.append(min(rounded, (1 << spec.mantissa_bits) - 1))
         exponents.append(exponent)

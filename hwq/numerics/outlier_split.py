@@ -151,8 +151,8 @@ class OutlierSplitSpec:
         repeats = len(rows) // self.mult.size if self.mult.size > 1 else 1
         mult, shift = (np.tile(v, repeats)[:, np.newaxis] for v in (self.mult, self.shift))
         point = np.full((1, 1), zero_point, np.int64)
-        kept = np.where(chosen, rows, rows.dtype.type(0))
-        codes, saturated = requantize(kept, mult, shift, point, lo, hi)
+        values = np.where(chosen, rows, rows.dtype.type(0))
+        codes, saturated = requantize(values, mult, shift, point, lo, hi)
         return codes.reshape(np.shape(x)), saturated
 
     def _rows(self, x: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -32,8 +32,8 @@ def _reciprocal_sum(total: int) -> tuple[int, int]:
     """2**47 / total ~ reciprocal * 2**-octave, of total in 2**30..2**43-1."""
     octave = _bit_length(total) - SUM_FRAC - 1
     divisor = total >> (octave + SUM_FRAC + 1 - DIVISOR_BITS)
-    one = 1 << (DIVISOR_BITS - 1 + RECIPROCAL_BITS)
-    return (one + (divisor >> 1)) // divisor, octave
+    unity = 1 << (DIVISOR_BITS - 1 + RECIPROCAL_BITS)
+    return (unity + (divisor >> 1)) // divisor, octave
 
 
 @kernel

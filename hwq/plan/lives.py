@@ -170,8 +170,8 @@ class Lives:
         for name, tensor in self._tensors.items():
             by_memory.setdefault(tensor.memory, []).append((name, tensor))
         for tensors in by_memory.values():
-            for (name, one), (other_name, other) in combinations(tensors, 2):
-                if one.place.overlaps(other.place) and self._alive_together(one, other):
+            for (name, tensor), (other_name, other) in combinations(tensors, 2):
+                if tensor.place.overlaps(other.place) and self._alive_together(tensor, other):
                     raise SpecError(
                         f"{other_name}: bits {other.base}..{other.place.end - 1} of "
                         f"{other.memory} hold {name}"
@@ -185,11 +185,11 @@ class Lives:
             return tensor.first, tensor.last
         return (first, 0), (last, len(self._plan.groups[last].steps) - 1)
 
-    def _alive_together(self, one: _Tensor, other: _Tensor) -> bool:
-        (begin, end), (other_begin, other_end) = self._life(one), self._life(other)
+    def _alive_together(self, tensor: _Tensor, other: _Tensor) -> bool:
+        (begin, end), (other_begin, other_end) = self._life(tensor), self._life(other)
         if end < other_begin or other_end < begin:
             return False
-        older, newer = (one, other) if begin <= other_begin else (other, one)
+        older, newer = (tensor, other) if begin <= other_begin else (other, tensor)
         return not self._in_place(older, newer)
 
     def _in_place(self, older: _Tensor, newer: _Tensor) -> bool:

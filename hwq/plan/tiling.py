@@ -47,8 +47,8 @@ def array_grain(array: Array, dataflow: Dataflow) -> Grain:
     the folds' fill and drain.
     """
     if dataflow == "input_stationary":
-        return Grain(array.cols, array.rows, array.rows)
-    return Grain(array.rows, array.cols, array.rows)
+        return Grain(array.columns, array.rows, array.rows)
+    return Grain(array.rows, array.columns, array.rows)
 
 
 def tile_extents(size: int, grain: int) -> list[int]:
@@ -251,7 +251,7 @@ class _Grid:
             sizes.append(((t, whole), (size - whole * t, np.ones_like(whole))))
         timing: Timing = "rtl" if timer.timing == "rtl" else "stall_free"
         # extents may be arrays as well
-        shape: Any = array.rows, array.cols, step.product.dataflow, timing
+        shape: Any = array.rows, array.columns, step.product.dataflow, timing
         for (m, m_tiles), (n, n_tiles), (k, k_tiles) in product(*sizes):
             extents: Any = m + step.product.column_sums, n, k
             total += m_tiles * n_tiles * k_tiles * matmul_cycles(*extents, *shape)

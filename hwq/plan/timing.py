@@ -63,7 +63,7 @@ class Timer:
             n,
             k,
             array.rows,
-            array.cols,
+            array.columns,
             step.product.dataflow,
             "rtl" if self.timing == "rtl" else "stall_free",
         )
@@ -82,18 +82,18 @@ class Timer:
         exposed, busy = [], []
         for work in step.passes:
             timing, items = self.share(work, tile)
-            own = timing.busy_cycles(items)
-            busy_cycles += own
+            busy_of_pass = timing.busy_cycles(items)
+            busy_cycles += busy_of_pass
             if self.timing == "rtl" and step.product is not None:
                 # the last sums pass through what streams behind the array
                 tail += timing.latency_cycles
             if step.product is None:
                 until = busy_cycles + self.read_cycles
-                own = until
+                busy_of_pass = until
             else:
                 until = max(array + tail, busy_cycles)
             exposed.append(until - before)
-            busy.append(own)
+            busy.append(busy_of_pass)
             before = until
         return Work(before, array, tuple(exposed), tuple(busy))
 

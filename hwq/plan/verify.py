@@ -136,14 +136,14 @@ class _Verifier:
             require(port.early == early, f"{port.name}: early must be {early}")
         for port in step.ports:
             require(port.stage is not None or not port.early, f"{port.name}: nothing comes early")
-        own = [place for place in used(step) if place.memory == "output"]
+        written = [place for place in used(step) if place.memory == "output"]
         drains = any(
             Place("output", base, port.stage.bits).overlaps(place)
             for _, other in before
             for port in other.staged_outputs
             if port.stage
             for base in port.stage.bases
-            for place in own
+            for place in written
         )
         late = any(not port.early for port in step.staged_inputs)
         waits = not before or drains or late

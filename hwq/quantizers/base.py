@@ -166,14 +166,14 @@ def check_whole(
 
 
 def _check_shape(name: str, value: torch.Tensor, shape: tuple[int, ...]) -> None:
-    own = tuple(value.shape)
-    fits = len(own) <= len(shape) and all(
-        side in (1, whole) for side, whole in zip(own[::-1], shape[::-1], strict=False)
+    shape_of_value = tuple(value.shape)
+    fits = len(shape_of_value) <= len(shape) and all(
+        side in (1, whole) for side, whole in zip(shape_of_value[::-1], shape[::-1], strict=False)
     )
     # one number fits any tensor
     require(
-        fits or (own in ((), (1,)) and value.numel() == 1),
-        f"{name} of shape {list(own)} does not fit a tensor of shape {list(shape)}",
+        fits or (shape_of_value in ((), (1,)) and value.numel() == 1),
+        f"{name} of shape {list(shape_of_value)} does not fit a tensor of shape {list(shape)}",
     )
 
 
@@ -189,5 +189,5 @@ def straight_through(value: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 def lookup(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Return table[index]; four times as fast as indexing."""
-    found = table.to(index.device).index_select(0, index.to(torch.int32).reshape(-1))
-    return found.reshape(index.shape)
+    entries = table.to(index.device).index_select(0, index.to(torch.int32).reshape(-1))
+    return entries.reshape(index.shape)

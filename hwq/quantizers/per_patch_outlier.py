@@ -249,12 +249,12 @@ def _least_error(rows: Tensor, low: Tensor, high: Tensor, bits: int) -> tuple[in
     # where 0 lies in a range; in the middle of one that is empty
     zero = torch.where(span > 0, -low / torch.where(span > 0, span, 1.0), 0.5 * top)
     mean = int(torch.floor(zero.mean() + 0.5))
-    found = []
+    candidates = []
     for point in sorted({max(mean - 1, 0), mean, min(mean + 1, top)}):
         cover = torch.maximum(-low / max(point, 1), high / max(top - point, 1))
         error, scale = _best_scales(rows, torch.cat([span, cover]), point, top)
-        found.append((float(error.sum()), point, scale))
-    _, point, scale = min(found, key=lambda one: one[0])
+        candidates.append((float(error.sum()), point, scale))
+    _, point, scale = min(candidates, key=lambda candidate: candidate[0])
     return point, scale
 
 

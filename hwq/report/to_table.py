@@ -48,15 +48,18 @@ def group_layers(layers: Sequence[LayerCost]) -> list[LayerGroup]:
     Groups of the same numbered block stand together, and so do groups of the same name; otherwise
     they keep the order in which they first appear.
     """
-    found: dict[LayerCost, list[LayerCost]] = {}
+    alike: dict[LayerCost, list[LayerCost]] = {}
     order: dict[str, int] = {}
     for position, layer in enumerate(layers):
         name = _NUMBER.sub("*", layer.name)
         order.setdefault(name, position)
         order.setdefault(_block(name), position)
         key = replace(layer.unmeasured(), name=name)
-        found.setdefault(key, []).append(layer)
-    groups = [LayerGroup(_NUMBER.sub("*", own[0].name), tuple(own)) for own in found.values()]
+        alike.setdefault(key, []).append(layer)
+    groups = [
+        LayerGroup(_NUMBER.sub("*", rows_of_group[0].name), tuple(rows_of_group))
+        for rows_of_group in alike.values()
+    ]
     return sorted(groups, key=lambda group: (order[_block(group.name)], order[group.name]))
 
 

@@ -72,7 +72,7 @@ class EventClock:
     def _product(self, command: Multiply, product: Product) -> int:
         (_, m, k), (_, _, n) = ([s.count for s in w.spans] for w in (command.a, command.b))
         m += product.column_sums
-        rows, columns = self._machine.array.rows, self._machine.array.cols
+        rows, columns = self._machine.array.rows, self._machine.array.columns
         on_rows, on_columns, stream = {
             "output_stationary": (m, n, k),
             "weight_stationary": (k, n, m),

@@ -34,8 +34,8 @@ def _matmul(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
     right = np.ascontiguousarray(np.broadcast_to(b, (*a.shape[:-2], depth, columns)))
     offset = node.attrs["form"].offset
     parts = [
-        _product(node, left, pack(one)).reshape(rows, columns) - _column_sums(one, offset)
-        for left, one in zip(
+        _product(node, left, pack(matrix)).reshape(rows, columns) - _column_sums(matrix, offset)
+        for left, matrix in zip(
             a.reshape(-1, rows, depth), right.reshape(-1, depth, columns), strict=True
         )
     ]

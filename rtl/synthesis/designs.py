@@ -82,17 +82,17 @@ def pe_spec(kind: PeKind, a_bits: int, b_bits: int) -> PeSpec:
 
 
 def _units() -> list[Design]:
-    found = []
+    designs = []
     for stem, row in TWINS.items():
         make = partial(_one_lane, row.default)
-        found.append(Design("unit", stem, parameters(make()), make, _FLOWING))
-    return found
+        designs.append(Design("unit", stem, parameters(make()), make, _FLOWING))
+    return designs
 
 
 def _one_lane(unit: StreamUnit) -> StreamUnit:
     """Return the unit with one lane, if it has several: they are equal, and abc needs hours."""
-    made = {name: getattr(unit, name, None) for name in signature(type(unit)).parameters}
-    return type(unit)(**made | {"lanes": 1}) if "lanes" in made else unit
+    arguments = {name: getattr(unit, name, None) for name in signature(type(unit)).parameters}
+    return type(unit)(**arguments | {"lanes": 1}) if "lanes" in arguments else unit
 
 
 def _elements() -> list[Design]:

@@ -140,11 +140,11 @@ def synthesize(flow: Flow, top: str, text: str, folder: Path) -> dict[str, float
         ]
     run_wheel(YOSYS, ["-q", "-p", "; ".join(commands)], folder)
     statistics = json.loads((folder / f"{top}_stat.json").read_text(encoding="utf-8"))
-    found = counts(flow, statistics["design"])
+    cells = counts(flow, statistics["design"])
     if flow.is_netlist:
         text = (folder / f"{top}_gates.json").read_text(encoding="utf-8")
-        found["memory_bits"] = memory_bits(json.loads(text)["modules"][f"{top}_gates"])
-    return found
+        cells["memory_bits"] = memory_bits(json.loads(text)["modules"][f"{top}_gates"])
+    return cells
 
 
 def memory_bits(module: Mapping[str, Any]) -> int:
@@ -163,11 +163,11 @@ def counts(flow: Flow, design: Mapping[str, Any]) -> dict[str, float]:
 
     if flow.is_netlist:
         flip_flops = total(_CELL_KINDS["flip_flops"])
-        found: dict[str, float] = {
+        figures: dict[str, float] = {
             "flip_flops": flip_flops,
             "gates": sum(cells.values()) - flip_flops - total(_NO_LOGIC),
         }
         if "area" in design:
-            found["area_um2"] = float(design["area"])
-        return found
+            figures["area_um2"] = float(design["area"])
+        return figures
     return {kind: total(pattern) for kind, pattern in _CELL_KINDS.items()}

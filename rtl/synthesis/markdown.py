@@ -23,19 +23,19 @@ _ENERGIES: Final = ("zero_delay_pj", "glitch_pj")
 
 def tables(rows: Sequence[Row]) -> dict[str, str]:
     """Return every table by its name; a design is a line, in the order of `rows`."""
-    found = {"tools": "\n".join(f"* {tool}" for tool in _tools(rows))}
+    sections = {"tools": "\n".join(f"* {tool}" for tool in _tools(rows))}
     for block, title in (("unit", "unit"), ("pe", "PE, a x b")):
         designs = _designs(row for row in rows if row["block"] == block)
         for recipe in ("dsp", "no_dsp"):
-            found[f"{block}_{recipe}"] = _fpga(title, designs, recipe)
-        found[f"{block}_clock"] = _clock(title, designs)
-        found[f"{block}_cells"] = _cells(title, designs)
+            sections[f"{block}_{recipe}"] = _fpga(title, designs, recipe)
+        sections[f"{block}_clock"] = _clock(title, designs)
+        sections[f"{block}_cells"] = _cells(title, designs)
         if block == "pe":
-            found["pe_energy"] = _energy(title, designs)
+            sections["pe_energy"] = _energy(title, designs)
         else:
             lines = [(name, f"`{_any(of)['parameters']}`") for name, of in designs.items()]
-            found["unit_parameters"] = table((title, "parameters"), lines, left=2)
-    return found
+            sections["unit_parameters"] = table((title, "parameters"), lines, left=2)
+    return sections
 
 
 def table(titles: Sequence[str], lines: Iterable[Sequence[str]], left: int = 1) -> str:
@@ -45,10 +45,10 @@ def table(titles: Sequence[str], lines: Iterable[Sequence[str]], left: int = 1) 
 
 
 def _designs(rows: Iterable[Row]) -> Designs:
-    found: dict[str, dict[tuple[str, str], Row]] = {}
+    rows_by_unit: dict[str, dict[tuple[str, str], Row]] = {}
     for row in rows:
-        found.setdefault(_label(row), {})[row["target"], row["recipe"]] = row
-    return found
+        rows_by_unit.setdefault(_label(row), {})[row["target"], row["recipe"]] = row
+    return rows_by_unit
 
 
 def _label(row: Row) -> str:

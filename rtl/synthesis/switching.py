@@ -85,7 +85,7 @@ def switching(top: str, folder: Path, held: Mapping[str, str]) -> Switching:
 
 def read_capacitances(liberty: str) -> dict[tuple[str, str], float]:
     """(cell, input pin) -> pF, of a liberty file in pF."""
-    found: dict[tuple[str, str], float] = {}
+    rates: dict[tuple[str, str], float] = {}
     cell = pin = direction = ""
     words = r"\s*(?:(cell|pin)\s*\((\w+)\)|(direction|capacitance)\s*:\s*([\w.]+))"
     for line in liberty.splitlines():
@@ -100,8 +100,8 @@ def read_capacitances(liberty: str) -> dict[tuple[str, str], float]:
         elif attribute == "direction":
             direction = value
         elif direction == "input":
-            found[cell, pin] = float(value)
-    return found
+            rates[cell, pin] = float(value)
+    return rates
 
 
 def _pins(cells: Mapping[str, Any], pf: Capacitances) -> dict[tuple[str, str], float]:

@@ -35,14 +35,14 @@ def measure(design: Design, flow: Flow) -> Row:
     tools = [f"amaranth {amaranth_version}", wheel_version(YOSYS)]
     with TemporaryDirectory(prefix="hwq_synth_") as place:
         folder = Path(place)
-        found = synthesize(flow, design.name, design.verilog(), folder)
+        figures = synthesize(flow, design.name, design.verilog(), folder)
         if flow.target == "ecp5" and flow.recipe == "dsp":
-            found["fmax_mhz"] = fmax_mhz(flow, design.name, folder)
-            found["fmax_seeds"] = len(SEEDS)
+            figures["fmax_mhz"] = fmax_mhz(flow, design.name, folder)
+            figures["fmax_seeds"] = len(SEEDS)
             tools.append(wheel_version(NEXTPNR))
         if flow.is_cells and design.block == "pe" and find_icarus():
             energy = switching(design.name, folder, design.held)
-            found |= {"zero_delay_pj": energy.zero_delay_pj, "glitch_pj": energy.glitch_pj}
+            figures |= {"zero_delay_pj": energy.zero_delay_pj, "glitch_pj": energy.glitch_pj}
             tools.append(icarus_version())
     row = {
         "block": design.block,
@@ -50,7 +50,7 @@ def measure(design: Design, flow: Flow) -> Row:
         "parameters": design.parameters,
         "target": flow.target,
         "recipe": flow.recipe,
-        **{name: _text(value) for name, value in found.items()},
+        **{name: _text(value) for name, value in figures.items()},
         "tools": "; ".join(filter(None, tools)),
     }
     return {column: row.get(column, "") for column in COLUMNS}

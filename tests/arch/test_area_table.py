@@ -13,14 +13,14 @@ TABLE = EnergyTable(45)
     ("bits", "um2", "uw"), [(2, 81, 1.7), (4, 192, 5.3), (8, 511, 16.1), (16, 1679, 57)]
 )
 def test_a_multiply_pe_fits_bit_fusion(bits, um2, uw):
-    array = Array(rows=4, cols=4, pe=["multiply"], activation_bits=bits, weight_bits=bits)
+    array = Array(rows=4, columns=4, pe=["multiply"], activation_bits=bits, weight_bits=bits)
     figures = pe_figures(array, TABLE)
     assert figures.area_um2 == pytest.approx(um2, rel=0.025)
     assert figures.leakage_mw * 1000 == pytest.approx(uw, rel=0.04)
 
 
 def area(*kinds):
-    return pe_figures(Array(rows=4, cols=4, pe=kinds), TABLE).area_um2
+    return pe_figures(Array(rows=4, columns=4, pe=kinds), TABLE).area_um2
 
 
 def test_kinds_share_registers_and_accumulator():

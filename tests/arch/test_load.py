@@ -13,7 +13,7 @@ clock_mhz = 500
 technology_nm = 22
 [array]
 rows = 8
-cols = 8
+columns = 8
 [vector_unit]
 lanes = 8
 [sram.activation]
@@ -129,8 +129,16 @@ def test_unknown_name_gives_the_nearest_and_the_list():
         ),
         ("technology_nm = 22", "technology_nm = 3", "technology_nm must be at least 7.0, not 3"),
         ('"lpddr4"', '"lpddr9"', "dram.kind must be 'ddr3', 'ddr4', 'lpddr4', 'lpddr5', 'hbm2' or"),
-        ("cols = 8", 'cols = 8\ndataflow = "row"', "array.dataflow must be 'output_stationary', "),
-        ("cols = 8", 'cols = 8\npe = ["times"]', "array.pe.0 must be one of multiply, shift, "),
+        (
+            "columns = 8",
+            'columns = 8\ndataflow = "row"',
+            "array.dataflow must be 'output_stationary', ",
+        ),
+        (
+            "columns = 8",
+            'columns = 8\npe = ["times"]',
+            "array.pe.0 must be one of multiply, shift, ",
+        ),
         ("rows = 8", "rows = 70000", "array.rows must be at most 65536, not 70000"),
         ("rows = 8", f"rows = {10**100}", "array.rows must be at most 65536, not a number of more"),
         ("lanes = 8", "lanes = 10000000", "vector_unit.lanes must be at most 65536, not 10000000"),
@@ -144,8 +152,8 @@ def test_unknown_name_gives_the_nearest_and_the_list():
             "name must have at most 100 characters, not 'aaa",
         ),
         (
-            "cols = 8",
-            "cols = 8\npe = []",
+            "columns = 8",
+            "columns = 8\npe = []",
             "array.pe must have at least 1 items, not []",
         ),
     ],

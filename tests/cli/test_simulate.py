@@ -120,7 +120,7 @@ def test_base_and_method_options_reach_the_method(workplace):
 
 TOML_MISTAKES = {
     "misspelt": ("colums = 16\ncols = 16", "colums"),
-    "negative": ("cols = -16", "cols"),
+    "negative": ("columns = -16", "columns"),
 }
 
 
@@ -143,7 +143,7 @@ def write_mistakes(workplace):
 
     preset = (files("hwq.arch") / "presets" / "edge_16x16.toml").read_text()
     for name, (text, _) in TOML_MISTAKES.items():
-        changed = preset.replace("cols = 16", text, 1)
+        changed = preset.replace("columns = 16", text, 1)
         assert changed != preset
         (workplace / f"{name}.toml").write_text(changed)
     (workplace / "syntax.toml").write_text("name = \n")
@@ -165,8 +165,8 @@ def write_mistakes(workplace):
         (("--option", "depth=3"), 2, ("option", "softmax")),
         (("--option", "softmax"), 2, ("option", "name=value")),
         (("--accelerator", "edge_33x33"), 2, ("accelerator", "edge_33x33", "edge_32x32")),
-        (("--accelerator", "misspelt.toml"), None, ("misspelt.toml", "colums", "cols")),
-        (("--accelerator", "negative.toml"), None, ("negative.toml", "cols", "-16")),
+        (("--accelerator", "misspelt.toml"), None, ("misspelt.toml", "colums", "columns")),
+        (("--accelerator", "negative.toml"), None, ("negative.toml", "columns", "-16")),
         (("--accelerator", "syntax.toml"), None, ("syntax.toml",)),
         (("--bits", "w1a99"), 2, ("bits", "1", "2..8")),
         (("--bits", "8"), 2, ("bits", "w8a8")),

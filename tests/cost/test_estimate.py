@@ -163,9 +163,9 @@ def test_rtl_counts_a_program_for_every_tile(dataflow):
         for machine in (roomy, small)
     )
     array = EDGE.array
-    one = matmul_cycles(100, 96, 256, array.rows, array.cols, dataflow, "rtl")
+    one = matmul_cycles(100, 96, 256, array.rows, array.columns, dataflow, "rtl")
     assert whole.compute_cycles == one < tiled.compute_cycles
-    overhead = 2 * array.rows + array.cols + 2
+    overhead = 2 * array.rows + array.columns + 2
     if dataflow != "input_stationary":
         assert (tiled.compute_cycles - one) % overhead == 0
 

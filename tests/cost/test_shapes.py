@@ -23,16 +23,16 @@ def product(m, n, k, count=1):
     return Program("p", (MatmulLayer("fc", m, n, k, count, PeSpec(), *operands),))
 
 
-def machine(rows, cols, bandwidth=30.0, **size_kib):
+def machine(rows, columns, bandwidth=30.0, **size_kib):
     """The array with buffers of these sizes, wide enough for its edges."""
     sizes = {"activation": 512, "weight": 128, "output": 256} | size_kib
-    banks = max(4, -(-cols * 64 // 256))
+    banks = max(4, -(-columns * 64 // 256))
     buffers = {
         name: {"size_kib": max(kib, banks), "width_bits": 256, "banks": banks}
         for name, kib in sizes.items()
     }
     data = EDGE.model_dump() | {
-        "array": {"rows": rows, "cols": cols, "dataflow": "weight_stationary"},
+        "array": {"rows": rows, "columns": columns, "dataflow": "weight_stationary"},
         "sram": buffers,
         "dram": {"kind": "lpddr4", "bandwidth_gib_s": bandwidth},
     }
@@ -42,7 +42,7 @@ def machine(rows, cols, bandwidth=30.0, **size_kib):
 def check(program, accelerator, dataflow="weight_stationary"):
     """Return the cost, after what holds of any."""
     cost = cost_of(program, accelerator, dataflow)
-    pes = accelerator.array.rows * accelerator.array.cols
+    pes = accelerator.array.rows * accelerator.array.columns
     (layer,), totals = cost.layers, cost.totals
     assert layer.cycles == totals.cycles >= -(-program.macs // pes)
     assert layer.stall_cycles >= 0 and layer.compute_cycles > 0

@@ -12,7 +12,7 @@ from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
 from hwq.plan.make_plan import make_plan
 from tests.plan.machines import machine
 
-ARRAY = Array(rows=8, cols=8)
+ARRAY = Array(rows=8, columns=8)
 ROOMY = machine(8, 8, (512.0, 512.0, 512.0))
 
 

@@ -37,7 +37,7 @@ def test_closed_form_equals_event_count(part):
         assert sum(number for _, number in kinds(plan)) == sum(1 for _ in unroll(plan))
         moved = sum(slot.moved_bits for slot in unroll(plan))
         assert moved == cost.totals.dram_bytes * 8
-        pes = machine.array.rows * machine.array.cols
+        pes = machine.array.rows * machine.array.columns
         assert cost.totals.cycles * pes >= program.macs
         planned += 1
     assert planned >= 84

@@ -82,7 +82,9 @@ def test_gateware_of_the_kind_equals_numerics_on_all_codes(kind):
 
 
 def test_a_machine_of_the_kind_is_costed_once_it_was_synthesised(kind, monkeypatch):
-    array = type(EDGE.array)(rows=16, cols=16, dataflow="weight_stationary", pe=("shift_triple",))
+    array = type(EDGE.array)(
+        rows=16, columns=16, dataflow="weight_stationary", pe=("shift_triple",)
+    )
     machine = EDGE.model_copy(update={"array": array})
     operands = (Operand("x", 512, 4), Operand("w", 512, 4, constant=True), Operand("y", 256, 8))
     layer = MatmulLayer("fc", 16, 16, 32, 1, PeSpec(kind, 4, 4, 32, *kind.codes(4)), *operands)

@@ -190,7 +190,7 @@ def slice_of(program: Program) -> Program:
 def accounts(program: Program) -> list[int]:
     """Cycles of every command: a product with what streams behind it, or a vector layer."""
     edge = load_accelerator("edge_16x16")
-    array = edge.array.model_copy(update={"rows": LANES, "cols": LANES})
+    array = edge.array.model_copy(update={"rows": LANES, "columns": LANES})
     lanes = edge.vector_unit.model_copy(update={"lanes": LANES})
     kib = {"size_kib": 1 << 14}
     sram = edge.sram.model_copy(

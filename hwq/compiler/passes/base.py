@@ -29,6 +29,6 @@ def run_passes(graph: Graph, passes: Iterable[Pass]) -> Graph:
         When a pass leaves an illegal graph.
     """
     verify(graph)
-    for one in passes:
-        graph = verify(one.apply(graph))
+    for step in passes:
+        graph = verify(step.apply(graph))
     return graph

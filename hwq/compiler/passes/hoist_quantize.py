@@ -77,18 +77,18 @@ def _readers(
     """The `quantize` nodes behind data movement, with the elements each reads; None if others."""
     if name in graph.outputs:
         return None
-    found: list[tuple[Node, NDArray[np.int64]]] = []
+    parts: list[tuple[Node, NDArray[np.int64]]] = []
     for node in graph.consumers(name):
         if node.op == "quantize":
-            found.append((node, ids))
+            parts.append((node, ids))
         elif OPS[node.op].movement:
             more = _readers(graph, node.name, move(node, [ids]))
             if more is None:
                 return None
-            found += more
+            parts += more
         else:
             return None
-    return found
+    return parts
 
 
 def _array(values: Any) -> NDArray[Any]:

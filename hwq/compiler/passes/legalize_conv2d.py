@@ -41,25 +41,25 @@ class LegalizeConv2d(Pass):
 def _patches_times_weight(graph: Graph, node: Node, constants: dict[str, Constant]) -> list[Node]:
     (_, channels, height, width) = graph.shape(node.inputs[0])
     weight = graph.constants.get(node.inputs[1])
-    (_, filters, rows, cols) = node.output.shape
+    (_, filters, rows, columns) = node.output.shape
     window = graph.shape(node.inputs[1])[2:]
-    tiled = (rows * window[0], cols * window[1])
+    tiled = (rows * window[0], columns * window[1])
     if weight is None or node.attrs["stride"] != window or any(node.attrs["padding"]):
         raise GraphError(
             f"{node.name}: only a convolution of disjoint patches becomes a matrix product, not "
             f"window {window}, stride {node.attrs['stride']}, padding {node.attrs['padding']}"
         )
     crops, image = [], node.inputs[0]
-    for axis, whole, kept in ((2, height, tiled[0]), (3, width, tiled[1])):
-        if kept < whole:  # the last pixels are in no window
+    for axis, whole, covered in ((2, height, tiled[0]), (3, width, tiled[1])):
+        if covered < whole:  # the last pixels are in no window
             size = (1, channels, tiled[0], width if axis == 2 else tiled[1])
             crop = Tensor(f"{node.name}.crop{axis}", size)
-            attrs = {"axis": axis, "start": 0, "stop": kept}
+            attrs = {"axis": axis, "start": 0, "stop": covered}
             crops.append(Node("slice", (image,), crop, attrs))
             image = crop.name
     matrix = f"{node.inputs[1]}.matrix"
     constants[matrix] = constant_like(weight.reshape(filters, -1))
-    grid = (1, channels, rows, window[0], cols, window[1])
+    grid = (1, channels, rows, window[0], columns, window[1])
     split = Node("reshape", (image,), Tensor(f"{node.name}.grid", grid), {"shape": grid})
     axes = (0, 2, 4, 1, 3, 5)
     order = Node(
@@ -68,19 +68,19 @@ def _patches_times_weight(graph: Graph, node: Node, constants: dict[str, Constan
         Tensor(f"{node.name}.windows", tuple(grid[axis] for axis in axes)),
         {"axes": axes},
     )
-    shape = (1, rows * cols, channels * window[0] * window[1])
+    shape = (1, rows * columns, channels * window[0] * window[1])
     patches = Node(
         "reshape", (order.name,), Tensor(f"{node.name}.patches", shape), {"shape": shape}
     )
     linear = Node(
         "linear",
         (patches.name, matrix, *node.inputs[2:]),
-        Tensor(f"{node.name}.linear", (1, rows * cols, filters)),
+        Tensor(f"{node.name}.linear", (1, rows * columns, filters)),
     )
     turned = Node(
         "permute",
         (linear.name,),
-        Tensor(f"{node.name}.channels", (1, filters, rows * cols)),
+        Tensor(f"{node.name}.channels", (1, filters, rows * columns)),
         {"axes": (0, 2, 1)},
     )
     result = replace(node, op="reshape", inputs=(turned.name,), attrs={"shape": node.output.shape})

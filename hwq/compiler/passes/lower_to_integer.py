@@ -76,12 +76,12 @@ def _quantize(lowering: Lowering, node: Node) -> None:
         return
     uniform, correction = quantizer.uniform, quantizer.correction
     scales = node.inputs[1:]
-    made = None if correction is None else Factor(correction, "reciprocal")
+    factor = None if correction is None else Factor(correction, "reciprocal")
     if source in lowering.accumulators and uniform is not None:
         accumulator = lowering.accumulators[source]
-        if made is not None and accumulator.factor is not None:
+        if factor is not None and accumulator.factor is not None:
             raise GraphError(f"{node.name}: both {source} and its codes have per-image scales")
-        extra = made or accumulator.factor
+        extra = factor or accumulator.factor
         unit = to_codes(accumulator, uniform, extra)
         scales = (scales or _scales_of(lowering, source)) if extra else ()
         _emit_as(lowering, node, "requantize", (f"{source}.acc", *scales), unit)
@@ -91,7 +91,7 @@ def _quantize(lowering: Lowering, node: Node) -> None:
     elif uniform is not None:
         lsb = np.asarray(2.0 ** -lowering.frac(source))
         plain = Accumulator(lsb, NOTHING, NOTHING, None)
-        _emit_as(lowering, node, "encode", (source, *scales), to_codes(plain, uniform, made))
+        _emit_as(lowering, node, "encode", (source, *scales), to_codes(plain, uniform, factor))
     else:
         unit = quantizer.encoder(lowering.frac(source))
         _emit_as(lowering, node, "encode", (source,), unit)
