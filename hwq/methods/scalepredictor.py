@@ -151,9 +151,7 @@ class ScalePredictor(Method):
         )
         used = [name for name, keep in zip(names, fit.keep, strict=True) if keep]
         corrections = zip(names, fit.constants(self.min_gain), strict=True)
-        changed = {
-            name: torch.exp2(correction) for name, correction in corrections if correction != 0
-        }
+        changed = {name: torch.exp2(octaves) for name, octaves in corrections if octaves != 0}
         candidates = {"base": base.graph, "static": apply_tuned(base.graph, changed)}
         if used:
             both = apply_tuned(static, changed)
