@@ -69,11 +69,6 @@ class Operand:
         )
 
     @property
-    def total_bits(self) -> int:
-        """Storage of these codes."""
-        return self.elements * self.bits
-
-    @property
     def stored_bits(self) -> int:
         """Storage of the whole tensor."""
         return self.size * self.bits

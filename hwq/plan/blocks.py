@@ -30,7 +30,7 @@ def place_blocks(
     at: dict[MemoryName, int] = {}
     for name in BUFFERS:
         memory = memories[name]
-        high = (memory.bits - need[name]) // memory.word_bits * memory.word_bits
+        high = memory.top(need[name])
         wanted = Place(name, floors[name], need[name])
         free = not any(wanted.overlaps(place) for place in taken)
         at[name] = floors[name] if free else max(high, floors[name])

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import SpecError, require
-from hwq.numerics.unit import ceil_div
 from hwq.plan.plan import Home, MemoryName, Plan, Port, Step
 from hwq.plan.residency import Place
 
@@ -210,14 +209,10 @@ class Lives:
             if tensor.memory == memory
             and self._life(tensor)[0][0] <= moment[0] <= self._life(tensor)[1][0]
         ]
-        word = self._memories[memory].word_bits
-        return max((_rounded(place.end, word) for place in live), default=0)
+        room = self._memories[memory].room
+        return max((room(place.end) for place in live), default=0)
 
 
 def _is_scratch(tensor: _Tensor) -> bool:
     ports = [port for _, port in tensor.readers + tensor.writers]
     return all("c" in port.along and not port.moves[0] for port in ports)
-
-
-def _rounded(bits: int, word: int) -> int:
-    return ceil_div(bits, word) * word

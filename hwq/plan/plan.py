@@ -9,7 +9,7 @@ repeats its steps, head by head. `hwq.plan.slots` unrolls them.
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from hwq.arch.kinds import DataflowChoice, Timing
 from hwq.compiler.view import View, extent
@@ -31,6 +31,14 @@ class Memory:
     name: MemoryName
     bits: int
     word_bits: int
+
+    def room(self, bits: Any) -> Any:
+        """Return `bits`, a number or an array, in whole words."""
+        return -(-bits // self.word_bits) * self.word_bits
+
+    def top(self, bits: int) -> int:
+        """Return the highest address from which there is room for `bits`."""
+        return (self.bits - bits) // self.word_bits * self.word_bits
 
 
 @dataclass(frozen=True, slots=True)

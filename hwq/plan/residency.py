@@ -16,7 +16,6 @@ from typing import Any, Final
 from hwq.compiler.operand import Operand
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
 from hwq.compiler.view import View
-from hwq.numerics.unit import ceil_div
 from hwq.plan.plan import Memory, MemoryName
 from hwq.plan.runs import Members, Run
 
@@ -151,7 +150,7 @@ class _Placing:
     def _place_constants(self) -> None:
         constants = [operand for operand in self._operands.values() if operand.constant]
         memory = self._memories["weight"]
-        sizes = [_words(operand.stored_bits, memory) for operand in constants]
+        sizes = [memory.room(operand.stored_bits) for operand in constants]
         base = 0
         for operand, bits in zip(constants, sizes, strict=True):
             if sum(sizes) <= memory.bits:
@@ -162,7 +161,7 @@ class _Placing:
                 self._dram_end = self._places[operand.tensor].end
 
     def _in_dram(self, operand: Operand, base: int) -> Place:
-        return Place("dram", base, _words(operand.stored_bits, self._memories["dram"]))
+        return Place("dram", base, self._memories["dram"].room(operand.stored_bits))
 
     def _regions(self) -> list[_Region]:
         """Return a region for every tensor that may live on chip."""
@@ -193,7 +192,7 @@ class _Placing:
         scratch = len(run.steps) > 1 and first == last and _is_whole(writer)
         if scratch:
             bits //= run.times
-        return _Region([name], _words(bits, self._memories["activation"]), first, last, scratch)
+        return _Region([name], self._memories["activation"].room(bits), first, last, scratch)
 
     def _fit(self, region: _Region, places: Mapping[str, Place]) -> Place | None:
         taken = [
@@ -256,7 +255,3 @@ def _first_fit(taken: Sequence[Place], room: int) -> int:
             return base
         base = max(base, place.end)
     return base
-
-
-def _words(bits: int, memory: Memory) -> int:
-    return ceil_div(bits, memory.word_bits) * memory.word_bits

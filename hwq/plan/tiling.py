@@ -110,7 +110,7 @@ def choose_tiles(
 def stage_bits(port: Port, step: Step, memory: Memory) -> int:
     """Room of one block, in whole words of its memory."""
     bits = port.block_bits(step.tile_m, step.tile_n, step.tile_k)
-    return ceil_div(bits, memory.word_bits) * memory.word_bits
+    return int(memory.room(bits))
 
 
 def sums_bits(step: Step, memory: Memory) -> int:
@@ -118,7 +118,7 @@ def sums_bits(step: Step, memory: Memory) -> int:
     if step.product is None:
         return 0
     bits = step.product.tile_sums_bits(step.tile_m, step.tile_n)
-    return ceil_div(bits, memory.word_bits) * memory.word_bits
+    return int(memory.room(bits))
 
 
 def copies(port: Port, step: Step, times: int, alone: bool) -> int:
@@ -176,7 +176,7 @@ class _Grid:
         self._batches = np.zeros(tile[0].size, np.int64)
         if step.product is not None:
             bits = (tile[0] + step.product.column_sums) * tile[1] * step.product.sum_bits
-            self.used["output"] += _words(bits, memories["output"])
+            self.used["output"] += memories["output"].room(bits)
         for port in step.ports:
             if port.stage is not None:
                 self._add(port, memories[port.stage.memory])
@@ -204,7 +204,7 @@ class _Grid:
         whole = self._block(port, (self._step.m, self._step.n, self._step.k))
         by_c = port.moves[0]
         self.dram_bits += whole * repeats * (self._times if by_c else 1)
-        self.used[port.stage.memory] += _words(block, memory) * np.where(turns > 1, 2, 1)
+        self.used[port.stage.memory] += memory.room(block) * np.where(turns > 1, 2, 1)
         if port in self._step.inputs:
             self._first += block
         else:
@@ -256,11 +256,6 @@ class _Grid:
             extents: Any = m + step.product.column_sums, n, k
             total += m_tiles * n_tiles * k_tiles * matmul_cycles(*extents, *shape)
         return total * self._times
-
-
-def _words(bits: Int, memory: Memory) -> Int:
-    rounded: Int = -(-bits // memory.word_bits) * memory.word_bits
-    return rounded
 
 
 def _transfer(bits: Int, timer: Timer) -> Int:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from hwq.errors import SpecError, require
-from hwq.numerics.unit import ceil_div
 from hwq.plan.blocks import used
 from hwq.plan.lives import Lives, Moment
 from hwq.plan.plan import BUFFERS, Group, Memory, MemoryName, Plan, Port, Step
@@ -88,7 +87,7 @@ class _Verifier:
         if step.product is not None:
             memory = self._memories["output"]
             bits = step.product.tile_sums_bits(step.tile_m, step.tile_n)
-            spans["output"].append(Place("output", step.product.sums_base, _words(bits, memory)))
+            spans["output"].append(Place("output", step.product.sums_base, memory.room(bits)))
         for port in step.ports:
             stage = port.stage
             require(
@@ -103,7 +102,7 @@ class _Verifier:
                 f"{port.name}: blocks must be in {wanted}, not {stage.memory}",
             )
             need = port.block_bits(step.tile_m, step.tile_n, step.tile_k)
-            need = _words(need, self._memories[stage.memory])
+            need = self._memories[stage.memory].room(need)
             require(stage.bits == need, f"{port.name}: blocks must have {need} bits")
             count = copies(port, step, group.times, alone)
             require(len(stage.bases) == count, f"{port.name}: must have {count} places")
@@ -114,7 +113,7 @@ class _Verifier:
 
     def _check_packed(self, moment: Moment, memory: Memory, places: list[Place]) -> None:
         floor, room = self._lives.floor(moment, memory.name), sum(place.bits for place in places)
-        top = (memory.bits - room) // memory.word_bits * memory.word_bits
+        top = memory.top(room)
         first = places[0].base
         require(
             first in (floor, max(top, floor)) and floor + room <= memory.bits,
@@ -161,11 +160,3 @@ class _Verifier:
             half.base >= floor and not any(half.overlaps(place) for place in used(other))
             for half in halves
         )
-
-
-def _words(bits: int, memory: Memory) -> int:
-    return _rounded(bits, memory.word_bits)
-
-
-def _rounded(bits: int, word: int) -> int:
-    return ceil_div(bits, word) * word

@@ -92,14 +92,6 @@ class MacForm:
         """Width of a code."""
         return self.significand.size.bit_length() - 1
 
-    @property
-    def operand_bits(self) -> int:
-        """Width of the significand that the element multiplies, two's complement if negative."""
-        least, most = int(self.significand.min()), int(self.significand.max())
-        if least < 0:
-            return 1 + max((~least).bit_length(), most.bit_length())
-        return max(most.bit_length(), 1)
-
     def value_table(self) -> NDArray[np.int64]:
         """Return V of every code: int64[2**bits]."""
         weights = np.array(self.plane_weights, np.int64)

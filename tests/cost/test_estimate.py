@@ -123,7 +123,7 @@ def test_layers_sum_to_the_totals(name, dataflow, deit_program):
 
 def test_weights_come_from_dram_once_per_image(deit_s):
     weights = sum(
-        layer.b.total_bits
+        layer.b.elements * layer.b.bits
         for layer in deit_s.layers
         if isinstance(layer, MatmulLayer) and layer.b.constant
     )

@@ -22,21 +22,13 @@ def test_a_form_by_hand() -> None:
         offset=7,
         lsb=0.5,
     )
-    assert (form.bits, form.operand_bits) == (2, 3)
+    assert form.bits == 2
     assert form.value_table().tolist() == [32, 20, -30, 0]
     assert [table.tolist() for table in form.plane_tables()] == [[16, 0, 0, 0], [0, 4, -6, 0]]
     codes = np.array([[0, 1, 2], [3, -1, -2]])  # -1 and -2 are the signed names of 3 and 2
     w = np.array([[1, 2], [3, -4], [5, 6]])
     expected = (np.array([[32, 20, -30], [0, 0, -30]]) - 7) @ w
     assert_array_equal(form.accumulate(codes, w), expected)
-
-
-@pytest.mark.parametrize(
-    ("significand", "bits"), [([0, 15], 4), ([-8, 7], 4), ([-7, 7], 4), ([0, 1], 1), ([0, 255], 8)]
-)
-def test_operand_bits(significand: list[int], bits: int) -> None:
-    zero = np.zeros(2, np.int64)
-    assert MacForm(MULTIPLY, np.array(significand), zero, zero).operand_bits == bits
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 8])
@@ -54,7 +46,6 @@ def test_logarithmic_values_are_the_powers(bits: int, steps: int, offset: int) -
         else:
             odd = Fraction(181, 128) if steps == 2 and r % 2 else 1
             assert v * Fraction(form.lsb) == odd * Fraction(1, 1 << -(-r // steps))
-    assert form.operand_bits == 1
     assert min(int(t[t > 0].min()) for t in form.plane_tables()) == 1
     assert max(int(t.max()) for t in form.plane_tables()) <= 1 << 15
 
