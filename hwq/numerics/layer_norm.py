@@ -221,9 +221,9 @@ class LayerNorm:
         return {"gamma": self.gamma.astype(np.int64), "beta": self.beta}
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "LayerNorm":
-        """Return the same unit with another gamma and beta: int64[D]."""
-        gamma = parameters["gamma"].astype(np.int32)
-        return replace(self, gamma=gamma, beta=parameters["beta"])
+        """Return the same unit with another gamma and beta: int64[D], or rows that are alike."""
+        gamma, beta = (np.atleast_2d(parameters[name])[0] for name in ("gamma", "beta"))
+        return replace(self, gamma=gamma.astype(np.int32), beta=beta)
 
     def compute(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; by the kernel."""

@@ -71,4 +71,5 @@ UNIT = Unit(
     work=(("int_add", 46, 46, 1),),  # onto the sum
     items=each_column,
     result_work=REQUANTIZE_WORK,
+    cut="columns",
 )

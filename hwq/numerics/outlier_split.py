@@ -113,7 +113,7 @@ class OutlierSplitSpec:
         return {"mult": self.mult[:, np.newaxis], "shift": self.shift[:, np.newaxis]}
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "OutlierSplitSpec":
-        """Return the same unit for other tokens: int64[T, 1]."""
+        """Return the same unit for other tokens: int64[T, 1], or columns that are alike."""
         return replace(self, mult=parameters["mult"][:, 0], shift=parameters["shift"][:, 0])
 
     def compute(self, x: NDArray[np.integer]) -> tuple[NDArray[np.uint8], int]:

@@ -133,4 +133,5 @@ UNIT = Unit(
     timing,
     ops=("rescale",),
     work=(("int_multiply", 32, 16, 1), ("int_add", 32, 32, 1), ("shift", 32, 32, 1)),
+    cut="columns",
 )

@@ -297,4 +297,5 @@ UNIT = Unit(
     ops=("scale_predictor",),
     work=(("int_multiply", 16, 16, 1), ("int_add", 32, 32, 1), ("shift", 32, 32, 1)),
     items=_after_the_ranges,
+    cut="never",
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 Action = tuple[str, int, int, int]
 """Name in the energy table, widths of both operands, number of times."""
@@ -108,6 +108,9 @@ class Unit:
         What it does besides for one result, where it makes one of many elements.
     streams : bool
         Whether it can follow a matrix product element by element, without waiting for a whole row.
+    cut : {"rows", "columns", "never"}
+        How a layer may be cut where it does not fit the buffers: into blocks of rows, each of them
+        whole, or of columns, or not at all.
     fields : tuple of Field
         The word that it stores of one channel or token, least significant first. A spec of such a
         unit has `parameters()`, arrays by name of a field that broadcast against its results, and
@@ -122,6 +125,7 @@ class Unit:
     items: Items = each_word
     result_work: tuple[Action, ...] = ()
     streams: bool = False
+    cut: Literal["rows", "columns", "never"] = "rows"
     fields: tuple[Field, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, VectorLayer
 from hwq.compiler.view import View
 from hwq.numerics.array import Dataflow
+from hwq.numerics.units import UNITS
 from hwq.plan.plan import Loop, MemoryName, Pass, Port, Product, Stage, Step
 from hwq.plan.residency import Residency
 from hwq.plan.runs import Members
@@ -123,8 +124,9 @@ def _port(
 
 def _row_size(layer: VectorLayer, rows: int) -> tuple[tuple[int, int, int], Grain]:
     """Rows and columns of a pass that follows no product, and how they may be cut."""
-    if layer.op == "scale_predictor":  # all at once
+    cut = UNITS[layer.unit].cut
+    if cut == "never":
         return (1, 1, 1), Grain(1, 1, 1)
-    if layer.op in ("mean", "rescale"):  # column by column
+    if cut == "columns":
         return (rows, layer.length, 1), Grain(rows, 1, 1)
     return (rows, layer.length, 1), Grain(1, layer.length, 1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
+from hwq.numerics.units import UNITS
 
 Members = list[Layer]
 """The layers of one step: a matmul and what is fused to it, or one vector layer."""
@@ -72,6 +73,7 @@ def _by_head(steps: Sequence[Members]) -> bool:
     between = [layer for step in members for layer in step if isinstance(layer, VectorLayer)]
     return all(
         layer.rows % first.count == 0
-        and layer.unit not in ("mean", "range_extract", "scale_predictor", "rescale")
+        and UNITS[layer.unit].cut == "rows"
+        and layer.out.along == ("rows", "length")
         for layer in between
     )

@@ -22,12 +22,7 @@ def elementwise(state: State, command: Apply, layer: VectorLayer, operands: list
     spec = layer.spec
     data = [operand for operand in operands if not isinstance(operand, Mapping)]
     for words in (operand for operand in operands if isinstance(operand, Mapping)):
-        parameters = words
-        if layer.op == "layer_norm":
-            parameters = {name: array[0] for name, array in words.items()}
-        elif layer.unit == "outlier_split":
-            parameters = {name: array[:, :1] for name, array in words.items()}
-        spec = spec.with_parameters(parameters)
+        spec = spec.with_parameters(words)
     result = spec.reference(*data)
     values: Int = result[0] if isinstance(result, tuple) else result
     return values
@@ -49,7 +44,7 @@ def _outlier_split(
     """Add a tile's outliers to the list, which is written with the last one."""
     spec = layer.spec
     for words in operands[1:]:
-        spec = spec.with_parameters({name: array[:, :1] for name, array in words.items()})
+        spec = spec.with_parameters(words)
     side = spec.outliers_reference(operands[0])
     entries = state.setdefault(layer.name, [])
     for row, column in np.argwhere(side):

@@ -20,10 +20,12 @@ from hwq.numerics.array import ArraySpec, array_reference
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.pe import PE_KINDS, PeSpec
 from hwq.numerics.units import UNITS
+from hwq.plan.make_plan import make_plan
 from hwq.rtl import pe as gateware
 from hwq.rtl.catalog import TWINS
 from hwq.rtl.catalog.base import Twin
 from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.plan_executor import PlanExecutor
 from hwq.runtime.reference_executor import ReferenceExecutor
 from hwq.testing import run_stream, stimulus
 from tests.costs import cost_of
@@ -125,6 +127,8 @@ def test_a_graph_with_the_unit_is_run_and_costed(unit):
     assert_array_equal(*results)
     program = emit_program(graph)
     assert program.layers[0].unit == "halve"
+    codes = PlanExecutor(make_plan(program, EDGE), program).run(pixels[np.newaxis])["codes"]
+    assert_array_equal(codes.reshape(4, 8), results[0][0])
     settings = {"unit": "halve", "interval_cycles": 3}
     own = EDGE.vector_unit.model_validate({"lanes": 8, "units": [settings]})
     plain = EDGE.model_copy(update={"vector_unit": own.model_copy(update={"units": ()})})
