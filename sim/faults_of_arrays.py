@@ -1,8 +1,4 @@
-"""Faults of systolic arrays, their elements and controllers; see `hwq.sim.fault`.
-
-The numbers of intermediate signals are those that Yosys gives: after a change of an array its
-faults may have to be found again, which the check of their number of occurrences says.
-"""
+"""Faults of systolic arrays, their elements and controllers; see `hwq.sim.fault`."""
 
 from collections.abc import Mapping
 
@@ -37,39 +33,42 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
             "$signed({ 1'h0, left_in }) *",
             _KEEPS,
         ),
-        Fault("operand kept one row early", "$7  = top_out;", "$7  = top_in;", _KEEPS),
-        Fault("last row one cycle early", "$20  = \\after$62 ;", "$20  = left[23:16];", _GRID),
+        Fault(
+            "operand kept one row early", "$A  = top_out;", "$A  = top_in;", _KEEPS, count=2, nth=2
+        ),
+        Fault("last row one cycle early", "$A  = \\after$B ;", "$A  = left[23:16];", _GRID),
         Fault(
             "first column of results one cycle early",
-            "sums[31:0] = \\after$58 ;",
-            "sums[31:0] = \\sums_out$63 ;",
+            "sums[31:0] = \\after$A ;",
+            "sums[31:0] = $B ;",
             _GRID,
+            given="\\after$A  <= $B ;",
         ),
         Fault("rows of the last load go on", "load_begin ? 3'h0 : \\before ;", "\\before ;", _GRID),
-        Fault("load one row short", "$8  = $7  >= 2'h3;", "$8  = $7  >= 2'h2;", _CONTROLLER),
+        Fault("load one row short", "$A  = $B  >= 2'h3;", "$A  = $B  >= 2'h2;", _CONTROLLER),
         Fault(
             "slot one cycle long",
-            "$12  = $11  >= \\program",
-            "$12  = $11  > \\program",
+            "$A  = $B  >= \\program",
+            "$A  = $B  > \\program",
             _CONTROLLER,
+            count=2,
+            nth=1,
         ),
-        Fault("rows beyond K kept", "$18  ? columns : 8'h00;", "columns;", _CONTROLLER),
+        Fault("rows beyond K kept", "$A  ? columns : 8'h00;", "columns;", _CONTROLLER),
         Fault(
             "results never start at zero",
-            "$25  = \\program [60] | $24 ;",
-            "$25  = 1'h1;",
+            "$A  = \\program [60] | $B ;",
+            "$A  = 1'h1;",
             _CONTROLLER,
         ),
-        Fault(
-            "partial sums leave", "\\program [61] & $signal$19 ;", "\\program [61];", _CONTROLLER
-        ),
-        Fault("complete ignored", "\\program [61] & $signal$19 ;", "$signal$19 ;", _CONTROLLER),
-        Fault("cycles counted from zero", "$32  = 32'd1;", "$32  = 32'd0;", _CONTROLLER),
+        Fault("partial sums leave", "\\program [61] & $signal$A ;", "\\program [61];", _CONTROLLER),
+        Fault("complete ignored", "\\program [61] & $signal$A ;", "$signal$A ;", _CONTROLLER),
+        Fault("cycles counted from zero", "$A  = 32'd1;", "$A  = 32'd0;", _CONTROLLER),
         Fault(
             "a fold of rows too many", "last_row = rows <= 2'h3;", "last_row = rows < 2'h3;", _WALK
         ),
-        Fault("columns beyond N not zero", "\\after$30  > 1'h1;", "\\after$30  > 1'h0;", ALONE, 8),
-        Fault("start taken while busy", "\\start$3  & $1 ;", "\\start$3 ;", ALONE),
+        Fault("columns beyond N not zero", "\\after$A  > 1'h1;", "\\after$A  > 1'h0;", ALONE, 8),
+        Fault("start taken while busy", "\\start$A  & $B ;", "\\start$A ;", ALONE),
     ),
     (MULTIPLY, "weight_stationary", 1, 1): (
         Fault("word read before it is written", _WRITE_THROUGH, _READ_FIRST, ALONE),
@@ -77,8 +76,8 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
     (SHIFT_PARITY, "input_stationary", 2, 3): (
         Fault(
             "second plane takes all",
-            "$3  = kept[4] ? { $6 [14], $6  } : 16'h0000;",
-            "$3  = { $6 [14], $6  };",
+            "$A  = kept[4] ? { $B [14], $B  } : 16'h0000;",
+            "$A  = { $B [14], $B  };",
             _KEEPS,
         ),
         Fault(
@@ -90,21 +89,21 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         ),
         Fault(
             "plane added to the other",
-            "$25  = \\after$42 [7] ? read_data[63:32]",
-            "$25  = \\after$42 [7] ? read_data[31:0]",
+            "$A  = \\after$B [7] ? read_data[63:32]",
+            "$A  = \\after$B [7] ? read_data[31:0]",
             ALONE,
         ),
         Fault(
             "row of the block forgotten",
-            "$16  = \\top$29  + row;",
-            "$16  = \\top$29 ;",
+            "$A  = \\top$B  + row;",
+            "$A  = \\top$B ;",
             _CONTROLLER,
         ),
-        Fault("base of the stream ignored", "$13  = product[29:24];", "$13  = 6'h00;", _WALK),
+        Fault("base of the stream ignored", "$A  = product[29:24];", "$A  = 6'h00;", _WALK),
         Fault(
             "stride of the results ignored",
-            "$10  = result + product[59:54];",
-            "$10  = result + 1'h1;",
+            "$A  = result + product[59:54];",
+            "$A  = result + 1'h1;",
             _WALK,
         ),
     ),
@@ -117,38 +116,48 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         ),
         Fault(
             "shift off by one",
-            "$3  = { product, 3'h0 };",
-            "$3  = { product[14], product, 2'h0 };",
+            "$A  = { product, 3'h0 };",
+            "$A  = { product[14], product, 2'h0 };",
             _SUMS,
         ),
         Fault("sum of the last fold kept", "first_in ? 32'd0 : acc_0;", "acc_0;", _SUMS),
-        Fault("sum taken with what comes next", "$11  = acc_0;", "$11  = $2 [31:0];", _SUMS),
+        Fault(
+            "sum taken with what comes next",
+            "$A  = acc_0;",
+            "$A  = $B [31:0];",
+            _SUMS,
+            given="$B  = $signed($C ) + $signed(shifted);",
+        ),
         Fault("rows shift before they are taken", "else if (shift_in)", "else if (1'h1)", _SUMS),
-        Fault("second column one cycle early", ".top_in(\\after$9 )", ".top_in(top[15:8])", _GRID),
+        Fault("second column one cycle early", ".top_in(\\after$A )", ".top_in(top[15:8])", _GRID),
         Fault(
             "sums taken one operand early",
-            "$10  = step + 1'h1;",
-            "$10  = step + 2'h2;",
+            "$A  = step + 1'h1;",
+            "$A  = step + 2'h2;",
             _CONTROLLER,
+            count=7,
+            nth=4,
         ),
-        Fault("drain one row short", "$41  = 2'h2;", "$41  = 2'h1;", _CONTROLLER),
-        Fault("rows beyond M written", "$30  = $signal  & $29 ;", "$30  = $signal ;", _CONTROLLER),
+        Fault("drain one row short", "$A  = 2'h2;", "$A  = 2'h1;", _CONTROLLER),
+        Fault("rows beyond M written", "$A  = $signal  & $B ;", "$A  = $signal ;", _CONTROLLER),
         Fault(
             "slot shorter than the drain",
-            "$22  = $21  >= 2'h3;",
-            "$22  = $21  >= 2'h2;",
+            "$A  = $B  >= 2'h3;",
+            "$A  = $B  >= 2'h2;",
             _CONTROLLER,
+            count=2,
+            nth=2,
         ),
         Fault(
             "operands beyond K not zero",
-            "$28  ? columns : 8'h00;",
+            "$A  ? columns : 8'h00;",
             "columns;",
             _CONTROLLER,
             equivalent=_NEVER_TAKEN,
         ),
     ),
     (SHIFT, "output_stationary", 2, 2): (
-        Fault("code of zero adds", "left_in[0] ? $3  : 23'h000000;", "$3 ;", _SUMS),
+        Fault("code of zero adds", "left_in[0] ? $A  : 23'h000000;", "$A ;", _SUMS),
         Fault("operand without sign", "$signed(top_in) << left_in", "top_in << left_in", _SUMS),
     ),
 }

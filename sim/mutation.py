@@ -53,11 +53,6 @@ class FaultMisplaced(HwqError):
     """The fragment of a fault is not there as often as it says."""
 
 
-def signals(fragment: str) -> str:
-    r"""Return a fragment with its signals as Yosys writes them: "$1 " becomes "\$1 "."""
-    return re.sub(r"(?<![\w$\\])\$(?!signed\()", lambda _: "\\$", fragment)
-
-
 def planted(text: str, fault: Fault) -> str:
     """Return the Verilog `text` of the module NAME with `fault` in it.
 
@@ -69,12 +64,51 @@ def planted(text: str, fault: Fault) -> str:
     # submodules of one instance, and those that several share
     names = [f"\\{NAME}.{fault.module} ", f"{NAME}_{fault.module}"] if fault.module else [NAME]
     (start,) = (at for name in names if (at := text.find(f"module {name}(")) >= 0)
-    end = text.index("endmodule", start)
-    right, wrong = signals(fault.right), signals(fault.wrong)
-    matches = text.count(right, start, end)
-    if matches != fault.count:
-        raise FaultMisplaced(f"{fault.name}: {right!r} occurs {matches} times, not {fault.count}")
-    return text[:start] + text[start:end].replace(right, wrong) + text[end:]
+    body = text[start : text.index("endmodule", start)]
+    changed, end = [], 0
+    for number, match in enumerate(_matches(body, fault, fault.right, fault.count), start=1):
+        if fault.nth not in (0, number):
+            continue
+        numbers = match.groupdict()
+        if fault.given:
+            (given,) = _matches(body, fault, fault.given, 1, numbers)
+            numbers |= given.groupdict()
+        changed += [body[end : match.start()], _numbered(_raw(fault.wrong), numbers)]
+        end = match.end()
+    return text[:start] + "".join(changed) + body[end:] + text[start + len(body) :]
+
+
+_LETTER = re.compile(r"\$([A-Z])(?![A-Za-z0-9_])")
+
+
+def _numbered(fragment: str, numbers: Mapping[str, str]) -> str:
+    """Return a fragment with the numbers of its letters."""
+    return _LETTER.sub(lambda letter: f"${numbers.get(letter[1], letter[1])}", fragment)
+
+
+def _matches(
+    body: str, fault: Fault, fragment: str, count: int, numbers: Mapping[str, str] | None = None
+) -> list[re.Match[str]]:
+    """Return where a fragment occurs, as often as it should; some letters may be known."""
+    seen: set[str] = set()
+
+    def number(letter: re.Match[str]) -> str:
+        name = letter[1]
+        pattern = rf"\$(?P={name})" if name in seen else rf"\$(?P<{name}>\d+)"
+        seen.add(name)
+        return pattern
+
+    escaped = re.escape(_numbered(_raw(fragment), numbers or {}))
+    pattern = _LETTER.sub(number, re.sub(r"\\(?=\$[A-Z](?![A-Za-z0-9_]))", "", escaped))
+    matches = list(re.finditer(pattern, body))
+    if len(matches) != count:
+        raise FaultMisplaced(f"{fault.name}: {fragment!r} occurs {len(matches)} times, not {count}")
+    return matches
+
+
+def _raw(fragment: str) -> str:
+    r"""Return a fragment with its signals as Yosys writes them: "$A " becomes "\$A "."""
+    return re.sub(r"(?<![\w$\\])\$(?!signed\()", lambda _: "\\$", fragment)
 
 
 def run_mutations(stem: str, simulator: str, seed: int) -> list[dict[str, Any]]:

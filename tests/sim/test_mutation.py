@@ -21,7 +21,6 @@ from hwq.sim.mutation import (
     run_array_mutations,
     run_machine_mutations,
     run_mutations,
-    signals,
 )
 
 TEXT = f"""module {NAME}(a);
@@ -86,7 +85,7 @@ def test_units_have_faults_of_their_own() -> None:
 
 
 def test_a_fault_is_planted_in_its_module_only() -> None:
-    changed = planted(TEXT, Fault("test", "$1  = a + 1'h1;", "$1  = a;", module="step"))
+    changed = planted(TEXT, Fault("test", "$A  = a + 1'h1;", "$A  = a;", module="step"))
     assert changed == TEXT[:80] + TEXT[80:].replace("\\$1  = a + 1'h1;", "\\$1  = a;")
 
 
@@ -102,6 +101,34 @@ def test_a_fault_must_be_there_as_often_as_it_says(module: str, count: int) -> N
         planted(TEXT, Fault("test", "a + 1'h1;", "a;", module, count))
 
 
-def test_signals_are_written_as_yosys_does() -> None:
-    assert signals("$signed($1 ) - $signal$2 [3:0]") == "$signed(\\$1 ) - \\$signal$2 [3:0]"
-    assert signals("\\port$0$1 ") == "\\port$0$1 "
+LETTERS = f"""module {NAME}(a, b);
+assign \\$7  = a & \\b$3 ;
+assign \\$8  = a & \\b$4 ;
+assign \\$9  = \\$8  | \\$7 ;
+assign $signed(\\$9 ) = \\c$2$5 ;
+endmodule
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "line", "new"),
+    [
+        (Fault("", "$A  | $B ;", "$B  | $B ;"), "\\$8  | \\$7 ;", "\\$7  | \\$7 ;"),
+        (Fault("", "= a & \\b$A ;", "= a;", count=2, nth=2), "= a & \\b$4 ;", "= a;"),
+        (
+            Fault("", "$A  | $B ;", "\\b$C ;", given="$B  = a & \\b$C ;"),
+            "\\$8  | \\$7 ;",
+            "\\b$3 ;",
+        ),
+        (Fault("", "$signed($A ) =", "$A  ="), "$signed(\\$9 ) =", "\\$9  ="),
+        (Fault("", "\\c$A$B ;", "\\c$B$A ;"), "\\c$2$5 ;", "\\c$5$2 ;"),
+    ],
+)
+def test_a_letter_is_a_number_of_yosys(fault: Fault, line: str, new: str) -> None:
+    assert LETTERS.count(line) == 1
+    assert planted(LETTERS, fault) == LETTERS.replace(line, new)
+
+
+def test_a_letter_is_the_same_number_wherever_it_stands() -> None:
+    with pytest.raises(FaultMisplaced, match="occurs 0 times, not 1"):
+        planted(LETTERS, Fault("", "$A  | $A ;", "$A ;"))
