@@ -1,8 +1,7 @@
 """From a program and an accelerator to a plan: every decision about time and place is made here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from hwq.arch.accelerator import Accelerator
@@ -23,7 +22,7 @@ from hwq.plan.plan import (
 )
 from hwq.plan.residency import Residency, place_tensors
 from hwq.plan.runs import Members, Run, runs
-from hwq.plan.slots import kinds, lone_kinds
+from hwq.plan.slots import Slot, kinds, lone_kinds
 from hwq.plan.tiling import (
     Grain,
     choose_tiles,
@@ -78,16 +77,16 @@ def make_plan(
             failures.append(error)
     if not plans:
         raise failures[0]
-    return min(plans, key=partial(_cost, timer)) if len(plans) > 1 else plans[0]
+    return min(plans, key=lambda plan: _cost(timer, kinds(plan))) if len(plans) > 1 else plans[0]
 
 
-def _cost(timer: Timer, plan: Plan) -> tuple[int, int]:
-    """DRAM bits, then cycles: what a plan is chosen by."""
-    slots = [*kinds(plan)]
-    return (
-        sum(number * slot.moved_bits for slot, number in slots),
-        sum(number * timer.slot_cycles(slot) for slot, number in slots),
-    )
+def _cost(timer: Timer, slots: Iterable[tuple[Slot, int]]) -> tuple[int, int]:
+    """DRAM bits and cycles: what plans are chosen by, in this order."""
+    moved = cycles = 0
+    for slot, number in slots:
+        moved += number * slot.moved_bits
+        cycles += number * timer.slot_cycles(slot)
+    return moved, cycles
 
 
 def _memories(accelerator: Accelerator) -> dict[MemoryName, Memory]:
@@ -191,9 +190,7 @@ class _Planner:
             )
             if len(self._dataflows) == 1 or flow is None:
                 return trial
-            slots = list(lone_kinds(trial, times, alone))
-            cycles = sum(n * self._timer.slot_cycles(slot) for slot, n in slots)
-            moved = sum(n * slot.moved_bits for slot, n in slots)
+            moved, cycles = _cost(self._timer, lone_kinds(trial, times, alone))
             if best is None or (cycles, moved) < best[:2]:
                 best = cycles, moved, trial
         assert best is not None
