@@ -25,6 +25,7 @@ from hwq.plan.commands import (
 )
 from hwq.plan.plan import Home, Plan
 from hwq.plan.window import Window
+from hwq.plan.words import decode, encode
 from hwq.runtime.event_clock import EventClock
 from hwq.runtime.plan_units import UNITS, State, elementwise
 
@@ -86,7 +87,8 @@ class PlanExecutor:
                 self.memories[home.memory].write(
                     addresses, image.ravel().astype(np.int64), home.bits, signed=False
                 )
-        for slot in commands(self.plan):
+        for words in map(encode, commands(self.plan)):
+            slot = decode(words)
             if clock is not None:
                 clock.advance(slot)
             try:
