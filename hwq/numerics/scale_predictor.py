@@ -250,10 +250,8 @@ class ScalePredictorSpec:
         )
         projection = np.array(self.projection, np.int16)
         offsets = np.array(self.offsets, np.int32)
-        coefficients, biases = (
-            np.array(self.coefficients, np.int16),
-            np.array(self.biases, np.int16),
-        )
+        coefficients = np.array(self.coefficients, np.int16)
+        biases = np.array(self.biases, np.int16)
         correction = np.empty((len(ranges), self.scales), np.int16)
         for row, out in zip(ranges, correction, strict=True):
             features = _project(row, projection, offsets, self.shift)
