@@ -1,23 +1,21 @@
 """Layers of the outliers that codes leave out: a list, and what it adds to sums."""
 
-from dataclasses import replace
 from math import prod
 from typing import Final
 
 from hwq.compiler.emitter import Emitter
 from hwq.compiler.program import VectorLayer
 from hwq.graph.ir import Node
-from hwq.numerics.outlier_join import SUM_BITS
+from hwq.numerics.outlier_join import MAX_ROW_MULT, SUM_BITS
+from hwq.numerics.outlier_split import SIDE
 from hwq.numerics.unit import Field
 from hwq.numerics.units import UNITS, unit_of_spec
 
 _JOINED_BITS = SUM_BITS + 1
-_TOKEN_FACTOR = (Field("row_mult", 12, signed=False),)
-_ENTRY: Final = (
-    Field("value", 16),
-    Field("token", 12, signed=False),
-    Field("channel", 12, signed=False),
-)
+_TOKEN_FACTOR = (Field("row_mult", MAX_ROW_MULT.bit_length(), signed=False),)
+_PLACE_BITS: Final = 12
+"""Of a token and of a channel; more where a network has more of them."""
+
 _ROOM: Final = (2, 16)
 """A list holds twice as many outliers as calibration expects, and a few."""
 
@@ -31,9 +29,14 @@ def emit_outlier_split(emitter: Emitter, node: Node) -> None:
     expected = max(int(node.attrs["expected"]), 1)
     times, more = _ROOM
     room = min(times * expected + more, prod(shape))
-    out = emitter.tensors.store_words(node.name, (room,), _ENTRY)
     *rows, length = shape
+    entry = Field("value", SIDE.bits), _place("token", prod(rows)), _place("channel", length)
+    out = emitter.tensors.store_words(node.name, (room,), entry)
     emitter.append(node, inputs, (prod(rows), length), out, UNITS["move"])
+
+
+def _place(name: str, count: int) -> Field:
+    return Field(name, max(_PLACE_BITS, (count - 1).bit_length()), signed=False)
 
 
 def emit_outlier_join(emitter: Emitter, node: Node) -> None:
@@ -68,11 +71,10 @@ def emit_outlier_join(emitter: Emitter, node: Node) -> None:
     factors = emitter.tensors.table(
         f"{layer}.rows", _TOKEN_FACTOR, [spec.row_mult], (spec.row_mult.size, 1), shape
     )
-    read = replace(joined)
     out = emitter.write(node, _JOINED_BITS)
     emitter.layers.append(
         VectorLayer(
-            f"{layer}.rescale", "rescale", rows, columns, (read, factors), out, True, spec=spec
+            f"{layer}.rescale", "rescale", rows, columns, (joined, factors), out, True, spec=spec
         )
     )
     emitter.chain = emitter.chain | {joined.tensor, node.name}

@@ -79,10 +79,10 @@ def _clock(plan: Plan, accelerator: Accelerator) -> dict[int, _Clock]:
             first = 0 if step.product is None else 1
             if first:
                 clock.busy[0] += number * work.array
-            for place, (exposed, busy) in enumerate(zip(work.exposed, work.busy, strict=True)):
-                clock.busy[first + place] += number * busy
-                if first + place:
-                    clock.exposed[first + place] += number * exposed
+            for index, (exposed, busy) in enumerate(zip(work.exposed, work.busy, strict=True)):
+                clock.busy[first + index] += number * busy
+                if first + index:
+                    clock.exposed[first + index] += number * exposed
                     later += exposed
         clock.exposed[0] += number * (cycles - later)
     return clocks
@@ -114,14 +114,14 @@ def _step_costs(
                 utilization=utilization(macs, clock.exposed[0], array.rows, array.columns),
             )
         )
-    for place, passed in enumerate(step.passes, start=len(costs)):
+    for index, passed in enumerate(step.passes, start=len(costs)):
         traffic = pass_traffic(group, step, passed, clock.moved)
         costs.append(
             _cost(
                 (passed.name, passed.op),
                 (passed.rows, passed.length, None, 1),
                 Bits(passed.bits, None, None),
-                (clock.exposed[place], clock.busy[place]),
+                (clock.exposed[index], clock.busy[index]),
                 traffic,
                 energy,
                 vector=energy.pass_pj(passed),
@@ -189,19 +189,19 @@ def _peak_bits(plan: Plan) -> int:
     """Most bits that hold something on chip during a step: tensors, blocks, sums."""
     spans: dict[tuple[str, int], list[int]] = {}
     blocks = [0] * len(plan.groups)
-    for place, group in enumerate(plan.groups):
+    for index, group in enumerate(plan.groups):
         for step in group.steps:
             bits_of_step = sum(len(p.stage.bases) * p.stage.bits for p in step.ports if p.stage)
             if step.product is not None:
                 bits_of_step += step.product.tile_sums_bits(step.tile_m, step.tile_n)
-            blocks[place] = max(blocks[place], bits_of_step)
+            blocks[index] = max(blocks[index], bits_of_step)
             for port in step.ports:
                 if port.memory == "activation":
                     bits = (port.view.last + 1) * port.bits
-                    first, _, most = spans.get((port.tensor, port.base), [place, place, 0])
-                    spans[port.tensor, port.base] = [first, place, max(most, bits)]
+                    first, _, most = spans.get((port.tensor, port.base), [index, index, 0])
+                    spans[port.tensor, port.base] = [first, index, max(most, bits)]
     constant = sum(home.elements * home.bits for home in plan.homes if home.memory == "weight")
     return constant + max(
-        block + sum(bits for first, last, bits in spans.values() if first <= place <= last)
-        for place, block in enumerate(blocks)
+        block + sum(bits for first, last, bits in spans.values() if first <= index <= last)
+        for index, block in enumerate(blocks)
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hwq.compiler.operand import Table
 from hwq.errors import require
 from hwq.plan.bit_memory import BitMemory
-from hwq.plan.plan import MEMORIES, MemoryName, Plan, Port, Step
+from hwq.plan.plan import MEMORIES, Home, MemoryName, Plan, Port, Step
 from hwq.plan.slots import Move, Tile, unroll
 from hwq.plan.window import Window, home_window, once, packed, stage_window
 
@@ -102,6 +102,11 @@ def commands(plan: Plan) -> Iterator[SlotCommands]:
     return _Emitter(plan).run()
 
 
+def home_addresses(home: Home) -> Int:
+    """int64[elements]: the bit address of every element of a home."""
+    return packed(home.memory, home.base, home.bits, (home.elements,)).addresses()
+
+
 def memory_images(
     plan: Plan, constants: Mapping[str, NDArray[Any] | Table]
 ) -> dict[MemoryName, BitMemory]:
@@ -123,7 +128,7 @@ def memory_images(
         if home.tensor not in constants:
             continue
         value, memory = constants[home.tensor], memories[home.memory]
-        addresses = home.base + home.bits * np.arange(home.elements, dtype=np.int64)
+        addresses = home_addresses(home)
         try:
             if isinstance(value, Table):
                 names = [part.name for part in value.fields]

@@ -53,11 +53,11 @@ def draft_step(
         if not isinstance(layer, VectorLayer):
             continue
         reads = []
-        for place, operand in enumerate(layer.inputs):
+        for index, operand in enumerate(layer.inputs):
             if operand.tensor in streamed:
                 reads.append(operand.tensor)
                 continue
-            port = _port(residency, f"{number}.{place}", operand, times)
+            port = _port(residency, f"{number}.{index}", operand, times)
             inputs.append(port)
             reads.append(port.name)
         passes.append(_pass(layer, reads))

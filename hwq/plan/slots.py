@@ -49,7 +49,7 @@ class Tile(NamedTuple):
         """Whether it is the last tile of the last instance."""
         return self.c == self.times - 1 and self.ends_instance
 
-    def place(self, port: Port) -> tuple[int, ...]:
+    def block(self, port: Port) -> tuple[int, ...]:
         """Return what tells blocks of a port apart."""
         c, m, n, k = port.moves
         return self.c * c, self.m * m, self.n * n, self.k * k
@@ -59,7 +59,7 @@ class Tile(NamedTuple):
         ports = self.step.staged_inputs
         if before is None or self.enters:
             return ports
-        return tuple(port for port in ports if self.place(port) != before.place(port))
+        return tuple(port for port in ports if self.block(port) != before.block(port))
 
     def gives(self) -> tuple[Port, ...]:
         """Return the ports whose blocks are to be stored after it."""
@@ -175,9 +175,8 @@ def _first_tile(group: Group) -> Tile:
     return Tile(group.steps[0], group.times, len(group.steps) == 1, 0, 0, 0, 0)
 
 
-def _last_tile(group: Group, c: int | None = None) -> Tile:
-    instance = group.times - 1 if c is None else c
-    return _end(group.steps[-1], group, instance)
+def _last_tile(group: Group) -> Tile:
+    return _end(group.steps[-1], group, group.times - 1)
 
 
 def _end(step: Step, group: Group, c: int) -> Tile:
@@ -204,15 +203,15 @@ def _neighbour(group: Group, tile: Tile, way: int) -> Tile | None:
             m, n, k = _in_order(step, (index[0], index[1], index[2]))
             return tile._replace(m=m, n=n, k=k)
         index[loop] = 0 if way > 0 else lengths[loop] - 1
-    place = next(i for i, other in enumerate(group.steps) if other is step) + way
+    number = next(i for i, other in enumerate(group.steps) if other is step) + way
     c = tile.c
-    if not 0 <= place < len(group.steps):
-        c, place = c + way, place % len(group.steps)
+    if not 0 <= number < len(group.steps):
+        c, number = c + way, number % len(group.steps)
     if not 0 <= c < group.times:
         return None
     if way < 0:
-        return _end(group.steps[place], group, c)
-    return Tile(group.steps[place], group.times, tile.alone, c, 0, 0, 0)
+        return _end(group.steps[number], group, c)
+    return Tile(group.steps[number], group.times, tile.alone, c, 0, 0, 0)
 
 
 def _representatives(group: Group, alone: bool | None = None) -> Iterator[tuple[Tile, int]]:

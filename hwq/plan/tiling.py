@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hwq.arch.accelerator import Array
 from hwq.arch.kinds import Timing
-from hwq.arch.systolic import matmul_cycles
+from hwq.arch.systolic import matmul_cycles, timing_correction
 from hwq.errors import SpecError
 from hwq.numerics.array import Dataflow
 from hwq.numerics.unit import ceil_div
@@ -24,8 +24,7 @@ from hwq.plan.slots import lone_kinds
 from hwq.plan.timing import Timer
 
 KIB_BITS = 8192
-_TRIALS = 12
-"""Tilings of least traffic whose cycles are counted exactly, those with the lowest bound first."""
+_MOST = np.iinfo(np.int64).max
 
 Int = NDArray[np.int64]
 Rooms = Mapping[MemoryName, int]
@@ -69,6 +68,9 @@ def choose_tiles(
 ) -> Step:
     """Return the step with the tiles of fewest DRAM bits, of these the fastest, then smallest.
 
+    The search is exact: tilings are counted in the order of a lower bound of their cycles, until
+    the bound exceeds the best.
+
     Raises
     ------
     SpecError
@@ -78,33 +80,31 @@ def choose_tiles(
         _Grid.of(replace(step, m_outer=outer), times, alone, grain, memories)
         for outer in (True, False)
     ]
-    best: tuple[int, int, int, Step] | None = None
-    for grid in trials:
-        fits = np.logical_and.reduce([grid.used[name] <= rooms[name] for name in BUFFERS])
-        if not fits.any():
-            continue
-        least = int(grid.dram_bits[fits].min())
-        if best is not None and least > best[0]:
-            continue
-        if best is not None and least < best[0]:
-            best = None
-        chosen = np.flatnonzero(fits & (grid.dram_bits == least))
-        sizes = np.sum([grid.used[name] for name in BUFFERS], axis=0)
-        bounds = grid.lower_bounds(chosen, timer)
-        order = np.lexsort((sizes[chosen], bounds))
-        for rank in order[:_TRIALS].tolist():
-            row = int(chosen[rank])
-            if best is not None and bounds[rank] > best[1]:
-                break
-            trial = grid.step(row)
-            cycles = sum(
-                number * timer.slot_cycles(slot) for slot, number in lone_kinds(trial, times, alone)
-            )
-            if best is None or (cycles, int(sizes[row])) < best[1:3]:
-                best = least, cycles, int(sizes[row]), trial
-    if best is None:
+    fits = [
+        np.logical_and.reduce([grid.used[name] <= rooms[name] for name in BUFFERS])
+        for grid in trials
+    ]
+    if not np.any(fits):
         raise _refusal(trials, rooms)
-    return best[3]
+    least = min(
+        grid.dram_bits[fit].min(initial=_MOST) for grid, fit in zip(trials, fits, strict=True)
+    )
+    best: tuple[int, int, Step] | None = None
+    for grid, fit in zip(trials, fits, strict=True):
+        rows = np.flatnonzero(fit & (grid.dram_bits == least))
+        sizes = np.sum([grid.used[name][rows] for name in BUFFERS], axis=0)
+        bounds = grid.lower_bounds(rows, timer)
+        for index in np.lexsort((sizes, bounds)).tolist():
+            # no later tiling can be better: bounds rise, and sizes among equal ones
+            if best is not None and (bounds[index], sizes[index]) >= best[:2]:
+                break
+            trial, size = grid.step(int(rows[index])), int(sizes[index])
+            slots = lone_kinds(trial, times, alone)
+            cycles = sum(number * timer.slot_cycles(slot) for slot, number in slots)
+            if best is None or (cycles, size) < best[:2]:
+                best = cycles, size, trial
+    assert best is not None
+    return best[2]
 
 
 def stage_bits(port: Port, step: Step, memory: Memory) -> int:
@@ -236,6 +236,7 @@ class _Grid:
         bus = [_transfer(bits, timer) for bits in (first, between, last)]
         bus[1] += timer.accelerator.dram.latency_cycles * self._batches[rows]
         compute = self._array_cycles(rows, timer) if self._step.product else 0
+        compute = compute - self._times * timing_correction(timer.timing)
         tiles = self._times * self.tiles[0][rows] * self.tiles[1][rows]
         compute = compute + tiles * timer.tail_cycles(self._step)
         bound: Int = bus[0] + np.maximum(compute, bus[1]) + bus[2]

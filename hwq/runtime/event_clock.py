@@ -1,7 +1,7 @@
 """Counts the cycles of a plan's commands the slow way: fold by fold, item by item, beat by beat.
 
-It shares no formula with the closed forms of `hwq.plan.timing` and `hwq.arch.systolic`, which are
-to give the same numbers.
+What every unit states of itself (its timing, its items) is given; how that adds up is counted here
+anew, and the closed forms of `hwq.plan.timing` and `hwq.arch.systolic` are to give the same.
 """
 
 from collections.abc import Sequence

@@ -20,10 +20,11 @@ from hwq.plan.commands import (
     Multiply,
     Transfer,
     commands,
+    home_addresses,
     layer_names,
     memory_images,
 )
-from hwq.plan.plan import Home, Plan
+from hwq.plan.plan import Plan
 from hwq.plan.window import Window
 from hwq.plan.words import decode, encode
 from hwq.runtime.event_clock import EventClock
@@ -83,9 +84,9 @@ class PlanExecutor:
         names = {layer.out.tensor for layer in self.program.layers}
         for home in self.plan.homes:
             if home.tensor not in names and home.tensor not in self.program.constants:
-                addresses = _addresses(home)
+                pixels = image.ravel().astype(np.int64)
                 self.memories[home.memory].write(
-                    addresses, image.ravel().astype(np.int64), home.bits, signed=False
+                    home_addresses(home), pixels, home.bits, signed=False
                 )
         for words in map(encode, commands(self.plan)):
             slot = decode(words)
@@ -101,7 +102,7 @@ class PlanExecutor:
         outs = {layer.out.tensor: layer.out for layer in self.program.layers}
         return {
             home.tensor: self.memories[home.memory].read(
-                _addresses(home), home.bits, outs[home.tensor].signed
+                home_addresses(home), home.bits, outs[home.tensor].signed
             )
             for home in self.plan.homes
             if home.tensor in outs
@@ -151,8 +152,6 @@ class PlanExecutor:
         pe, memory = layer.pe, self.memories[command.sums.memory]
         a = self.read(command.a, layer.a)[0].astype(np.int64) & ((1 << pe.a_bits) - 1)
         b = self.read(command.b, layer.b)[0].astype(np.int64)
-        # |products| < 2**46, so that the sums of 2**7 and more are exact in float64 only if the
-        # accumulators hold them; integers are exact modulo 2**64
         planes = [_matmul(table[a], b) for table in pe.tables()]
         sums = np.stack(planes, axis=-1)
         if layer.column_sums:
@@ -202,8 +201,3 @@ def _tile(values: Any, along: Sequence[str], size: tuple[int, int]) -> Any:
     if along == ("length", "all"):
         return values
     return values.reshape(size)
-
-
-def _addresses(home: Home) -> Int:
-    addresses: Int = home.base + home.bits * np.arange(home.elements, dtype=np.int64)
-    return addresses

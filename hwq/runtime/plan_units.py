@@ -1,4 +1,4 @@
-"""What each unit does with one tile, by its reference."""
+"""What each unit does with one tile: by its reference, or step by step what spans several tiles."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hwq.compiler.emit_scales import with_predictor_words
 from hwq.compiler.program import VectorLayer
 from hwq.numerics.rescale import rescale_bias, rescale_mult
+from hwq.numerics.scale_predictor import scale_predictor_reference
 from hwq.plan.commands import Apply
 
 Int = NDArray[np.int64]
@@ -115,7 +116,7 @@ def _range_extract(
 def _scale_predictor(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
     ranges, values = operands
     spec = with_predictor_words(layer.spec, values)
-    prediction = spec.predict(spec.project(ranges))
+    prediction = scale_predictor_reference(ranges, spec)
     return np.stack([part.astype(np.int64) for part in prediction[1:]], axis=1)
 
 

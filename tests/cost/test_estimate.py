@@ -133,13 +133,18 @@ def test_weights_come_from_dram_once_per_image(deit_s):
     assert cost.totals.dram_bytes * 8 == weights + position + image + logits
 
 
-def test_auto_is_the_fastest_dataflow_of_every_layer(deit_s):
-    fixed = [cost_of(deit_s, EDGE, dataflow) for dataflow in DATAFLOWS]
-    auto = cost_of(deit_s, EDGE, "auto")
-    for layer, *others in zip(auto.layers, *(cost.layers for cost in fixed), strict=True):
-        if layer.op == "matmul":
-            assert layer.cycles == min(other.cycles for other in others)
-            assert layer.cycles == others[DATAFLOWS.index(layer.dataflow)].cycles
+def test_auto_takes_the_fastest_dataflow_of_every_layer_by_itself(deit_s):
+    shapes = {}
+    for layer in deit_s.layers:
+        if isinstance(layer, MatmulLayer):
+            shapes[layer.m, layer.n, layer.k, layer.count] = layer
+    assert len(shapes) == 8
+    for layer in shapes.values():
+        program = Program(layer.name, (layer,))
+        fixed = [cost_of(program, EDGE, dataflow).totals.cycles for dataflow in DATAFLOWS]
+        auto = cost_of(program, EDGE, "auto")
+        assert auto.totals.cycles == min(fixed)
+        assert fixed[DATAFLOWS.index(auto.layers[0].dataflow)] == min(fixed)
 
 
 def test_scalesim_counts_one_cycle_less_per_product():
@@ -250,7 +255,7 @@ def test_half_bytes_stay_exact():
 
 def test_time_and_energy_of_deit_s_are_plausible(deit_s):
     totals = cost_of(deit_s, EDGE).totals
-    assert totals.cycles == 4_901_696
+    assert totals.cycles == 4_901_764
     assert 1500 < totals.energy_uj < 6000
     assert 0.8 < totals.utilization < 0.95
     assert 0.5 < totals.area_mm2 < 5
