@@ -19,7 +19,8 @@ import numpy as np
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from hwq.numerics.gemm import available_rungs, check_accumulator, gemm, gemm_reference, pack
+from hwq.numerics.accumulator import check_accumulator
+from hwq.numerics.gemm import available_rungs, gemm, gemm_reference, pack
 
 SHAPES = {  # M, K, N of DeiT-S, one image
     "qkv": (197, 384, 1152),

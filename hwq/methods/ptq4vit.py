@@ -19,7 +19,7 @@ from hwq.methods.output_search import METRICS, Choices, fixed, search, symmetric
 from hwq.methods.product_samples import ProductSample, sample_products
 from hwq.methods.sites import DIPS, Site, find_sites, insert_quantizers
 from hwq.methods.workspace import NO_WORKSPACE, Workspace
-from hwq.numerics.gemm import MAX_ACCUMULATOR, accumulator_bound
+from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.twin_uniform import TwinUniform
 

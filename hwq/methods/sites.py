@@ -9,7 +9,7 @@ import torch
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS, PRODUCTS
 from hwq.methods.base import Bits
-from hwq.numerics.gemm import longest_shift
+from hwq.numerics.accumulator import longest_shift
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.twin_uniform import GELU_MIN
 

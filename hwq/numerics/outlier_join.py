@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
-from hwq.numerics.gemm import accumulator_bound
+from hwq.numerics.accumulator import accumulator_bound
 from hwq.numerics.requantize import ACC_BITS
 from hwq.numerics.unit import Field, Unit, UnitTiming
 

@@ -23,9 +23,9 @@ from hwq.compiler.passes.base import Pass
 from hwq.errors import GraphError, SpecError
 from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 from hwq.graph.ops import OPS
+from hwq.numerics.accumulator import check_accumulator, check_constant_operand
 from hwq.numerics.epilogue import Factor
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.numerics.gemm import check_accumulator, check_constant_operand
 from hwq.quantizers.base import Quantizer
 from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.uniform import Uniform

@@ -1,0 +1,172 @@
+"""Blocks of rows of a matrix product, in the order in which register tiles read and write them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.numerics._jit import kernel
+from hwq.numerics._rung import GROUP
+from hwq.numerics._tile import full_tile, row_tile, tile_rows
+
+Right = tuple[NDArray[np.int8], NDArray[np.int32], int]
+"""B: panels int8[P, S, columns, 4]; what sums start from, int32[P * columns]; longest byte run."""
+
+BLOCK = 48
+"""Rows of A that stay in the cache while all of B goes by; a multiple of every tile's rows."""
+
+
+@kernel
+def copy_bytes(a: NDArray[np.integer], low: int, out: NDArray[np.uint8]) -> None:
+    """int[M, K] -> uint8[>= M, >= K]: codes less `low`, which is their least value."""
+    less = np.int16(low)
+    for m in range(a.shape[0]):
+        for k in range(a.shape[1]):
+            out[m, k] = np.uint8(np.int16(a[m, k]) - less)
+
+
+@kernel
+def copy_words(a: NDArray[np.integer], out: NDArray[np.int16]) -> None:
+    """int[M, K] -> int16[>= M, >= K]: a0 a2 a1 a3 of every four, zeros behind the end."""
+    depth = a.shape[1]
+    whole = depth // GROUP
+    for m in range(a.shape[0]):
+        for s in range(whole):
+            k = GROUP * s
+            out[m, k] = a[m, k]
+            out[m, k + 1] = a[m, k + 2]
+            out[m, k + 2] = a[m, k + 1]
+            out[m, k + 3] = a[m, k + 3]
+        if depth > GROUP * whole:
+            for k in range(GROUP * whole, out.shape[1]):
+                out[m, k] = 0
+            for k in range(GROUP * whole, depth):
+                position = k - GROUP * whole  # 0, 1, 2 go to 0, 2, 1
+                out[m, GROUP * whole + (2 * position) % 3] = a[m, k]
+
+
+@kernel
+def multiply_rows(
+    rung: NDArray[np.bool_],
+    a: NDArray[np.integer],
+    rows: int,
+    right: Right,
+    acc: NDArray[np.int32],
+) -> None:
+    """uint8 or int16[>= rows, 4S] . right -> acc int32[>= rows, >= P*columns], modulo 2**32.
+
+    `a` is what `copy_bytes` or `copy_words` makes.
+    """
+    panels, start, run = right
+    count, steps, columns = panels.shape[:3]
+    full = tile_rows(rung)
+    for p in range(count):
+        b = panels.ctypes.data + p * steps * columns * GROUP
+        first = start.ctypes.data + 4 * p * columns
+        c = acc.ctypes.data + 4 * p * columns
+        m = 0
+        if rows >= full:
+            while m < rows:
+                # the last tile starts early enough to be full, and repeats a few rows
+                m = min(m, rows - full)
+                row = a.ctypes.data + m * a.strides[0]
+                out = c + m * acc.strides[0]
+                full_tile(
+                    rung, a[0, 0], row, a.strides[0], b, first, out, acc.strides[0], steps, run
+                )
+                m += full
+        while m < rows:
+            row = a.ctypes.data + m * a.strides[0]
+            out = c + m * acc.strides[0]
+            row_tile(rung, a[0, 0], row, a.strides[0], b, first, out, acc.strides[0], steps, run)
+            m += 1
+
+
+@kernel
+def copy_operand(a: NDArray[np.integer], low: int, out: NDArray[np.integer]) -> None:
+    """Copy by `copy_bytes` or `copy_words`, after the type of the copy."""
+    if out.itemsize == 1:
+        copy_bytes(a, low, out)
+    else:
+        copy_words(a, out)
+
+
+@kernel
+def multiply(
+    rung: NDArray[np.bool_],
+    a: NDArray[np.integer],
+    low: int,
+    block: NDArray[np.integer],
+    right: Right,
+    columns: int,
+) -> NDArray[np.int32]:
+    """int[M, K] . right -> int32[M, columns], a block of rows at a time.
+
+    `block` is uint8 or int16[BLOCK, 4S], to be overwritten; bytes are codes less `low`.
+    """
+    out = np.empty((a.shape[0], columns), np.int32)
+    acc = np.empty((BLOCK, right[1].size), np.int32)
+    for first in range(0, a.shape[0], BLOCK):
+        rows = min(BLOCK, a.shape[0] - first)
+        copy_operand(a[first : first + rows], low, block)
+        multiply_rows(rung, block, rows, right, acc)
+        out[first : first + rows] = acc[:rows, :columns]
+    return out
+
+
+@kernel
+def pack_rows(b: NDArray[np.int8], panels: NDArray[np.int8]) -> None:
+    """int8[K, N] -> int8[P, S, columns, 4], zero padded."""
+    depth, width = b.shape
+    count, steps, columns = panels.shape[:3]
+    for p in range(count):
+        inside = max(min(width - p * columns, columns), 0)
+        for s in range(steps):
+            k = s * GROUP
+            if inside == columns and k + GROUP <= depth:
+                for j in range(columns):
+                    n = p * columns + j
+                    panels[p, s, j, 0] = b[k, n]
+                    panels[p, s, j, 1] = b[k + 1, n]
+                    panels[p, s, j, 2] = b[k + 2, n]
+                    panels[p, s, j, 3] = b[k + 3, n]
+                continue
+            panels[p, s] = 0
+            for g in range(min(depth - k, GROUP)):
+                for j in range(inside):
+                    panels[p, s, j, g] = b[k + g, p * columns + j]
+
+
+@kernel
+def pack_columns(b: NDArray[np.int8], panels: NDArray[np.int8]) -> None:
+    """int8[N, K], B transposed -> the same as `pack_rows`."""
+    width, depth = b.shape
+    count, steps, columns = panels.shape[:3]
+    whole = depth // GROUP
+    for n in range(count * columns):
+        p, j = n // columns, n % columns
+        if n >= width:
+            panels[p, :, j] = 0
+            continue
+        for s in range(whole):
+            for g in range(GROUP):
+                panels[p, s, j, g] = b[n, s * GROUP + g]
+        if whole < steps:
+            panels[p, whole, j] = 0
+            for k in range(whole * GROUP, depth):
+                panels[p, whole, j, k - whole * GROUP] = b[n, k]
+
+
+@kernel
+def column_sums(panels: NDArray[np.int8], sums: NDArray[np.int32]) -> int:
+    """int8[P, S, columns, 4] -> int32[P*columns] sums; the largest |b0|+|b1| or |b2|+|b3|."""
+    count, steps, columns = panels.shape[:3]
+    largest = 0
+    for p in range(count):
+        for j in range(columns):
+            total = np.int32(0)
+            for s in range(steps):
+                b0, b1 = np.int32(panels[p, s, j, 0]), np.int32(panels[p, s, j, 1])
+                b2, b3 = np.int32(panels[p, s, j, 2]), np.int32(panels[p, s, j, 3])
+                total += b0 + b1 + b2 + b3
+                largest = max(largest, abs(b0) + abs(b1), abs(b2) + abs(b3))
+            sums[p * columns + j] = total
+    return largest
