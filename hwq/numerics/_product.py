@@ -15,32 +15,60 @@ BLOCK = 48
 
 
 @kernel
-def copy_bytes(a: NDArray[np.integer], low: int, out: NDArray[np.uint8]) -> None:
-    """int[M, K] -> uint8[>= M, >= K]: codes less `low`, which is their least value."""
-    less = np.int16(low)
+def copy_operand(a: NDArray[np.integer], low: int, out: NDArray[np.integer]) -> None:
+    """int[M, K] -> out uint8 or int16[>= M, >= K]: what an instruction multiplies.
+
+    Bytes are codes less `low`, which is their least value, modulo 256. Words are codes, of every
+    four in the order a0 a2 a1 a3; 8-bit codes may be given as uint8 whatever their sign.
+    """
+    depth = a.shape[1]
+    whole = depth - depth % GROUP
+    first, least = np.uint8(low & 255), np.int16(low)
     for m in range(a.shape[0]):
-        for k in range(a.shape[1]):
-            out[m, k] = np.uint8(np.int16(a[m, k]) - less)
+        if out.itemsize == 1:
+            for k in range(depth):
+                out[m, k] = np.uint8(np.uint8(a[m, k]) - first)
+            continue
+        if a.itemsize > 1:
+            for k in range(0, whole, GROUP):
+                out[m, k] = a[m, k]
+                out[m, k + 1] = a[m, k + 2]
+                out[m, k + 2] = a[m, k + 1]
+                out[m, k + 3] = a[m, k + 3]
+        else:
+            for k in range(0, whole, GROUP):
+                out[m, k] = np.int16(np.uint8(np.uint8(a[m, k]) - first)) + least
+                out[m, k + 1] = np.int16(np.uint8(np.uint8(a[m, k + 2]) - first)) + least
+                out[m, k + 2] = np.int16(np.uint8(np.uint8(a[m, k + 1]) - first)) + least
+                out[m, k + 3] = np.int16(np.uint8(np.uint8(a[m, k + 3]) - first)) + least
+        if depth > whole:
+            out[m, whole : out.shape[1]] = 0
+            for k in range(whole, depth):
+                place = whole + (2 * (k - whole)) % 3  # 0, 1, 2 go to 0, 2, 1
+                if a.itemsize > 1:
+                    out[m, place] = a[m, k]
+                else:
+                    out[m, place] = np.int16(np.uint8(np.uint8(a[m, k]) - first)) + least
 
 
 @kernel
-def copy_words(a: NDArray[np.integer], out: NDArray[np.int16]) -> None:
-    """int[M, K] -> int16[>= M, >= K]: a0 a2 a1 a3 of every four, zeros behind the end."""
-    depth = a.shape[1]
-    whole = depth // GROUP
-    for m in range(a.shape[0]):
-        for s in range(whole):
-            k = GROUP * s
-            out[m, k] = a[m, k]
-            out[m, k + 1] = a[m, k + 2]
-            out[m, k + 2] = a[m, k + 1]
-            out[m, k + 3] = a[m, k + 3]
-        if depth > GROUP * whole:
-            for k in range(GROUP * whole, out.shape[1]):
-                out[m, k] = 0
-            for k in range(GROUP * whole, depth):
-                position = k - GROUP * whole  # 0, 1, 2 go to 0, 2, 1
-                out[m, GROUP * whole + (2 * position) % 3] = a[m, k]
+def copy_entries(
+    codes: NDArray[np.uint8], table: NDArray[np.int16], out: NDArray[np.integer]
+) -> None:
+    """uint8[M, K] -> the same of a table's entries int16[256] for all codes."""
+    depth = codes.shape[1]
+    whole = depth - depth % GROUP
+    second = 1 if out.itemsize == 1 else 2  # where the second of four goes
+    for m in range(codes.shape[0]):
+        for k in range(0, whole, GROUP):
+            out[m, k] = table[codes[m, k]]
+            out[m, k + second] = table[codes[m, k + 1]]
+            out[m, k + 3 - second] = table[codes[m, k + 2]]
+            out[m, k + 3] = table[codes[m, k + 3]]
+        if depth > whole:
+            out[m, whole : out.shape[1]] = 0
+            for k in range(whole, depth):
+                out[m, whole + (second * (k - whole)) % 3] = table[codes[m, k]]
 
 
 @kernel
@@ -53,7 +81,7 @@ def multiply_rows(
 ) -> None:
     """uint8 or int16[>= rows, 4S] . right -> acc int32[>= rows, >= P*columns], modulo 2**32.
 
-    `a` is what `copy_bytes` or `copy_words` makes.
+    `a` is what `copy_operand` makes.
     """
     panels, start, run = right
     count, steps, columns = panels.shape[:3]
@@ -78,15 +106,6 @@ def multiply_rows(
             out = c + m * acc.strides[0]
             row_tile(rung, a[0, 0], row, a.strides[0], b, first, out, acc.strides[0], steps, run)
             m += 1
-
-
-@kernel
-def copy_operand(a: NDArray[np.integer], low: int, out: NDArray[np.integer]) -> None:
-    """Copy by `copy_bytes` or `copy_words`, after the type of the copy."""
-    if out.itemsize == 1:
-        copy_bytes(a, low, out)
-    else:
-        copy_words(a, out)
 
 
 @kernel
@@ -167,6 +186,6 @@ def column_sums(panels: NDArray[np.int8], sums: NDArray[np.int32]) -> int:
                 b0, b1 = np.int32(panels[p, s, j, 0]), np.int32(panels[p, s, j, 1])
                 b2, b3 = np.int32(panels[p, s, j, 2]), np.int32(panels[p, s, j, 3])
                 total += b0 + b1 + b2 + b3
-                largest = max(largest, abs(b0) + abs(b1), abs(b2) + abs(b3))
+                largest = max(largest, int(abs(b0) + abs(b1)), int(abs(b2) + abs(b3)))
             sums[p * columns + j] = total
     return largest

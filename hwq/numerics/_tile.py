@@ -248,8 +248,8 @@ def _make_tile(full: bool) -> Any:
     return intrinsic(tile)
 
 
-tile_rows = intrinsic(_rows)
+tile_rows: Any = intrinsic(_rows)
 """Rows of a full tile of the rung whose tag is given: a constant."""
 
-full_tile = _make_tile(full=True)
-row_tile = _make_tile(full=False)
+full_tile: Any = _make_tile(full=True)
+row_tile: Any = _make_tile(full=False)

@@ -207,7 +207,7 @@ class Epilogue:
         self, acc: NDArray[np.integer], scales: Int | None = None
     ) -> tuple[NDArray[np.integer], int]:
         """int[..., C] -> codes int[..., C], number of saturated elements."""
-        addend = self._addend(scales)
+        addend = self.addend(scales)
         mult, shift, zero_point = self._operands(acc.shape, scales)
         wide: NDArray[np.integer] = acc if acc.dtype.itemsize > 2 else acc.astype(np.int32)
         if not addend.any() and int(shift.min()) > self.guard:
@@ -224,24 +224,26 @@ class Epilogue:
         self, acc: NDArray[np.integer], scales: Int | None = None
     ) -> tuple[NDArray[np.integer], int]:
         """Same as `compute`, by the reference of requantize."""
-        wide = acc.astype(np.int64) * 2**self.guard + self._addend(scales)
+        wide = acc.astype(np.int64) * 2**self.guard + self.addend(scales)
         rows = wide.reshape(-1, acc.shape[-1])
         codes, saturated = requantize_reference(
             rows, *self._operands(acc.shape, scales), self.lo, self.hi
         )
         return codes.reshape(acc.shape), saturated
 
-    def _addend(self, scales: Int | None) -> Int:
+    def addend(self, scales: Int | None) -> Int:
+        """Return bias and correction together, for an image with these scales."""
         if self.factor is None or self.factor.kind != "scale":
             return self.bias + self.correction
         assert scales is not None
         return rescale_bias(self.bias, *self.factor.pick_inverse(scales)) + self.correction
 
     def _operands(self, shape: tuple[int, ...], scales: Int | None) -> tuple[Int, Int, Int]:
-        mult, shift = self._multiplier(scales)
+        mult, shift = self.multiplier(scales)
         return _rows(mult, shape), _rows(shift, shape), _rows(self.zero_point, shape)
 
-    def _multiplier(self, scales: Int | None) -> tuple[Int, Int]:
+    def multiplier(self, scales: Int | None) -> tuple[Int, Int]:
+        """Return mult and shift, for an image with these scales."""
         if self.factor is None:
             return self.mult, self.shift
         assert scales is not None

@@ -30,6 +30,30 @@ def gemm_reference(a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np
     return product
 
 
+def byte_run(rung: Rung, span: int, pair: int, steps: int) -> int:
+    """Return how many steps of bytes of A may be summed before sums are widened.
+
+    0 where A must be words: its values span more than 8 bits, or 16-bit sums would be widened so
+    often that words are faster.
+
+    Parameters
+    ----------
+    rung : Rung
+    span : int
+        Largest value of A, whose least is 0.
+    pair : int
+        Largest sum of two neighbours' magnitudes in a column of B.
+    steps : int
+        Steps of the product, which is as long as a run need be.
+    """
+    if span > 255:
+        return 0
+    if rung.dot != "madd":
+        return steps
+    run = min(MAX_SHORT // max(span * pair, 1), steps)
+    return run if run >= min(SHORTEST_RUN, steps) else 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedOperand:
     """int8[K, N] in the order in which a rung reads it; made by `pack`.
@@ -56,17 +80,8 @@ class PackedOperand:
     pair: int
 
     def byte_run(self, low: int, high: int) -> int:
-        """Return for how many steps bytes of A, codes in low..high less low, may be summed.
-
-        0 where A must be words: codes of more than 8 bits, or 16-bit sums that would be widened
-        so often that words are faster.
-        """
-        if high - low > 255:
-            return 0
-        if self.rung.dot != "madd":
-            return self.panels.shape[1]
-        run = MAX_SHORT // max((high - low) * self.pair, 1)
-        return run if run >= SHORTEST_RUN else 0
+        """Return `byte_run` for codes in low..high less low."""
+        return byte_run(self.rung, high - low, self.pair, self.panels.shape[1])
 
     def block(self, low: int, high: int) -> NDArray[np.integer]:
         """Return room for BLOCK rows of A as the instruction reads them: uint8 or int16[48, 4S]."""
@@ -132,6 +147,8 @@ def gemm(
         require(low <= least and most <= high, f"a must be in {low}..{high}, not {least}..{most}")
     block, right = packed.block(low, high), packed.right(low, high)
     rows = np.ascontiguousarray(a)
+    if rows.dtype == np.int8:
+        rows = rows.view(np.uint8)
     return _product.multiply(packed.rung.tag, rows, low, block, right, packed.n)
 
 

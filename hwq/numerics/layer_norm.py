@@ -40,20 +40,15 @@ def _reciprocal_std(variance: int) -> tuple[int, int]:
     return reciprocal, 2 * ROOT_BITS - 1 + half
 
 
+Affine = tuple[NDArray[np.int32], NDArray[np.int64], int, int, int, int, bool]
+"""gamma int32[D], beta int64[D], epsilon, last shift, least, most, whether mean is subtracted."""
+
+
 @kernel
-def _layer_norm(
-    x: NDArray[np.int16],
-    gamma: NDArray[np.int32],
-    beta: NDArray[np.int64],
-    epsilon: int,
-    shift: int,
-    limits: tuple[int, int],
-    centered: bool,
-) -> tuple[NDArray[np.int32], int]:
-    """int16[T, D] -> int32[T, D], saturations; the formula is LayerNormSpec's."""
+def layer_norm_rows(x: NDArray[np.int16], norm: Affine, out: NDArray[np.signedinteger]) -> int:
+    """int16[T, D] -> out int[T, D], saturations; the formula is LayerNormSpec's."""
     tokens, dim = x.shape
-    lo, hi = limits
-    out = np.empty((tokens, dim), np.int32)
+    gamma, beta, epsilon, shift, lo, hi, centered = norm
     half = (1 << shift) >> 1
     saturated = 0
     for t in range(tokens):
@@ -73,12 +68,12 @@ def _layer_norm(
             # |centred| <= 2**29, reciprocal <= 2**18; |norm| <= sqrt(D)*2**16 < 2**23;
             # |norm * gamma| < 2**38 and |beta| < 2**60 leave room for the half
             centred = np.int32(narrow_dim * np.int32(x[t, i])) - narrow_total
-            norm = (np.int64(centred) * np.int64(reciprocal) + up) >> down
-            wide = (np.int64(np.int32(norm)) * np.int64(gamma[i]) + beta[i] + half) >> shift
+            norm_i = (np.int64(centred) * np.int64(reciprocal) + up) >> down
+            wide = (np.int64(np.int32(norm_i)) * np.int64(gamma[i]) + beta[i] + half) >> shift
             value = min(max(wide, lo), hi)
             saturated += value != wide
             out[t, i] = value
-    return out, saturated
+    return saturated
 
 
 def layer_norm_reference(
@@ -225,20 +220,21 @@ class LayerNorm:
         gamma, beta = (np.atleast_2d(parameters[name])[0] for name in ("gamma", "beta"))
         return replace(self, gamma=gamma.astype(np.int32), beta=beta)
 
+    @property
+    def affine(self) -> Affine:
+        """What `layer_norm_rows` takes."""
+        spec = self.spec
+        gamma, beta = self.gamma.astype(np.int32), self.beta.astype(np.int64)
+        limits = spec.out.min, spec.out.max
+        return gamma, beta, spec.epsilon, spec.shift, *limits, spec.centered
+
     def compute(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; by the kernel."""
         self._check(x)
-        spec = self.spec
-        y, saturated = _layer_norm(
-            np.ascontiguousarray(x).reshape(-1, spec.dim),
-            np.ascontiguousarray(self.gamma, np.int32),
-            np.ascontiguousarray(self.beta, np.int64),
-            spec.epsilon,
-            spec.shift,
-            (spec.out.min, spec.out.max),
-            spec.centered,
-        )
-        return y.reshape(x.shape), int(saturated)
+        rows = np.ascontiguousarray(x).reshape(-1, self.spec.dim)
+        out = np.empty(rows.shape, np.int32)
+        saturated = layer_norm_rows(rows, self.affine, out)
+        return out.reshape(x.shape), int(saturated)
 
     def reference(self, x: NDArray[np.int16]) -> tuple[NDArray[np.int32], int]:
         """int16[..., D] -> int32[..., D] in format spec.out, saturations; step by step."""

@@ -37,33 +37,48 @@ def _reciprocal_sum(total: int) -> tuple[int, int]:
 
 
 @kernel
-def _softmax(x: NDArray[np.signedinteger], frac: int) -> NDArray[np.uint16]:
-    """int16 or int32[R, T] -> uint16[R, T], UQ0.16; the formula is SoftmaxSpec's."""
-    rows, columns = x.shape
-    out = np.empty((rows, columns), np.uint16)
-    powers = np.empty(columns, np.uint32)
+def softmax_row(
+    x: NDArray[np.signedinteger],
+    frac: int,
+    powers: NDArray[np.uint32],
+    out: NDArray[np.uint16],
+) -> None:
+    """int16 or int32[T] -> out uint16[T], UQ0.16; the formula is SoftmaxSpec's.
+
+    `powers` is room for T numbers.
+    """
+    columns = x.size
     width, guard = np.uint32(frac), np.uint32(_GUARD)
     mask, farthest = np.uint32((1 << frac) - 1), np.int64(31 << frac)
-    for r in range(rows):
-        highest = np.int64(x[r, 0])
-        for i in range(columns):
-            highest = max(highest, np.int64(x[r, i]))
-        total = np.int64(0)  # at most T * 2**30 <= 2**42
-        for i in range(columns):
-            # 31 << frac < 2**19 and acc << guard < 2**31: all of it fits in 32 bits
-            distance = np.uint32(min(highest - np.int64(x[r, i]), farthest))
-            fraction = np.uint32(np.uint32(farthest) - distance) & mask
-            shift = np.uint32(np.uint32(distance + mask) >> width)
-            acc = _exp2_fraction(fraction, frac)
-            powers[i] = np.uint32(np.uint32(acc << guard) >> shift)
-            total += np.int64(powers[i])
-        reciprocal, octave = _reciprocal_sum(int(total))
-        down = ACC_FRAC + RECIPROCAL_BITS - 16 + octave
-        half = 1 << (down - 1)
-        for i in range(columns):
-            # power <= 2**17 and reciprocal <= 2**17: the product fits in 35 bits
-            power = int((np.int64(powers[i]) + (1 << (_GUARD - 1))) >> _GUARD)
-            out[r, i] = min((power * reciprocal + half) >> down, 65535)
+    top = x[0]
+    for i in range(columns):
+        top = max(top, x[i])
+    highest = np.int64(top)
+    total = np.int64(0)  # at most T * 2**30 <= 2**42
+    for i in range(columns):
+        # 31 << frac < 2**19 and acc << guard < 2**31: all of it fits in 32 bits
+        distance = np.uint32(min(highest - np.int64(x[i]), farthest))
+        fraction = np.uint32(np.uint32(farthest) - distance) & mask
+        shift = np.uint32(np.uint32(distance + mask) >> width)
+        acc = _exp2_fraction(fraction, frac)
+        powers[i] = np.uint32(np.uint32(acc << guard) >> shift)
+        total += np.int64(powers[i])
+    reciprocal, octave = _reciprocal_sum(int(total))
+    down = ACC_FRAC + RECIPROCAL_BITS - 16 + octave
+    half = 1 << (down - 1)
+    for i in range(columns):
+        # power <= 2**17 and reciprocal <= 2**17: the product fits in 35 bits
+        power = int((np.int64(powers[i]) + (1 << (_GUARD - 1))) >> _GUARD)
+        out[i] = min((power * reciprocal + half) >> down, 65535)
+
+
+@kernel
+def _softmax(x: NDArray[np.signedinteger], frac: int) -> NDArray[np.uint16]:
+    """int16 or int32[R, T] -> uint16[R, T]: every row."""
+    out = np.empty(x.shape, np.uint16)
+    powers = np.empty(x.shape[1], np.uint32)
+    for r in range(x.shape[0]):
+        softmax_row(x[r], frac, powers, out[r])
     return out
 
 

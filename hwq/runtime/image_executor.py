@@ -1,6 +1,6 @@
 """Runs integer graphs one image at a time; what the fast and the reference executor share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import cpu_count
@@ -13,9 +13,7 @@ from hwq.errors import GraphError
 from hwq.graph.ir import Graph, Node
 from hwq.graph.movement import MOVEMENT, move
 from hwq.numerics.scale_predictor import scale_predictor_reference
-
-Array = NDArray[Any]
-IntegerFunction = Callable[[Node, Sequence[Any]], tuple[Array, int]]
+from hwq.runtime.step import Array, IntegerFunction, NodeStep, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +50,12 @@ class ImageExecutor:
         self.graph = graph
         self.functions = functions
         self.constants: dict[str, Any] = dict(graph.constants)
-        self._last_use = _last_use(graph)
+        self._plans: dict[frozenset[str], list[tuple[Step, list[str]]]] = {}
+
+    def steps(self, keep: frozenset[str]) -> list[Step]:
+        """Return what computes all tensors in `keep`: here, every node by itself."""
+        del keep
+        return [NodeStep(node, self.functions[node.op]) for node in self.graph.nodes]
 
     def run(self, image: NDArray[np.uint8], fetch: Sequence[str] = ()) -> Execution:
         """Execute on one image.
@@ -67,34 +70,31 @@ class ImageExecutor:
         names = tuple(fetch) or self.graph.outputs
         values: dict[str, Any] = {**self.constants, self.graph.inputs[0].name: image[None]}
         saturations: dict[str, int] = {}
-        for node in self.graph.nodes:
-            operands = [values[name] for name in node.inputs]
-            values[node.name], saturations[node.name] = self.functions[node.op](node, operands)
-            for name in self._last_use.get(node.name, ()):
-                if name not in names:
-                    del values[name]
+        for step, unused in self._plan(frozenset(names)):
+            values[step.output] = step.run(values, saturations)
+            for name in unused:
+                del values[name]
         return Execution({name: values[name] for name in names}, saturations)
+
+    def _plan(self, keep: frozenset[str]) -> list[tuple[Step, list[str]]]:
+        """Steps, each with the tensors that nothing reads after it; made once."""
+        if keep not in self._plans:
+            steps = self.steps(keep)
+            last = {name: step.output for step in steps for name in (step.output, *step.inputs)}
+            computed = {step.output for step in steps} - keep
+            unused: dict[str, list[str]] = {}
+            for name in computed:
+                unused.setdefault(last[name], []).append(name)
+            self._plans[keep] = [(step, unused.get(step.output, [])) for step in steps]
+        return self._plans[keep]
 
     def run_batch(
         self, images: Sequence[NDArray[np.uint8]], fetch: Sequence[str] = ()
     ) -> list[Execution]:
         """Execute on several images, a thread per processor."""
+        self._plan(frozenset(fetch or self.graph.outputs))  # before threads would make several
         with ThreadPoolExecutor(cpu_count()) as pool:
             return list(pool.map(lambda image: self.run(image, fetch), images))
-
-
-def _last_use(graph: Graph) -> dict[str, list[str]]:
-    """Node name -> computed tensors that no later node reads."""
-    last: dict[str, str] = {}
-    for node in graph.nodes:
-        last[node.name] = node.name
-        for name in node.inputs:
-            if name in graph.by_name:
-                last[name] = node.name
-    table: dict[str, list[str]] = {}
-    for name, user in last.items():
-        table.setdefault(user, []).append(name)
-    return table
 
 
 def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunction]:

@@ -10,22 +10,25 @@ from numpy.typing import NDArray
 from hwq.graph.ir import Graph, Node
 from hwq.numerics.gemm import PackedOperand, gemm, pack
 from hwq.quantizers.mac_form import MacForm
-from hwq.runtime.image_executor import Array, ImageExecutor, IntegerFunction, unit_ops
+from hwq.runtime.fused.fuse import fuse
+from hwq.runtime.image_executor import ImageExecutor, unit_ops
+from hwq.runtime.step import Array, IntegerFunction, Step
 
 
 class IntegerExecutor(ImageExecutor):
     """The fast executor: equal to `ReferenceExecutor` on every tensor."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__(graph, {**INTEGER_OPS, "linear": self._linear})
-        self._packed = {
-            node.name: pack(np.ascontiguousarray(graph.constants[node.inputs[1]].T))
-            for node in graph.nodes
-            if node.op == "linear"
-        }
+        super().__init__(graph, INTEGER_OPS)
 
-    def _linear(self, node: Node, x: Sequence[Any]) -> tuple[Array, int]:
-        return _product(node, x[0].reshape(-1, x[0].shape[-1]), self._packed[node.name]), 0
+    def steps(self, keep: frozenset[str]) -> list[Step]:
+        """Return as few steps as compute all tensors in `keep`."""
+        return fuse(self.graph, self.functions, keep)
+
+
+def _linear(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
+    codes, weight = x[0], x[1]
+    return _product(node, codes.reshape(-1, codes.shape[-1]), pack(weight.T)), 0
 
 
 def _matmul(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
@@ -77,5 +80,6 @@ def _combine(planes: Sequence[Array], weights: Sequence[int]) -> Array:
 
 INTEGER_OPS: Mapping[str, IntegerFunction] = {
     **unit_ops("compute"),
+    "linear": _linear,
     "matmul": _matmul,
 }

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hwq.graph.ir import Graph, Node
-from hwq.runtime.image_executor import Array, ImageExecutor, IntegerFunction, unit_ops
+from hwq.runtime.image_executor import ImageExecutor, unit_ops
+from hwq.runtime.step import Array, IntegerFunction
 
 
 class ReferenceExecutor(ImageExecutor):

@@ -20,9 +20,9 @@ from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS
 from hwq.runtime.float_executor import TorchExecutor
-from hwq.runtime.image_executor import Array
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.integers import to_double, to_real
+from hwq.runtime.step import Array
 
 Real = NDArray[np.float64]
 

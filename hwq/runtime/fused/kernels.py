@@ -1,0 +1,232 @@
+"""Fused kernels: a block of rows goes from codes to codes while it is in the cache."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.numerics._jit import kernel
+from hwq.numerics._product import (
+    BLOCK,
+    copy_entries,
+    copy_operand,
+    multiply_rows,
+)
+from hwq.numerics.layer_norm import Affine, layer_norm_rows
+from hwq.runtime.fused.lookup import Codes as CodeTable
+from hwq.runtime.fused.lookup import look_up, look_up_codes
+from hwq.runtime.fused.rescale import Rule, rescale_rows, rescale_wide
+
+Array = NDArray[np.integer]
+Codes = NDArray[np.uint8]
+Left = tuple[int, NDArray[np.int16], NDArray[np.int64]]
+"""Least code; what every plane multiplies for a code, int16[P, 256], or [0, 256] where that is the
+code itself; weight of every plane."""
+Product = tuple[NDArray[np.bool_], Array, tuple[NDArray[np.int8], NDArray[np.int32], int]]
+"""Tag of the rung; room for a block of A; B."""
+Encoding = tuple[Rule, CodeTable]
+"""Either a table or, where that has no entries, a rule."""
+
+Following = tuple[NDArray[np.int16], tuple[int, int], NDArray[np.int16], Encoding]
+"""What comes behind a rescaling: `residual` int16[M, N], which is added within limits; an
+activation int16[65536]; an encoding. Each may be empty."""
+
+Split = tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]
+"""mult and shift of every token, int64[T]; code of zero; threshold; largest code."""
+
+Join = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]
+"""B int8[K, N]; correction of every column, int64[N]; factor of every token, int64[T]."""
+
+
+@kernel
+def is_weighed(left: Left) -> bool:
+    """Whether results are weighted sums of accumulators, and so have 64 bits."""
+    weights = left[2]
+    return weights.size > 1 or weights[0] != 1
+
+
+@kernel
+def multiply_block(
+    codes: Codes, left: Left, product: Product, acc: NDArray[np.int32], total: NDArray[np.int64]
+) -> None:
+    """uint8[R, K] . B -> acc int32[R, >= N]; of several planes their weighted sum, total int64."""
+    low, tables, weights = left
+    rung, block, right = product
+    rows = codes.shape[0]
+    for plane in range(weights.size):
+        table = tables[plane] if tables.shape[0] > 0 else tables.reshape(-1)
+        if table.size > 0:
+            copy_entries(codes, table, block)
+        else:
+            copy_operand(codes, low, block)
+        multiply_rows(rung, block, rows, right, acc)
+        if total.shape[1] > 0:
+            for r in range(rows):
+                for j in range(total.shape[1]):
+                    part = np.int64(acc[r, j]) * weights[plane]
+                    total[r, j] = part if plane == 0 else total[r, j] + part
+
+
+@kernel
+def rescale_block(acc: NDArray[np.int32], total: NDArray[np.int64], rule: Rule, out: Array) -> int:
+    """Rescale what `multiply_block` made of as many rows as `out` has."""
+    if total.shape[1] > 0:
+        return rescale_wide(total, rule, out)
+    return rescale_rows(acc, rule, out)
+
+
+@kernel
+def encode_rows(values: Array, encoding: Encoding, out: Codes) -> int:
+    """int16 or uint16[>= R, N] -> uint8[R, N], number of saturated elements."""
+    rule, table = encoding
+    if table[0].size > 0:
+        return look_up_codes(values, table, out)
+    return rescale_rows(values, rule, out)
+
+
+@kernel
+def add_rows(
+    a: NDArray[np.int16], b: NDArray[np.int16], limits: tuple[int, int], out: Array
+) -> int:
+    """int16[R, N] twice -> their saturated sum, number of saturated elements."""
+    low, high = np.int32(limits[0]), np.int32(limits[1])
+    saturated = 0
+    for r in range(out.shape[0]):
+        changed = np.int32(0)
+        for j in range(out.shape[1]):
+            wide = np.int32(a[r, j]) + np.int32(b[r, j])
+            held = min(max(wide, low), high)
+            changed = np.int32(changed + np.int32(held != wide))
+            out[r, j] = held
+        saturated += changed
+    return saturated
+
+
+@kernel
+def is_followed(following: Following) -> bool:
+    """Whether anything comes behind a rescaling."""
+    residual, _, activation, encoding = following
+    return residual.size > 0 or activation.size > 0 or encoding[1][0].size > 0
+
+
+@kernel
+def follow(values: NDArray[np.int16], following: Following, first: int, out: Array) -> int:
+    """int16[>= R, N] -> out int[R, N], rows from `first` on; number of saturated elements."""
+    residual, limits, activation, encoding = following
+    rows = out.shape[0]
+    if residual.size > 0:
+        return add_rows(values, residual[first : first + rows], limits, out)
+    if activation.size > 0:
+        look_up(values, activation, rows)
+    return encode_rows(values, encoding, out)
+
+
+@kernel
+def linear(
+    codes: Codes, left: Left, product: Product, rule: Rule, following: Following, out: Array
+) -> tuple[int, int]:
+    """uint8[M, K] . B -> out int[M, N], rescaled; saturated there, and in what follows."""
+    columns = out.shape[1]
+    acc = np.empty((BLOCK, product[2][1].size), np.int32)
+    total = np.empty((BLOCK, columns if is_weighed(left) else 0), np.int64)
+    values = np.empty((BLOCK, columns), np.int16)
+    rescaled, followed = 0, 0
+    for first in range(0, codes.shape[0], BLOCK):
+        last = min(first + BLOCK, codes.shape[0])
+        multiply_block(codes[first:last], left, product, acc, total)
+        if is_followed(following):
+            rescaled += rescale_block(acc, total, rule, values[: last - first])
+            followed += follow(values, following, first, out[first:last])
+        else:
+            rescaled += rescale_block(acc, total, rule, out[first:last])
+    return rescaled, followed
+
+
+@kernel
+def split_rows(
+    x: NDArray[np.int16], split: Split, first: int, codes: Codes, side: NDArray[np.int16]
+) -> int:
+    """int16[R, K], tokens from `first` on -> `OutlierSplitSpec`'s codes and side values."""
+    mults, shifts, zero, threshold, top = split
+    saturated = 0
+    for r in range(x.shape[0]):
+        token = (first + r) % mults.size
+        mult, shift = mults[token], shifts[token]
+        half = (np.int64(1) << shift) >> 1
+        for k in range(x.shape[1]):
+            value = np.int64(x[r, k])
+            wide = (value * mult + half) >> shift
+            outside = (value > threshold) | (value < -threshold)
+            value = wide if outside else wide + zero
+            held = min(max(value, -32768 if outside else 0), 32767 if outside else top)
+            saturated += held != value
+            codes[r, k] = zero if outside else held
+            side[r, k] = held if outside else 0
+    return saturated
+
+
+@kernel
+def join_rows(
+    acc: NDArray[np.int32],
+    side: NDArray[np.int16],
+    join: Join,
+    first: int,
+    total: NDArray[np.int64],
+) -> None:
+    """int32[R, >= N], int16[R, K] -> total int64[R, N], `OutlierJoinSpec`'s."""
+    weight, correction, row_mult = join
+    for r in range(total.shape[0]):
+        row = total[r]
+        for j in range(row.size):
+            row[j] = np.int64(acc[r, j]) + correction[j]
+        for k in range(side.shape[1]):
+            value = np.int32(side[r, k])
+            if value != 0:
+                for j in range(row.size):
+                    row[j] += np.int64(value * np.int32(weight[k, j]))
+        factor = row_mult[(first + r) % row_mult.size]
+        for j in range(row.size):
+            row[j] *= factor
+
+
+@kernel
+def linear_with_outliers(
+    x: NDArray[np.int16],
+    parts: tuple[Split, Join],
+    left: Left,
+    product: Product,
+    rule: Rule,
+    following: Following,
+    out: Array,
+) -> tuple[int, int, int]:
+    """int16[M, K] -> out int[M, N]: split, `linear`, and outliers joined to its accumulators."""
+    columns, depth = out.shape[1], x.shape[1]
+    acc = np.empty((BLOCK, product[2][1].size), np.int32)
+    total, none = np.empty((BLOCK, columns), np.int64), np.empty((BLOCK, 0), np.int64)
+    values = np.empty((BLOCK, columns), np.int16)
+    codes, side = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.int16)
+    encoded, rescaled, followed = 0, 0, 0
+    for first in range(0, x.shape[0], BLOCK):
+        last = min(first + BLOCK, x.shape[0])
+        rows = last - first
+        encoded += split_rows(x[first:last], parts[0], first, codes, side)
+        multiply_block(codes[:rows], left, product, acc, none)
+        join_rows(acc, side, parts[1], first, total[:rows])
+        if is_followed(following):
+            rescaled += rescale_wide(total, rule, values[:rows])
+            followed += follow(values, following, first, out[first:last])
+        else:
+            rescaled += rescale_wide(total, rule, out[first:last])
+    return encoded, rescaled, followed
+
+
+@kernel
+def normalise(
+    x: NDArray[np.int16], norm: Affine, encoding: Encoding, out: Codes
+) -> tuple[int, int]:
+    """int16[T, D] -> out uint8[T, D]: layer norm and codes; saturated elements of both."""
+    values = np.empty((BLOCK, x.shape[1]), np.int16)
+    normed, encoded = 0, 0
+    for first in range(0, x.shape[0], BLOCK):
+        last = min(first + BLOCK, x.shape[0])
+        normed += layer_norm_rows(x[first:last], norm, values)
+        encoded += encode_rows(values, encoding, out[first:last])
+    return normed, encoded

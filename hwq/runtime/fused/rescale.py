@@ -1,0 +1,142 @@
+"""Accumulators to results: what `Epilogue` means, with as little arithmetic as exactness allows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.numerics._jit import kernel
+from hwq.numerics.epilogue import Epilogue
+
+Int = NDArray[np.int64]
+Rule = tuple[NDArray[np.int32], Int, int, int]
+"""int32[4, N] least, most, mult, zero_point; int64[2, N] addend, shift; lo; hi."""
+
+Rules = tuple[NDArray[np.int32], Int, int, int]
+"""Rules of several heads: int32[G, 4, N]; int64[G, 2, N]; lo; hi. Where G is 1, all have one."""
+
+COLUMNS = 128
+"""Columns whose parameters stay in the first cache while a block of rows goes by."""
+
+_INT32 = np.iinfo(np.int32)
+_LEAST, _MOST = int(_INT32.min), int(_INT32.max)
+_NEAR = 44  # bits by which a result may be shifted left without leaving int64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rescale:
+    """An epilogue over N columns as (acc * mult + addend) >> shift, plus zero_point, saturated.
+
+    The guard bits and the half that rounds go into the addend: of acc * 2**guard * mult + A, bits
+    below 2**guard are A's alone, and a floor drops them. As results do not decrease with acc,
+    accumulators are first held to the span that is one beyond what fits lo..hi, so that all else
+    has 32 bits and an element saturates exactly where it is changed afterwards.
+
+    Parameters
+    ----------
+    epilogue : Epilogue
+        Its arrays are [..., 1, N] or [..., 1, 1], for all heads or for each.
+    columns : int
+        N.
+    """
+
+    epilogue: Epilogue
+    columns: int
+
+    def rules(self, scales: Int | None = None) -> Rules:
+        """Return the parameters of `rescale_rows`, for the image that has these scales."""
+        epilogue = self.epilogue
+        addend, (mult, shift) = epilogue.addend(scales), epilogue.multiplier(scales)
+        operands = (addend, mult, shift, epilogue.zero_point)
+        parts = [v.reshape(-1, v.shape[-1] if v.ndim else 1) for v in operands]
+        heads = max(len(part) for part in parts)
+        full = [np.array(np.broadcast_to(part, (heads, self.columns)), np.int64) for part in parts]
+        narrow = np.empty((heads, 4, self.columns), np.int32)
+        wide = np.empty((heads, 2, self.columns), np.int64)
+        bounds = epilogue.guard, epilogue.lo, epilogue.hi
+        _make_rules((full[0], full[1], full[2], full[3]), bounds, narrow, wide)
+        return narrow, wide, epilogue.lo, epilogue.hi
+
+
+@kernel
+def _make_rules(
+    operands: tuple[Int, Int, Int, Int],
+    bounds: tuple[int, int, int],
+    narrow: NDArray[np.int32],
+    wide: Int,
+) -> None:
+    """int64[G, N] addend, mult, shift, zero_point; guard, lo, hi -> the arrays of `Rules`."""
+    addends, mults, shifts, zeros = operands
+    guard, lo, hi = bounds
+    for g in range(addends.shape[0]):
+        for j in range(addends.shape[1]):
+            mult, shift, zero = mults[g, j], shifts[g, j], zeros[g, j]
+            # |addend| < 2**46 and mult < 2**16, and 2**61 for the half: below 2**63
+            total = addends[g, j] * mult + ((np.int64(1) << shift) >> 1)
+            total >>= min(shift, guard)
+            right = max(shift - guard, 0)
+            mult <<= max(guard - shift, 0)  # where no guard bit is dropped
+            least, most = _LEAST, _MOST
+            # elsewhere bounds would leave int64, and no accumulator of 32 bits gets there
+            if right <= _NEAR and mult > 0:
+                least = _first(((lo - zero) << right) - total, mult) - 1
+                most = _first(((hi + 1 - zero) << right) - total, mult)
+            narrow[g, 0, j] = min(max(least, _LEAST), _MOST)
+            narrow[g, 1, j] = min(max(most, _LEAST), _MOST)
+            narrow[g, 2, j], narrow[g, 3, j] = mult, zero
+            wide[g, 0, j], wide[g, 1, j] = total, right
+
+
+@kernel
+def _first(bound: int, mult: int) -> int:
+    """The least acc with acc * mult >= bound."""
+    return -((-bound) // mult)
+
+
+@kernel
+def rescale_rows(acc: NDArray[np.integer], rule: Rule, out: NDArray[np.integer]) -> int:
+    """int32 or narrower[R, >= N] -> out int[R, N], number of saturated elements; see `Rescale`."""
+    narrow, wide, lo, hi = rule
+    low, high = np.int32(lo), np.int32(hi)
+    saturated = 0
+    for first in range(0, out.shape[1], COLUMNS):
+        last = min(first + COLUMNS, out.shape[1])
+        least, most = narrow[0, first:last], narrow[1, first:last]
+        mult, zero = narrow[2, first:last], narrow[3, first:last]
+        addend, shift = wide[0, first:last], wide[1, first:last]
+        for r in range(out.shape[0]):
+            values, results = acc[r, first:last], out[r, first:last]
+            changed = np.int32(0)
+            for j in range(last - first):
+                value = min(max(np.int32(values[j]), least[j]), most[j])
+                # |value * mult| < 2**60 and |addend| < 2**62: within 63 bits
+                total = np.int64(value) * np.int64(mult[j]) + addend[j]
+                result = np.int32(np.int32(total >> shift[j]) + zero[j])
+                held = min(max(result, low), high)
+                changed = np.int32(changed + np.int32(held != result))
+                results[j] = held
+            saturated += changed
+    return saturated
+
+
+@kernel
+def rescale_wide(acc: Int, rule: Rule, out: NDArray[np.integer]) -> int:
+    """int64[R, N], |acc| < 2**46 -> out int[R, N], number of saturated elements."""
+    narrow, wide, lo, hi = rule
+    saturated = 0
+    for r in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            total = acc[r, j] * np.int64(narrow[2, j]) + wide[0, j]
+            result = (total >> wide[1, j]) + np.int64(narrow[3, j])
+            held = min(max(result, lo), hi)
+            saturated += held != result
+            out[r, j] = held
+    return saturated
+
+
+@kernel
+def of_head(rules: Rules, head: int) -> Rule:
+    """Return the rule of one head."""
+    narrow, wide, lo, hi = rules
+    g = min(head, narrow.shape[0] - 1)
+    return narrow[g], wide[g], lo, hi
