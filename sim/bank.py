@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from hwq.cache import cache_root
 from hwq.errors import DataError, HwqError
 from hwq.rtl.emit import emit
 from hwq.rtl.payload import width
 from hwq.rtl.pipeline import StreamUnit
 from hwq.sim.tools import MAKE_FLAGS, tool_environment, tool_versions
 
-BUILD_ROOT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hwq" / "sim"
+BUILD_ROOT = cache_root() / "sim"
 """Where builds are kept, by the hash of what they were made from."""
 TOP = "bank"
 PUBLIC = "/*verilator public_flat_rw*/"

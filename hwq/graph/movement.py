@@ -21,7 +21,7 @@ MOVEMENT: Mapping[str, Callable[[Node, Sequence[Array]], Array]] = {
     "reshape": lambda node, x: x[0].reshape(node.attrs["shape"]),
     "permute": lambda node, x: x[0].transpose(node.attrs["axes"]),
     "slice": _slice,
-    "select": lambda node, x: x[0].take(node.attrs["index"], axis=node.attrs["axis"]),
+    "select": lambda node, x: x[0][(slice(None),) * node.attrs["axis"] + (node.attrs["index"],)],
     "expand": lambda node, x: np.broadcast_to(x[0], node.attrs["shape"]),
     "concat": lambda node, x: np.concatenate(list(x), axis=node.attrs["axis"]),
 }

@@ -175,17 +175,24 @@ def pack_columns(b: NDArray[np.int8], panels: NDArray[np.int8]) -> None:
 
 
 @kernel
-def column_sums(panels: NDArray[np.int8], sums: NDArray[np.int32]) -> int:
-    """int8[P, S, columns, 4] -> int32[P*columns] sums; the largest |b0|+|b1| or |b2|+|b3|."""
+def column_sums(panels: NDArray[np.int8], sums: NDArray[np.int32]) -> None:
+    """int8[P, S, columns, 4] -> int32[P*columns]: the sum of every column."""
     count, steps, columns = panels.shape[:3]
-    largest = 0
     for p in range(count):
         for j in range(columns):
-            total = np.int32(0)
-            for s in range(steps):
-                b0, b1 = np.int32(panels[p, s, j, 0]), np.int32(panels[p, s, j, 1])
-                b2, b3 = np.int32(panels[p, s, j, 2]), np.int32(panels[p, s, j, 3])
-                total += b0 + b1 + b2 + b3
-                largest = max(largest, int(abs(b0) + abs(b1)), int(abs(b2) + abs(b3)))
-            sums[p * columns + j] = total
+            sums[p * columns + j] = 0
+        for s in range(steps):
+            for j in range(columns):
+                low = np.int32(panels[p, s, j, 0]) + np.int32(panels[p, s, j, 1])
+                high = np.int32(panels[p, s, j, 2]) + np.int32(panels[p, s, j, 3])
+                sums[p * columns + j] += np.int32(low + high)
+
+
+@kernel
+def largest_pair(panels: NDArray[np.int8]) -> int:
+    """int8[P, S, columns, 4] -> the largest |b0|+|b1| or |b2|+|b3|: what vpmaddubsw may add."""
+    values = panels.reshape(-1, 2)
+    largest = 0
+    for i in range(values.shape[0]):
+        largest = max(largest, abs(int(values[i, 0])) + abs(int(values[i, 1])))
     return largest

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics import horner
 from hwq.numerics._jit import kernel
+from hwq.numerics._shift import right_shift
 from hwq.numerics.unit import Unit, UnitTiming
 
 ACC_FRAC = 17
@@ -33,10 +34,10 @@ def _exp2_fraction(fraction: np.uint32, frac: int) -> np.uint32:
     s = np.uint32(frac)
     half = np.uint32(1 << (frac - 1))
     acc = np.uint32(_C4)
-    acc = np.uint32((np.uint32(np.uint32(acc * fraction) + half) >> s) + np.uint32(_C3))
-    acc = np.uint32((np.uint32(np.uint32(acc * fraction) + half) >> s) + np.uint32(_C2))
-    acc = np.uint32((np.uint32(np.uint32(acc * fraction) + half) >> s) + np.uint32(_C1))
-    acc = np.uint32((np.uint32(np.uint32(acc * fraction) + half) >> s) + np.uint32(_C0))
+    acc = np.uint32(right_shift(np.uint32(np.uint32(acc * fraction) + half), s) + np.uint32(_C3))
+    acc = np.uint32(right_shift(np.uint32(np.uint32(acc * fraction) + half), s) + np.uint32(_C2))
+    acc = np.uint32(right_shift(np.uint32(np.uint32(acc * fraction) + half), s) + np.uint32(_C1))
+    acc = np.uint32(right_shift(np.uint32(np.uint32(acc * fraction) + half), s) + np.uint32(_C0))
     return acc
 
 

@@ -117,8 +117,8 @@ def pack(b: NDArray[np.int8], rung: str | None = None) -> PackedOperand:
     else:
         _product.pack_columns(b.T, panels)
     sums = np.empty(panels.shape[0] * columns, np.int32)
-    pair = _product.column_sums(panels, sums)
-    return PackedOperand(chosen, k, n, panels, sums, pair)
+    _product.column_sums(panels, sums)
+    return PackedOperand(chosen, k, n, panels, sums, _product.largest_pair(panels))
 
 
 def gemm(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics import exp2
 from hwq.numerics._jit import kernel
+from hwq.numerics._shift import right_shift
 from hwq.numerics.exp2 import ACC_FRAC, COEFFICIENTS, _exp2_fraction
 from hwq.numerics.isqrt import _bit_length
 from hwq.numerics.rounding import half_up_shift
@@ -23,6 +24,9 @@ DIVISOR_BITS = 24
 """Leading bits of the sum that the division sees."""
 
 MAX_COLUMNS = 4096
+LANES = 32
+"""Elements that are computed side by side, without a rest that is computed one by one."""
+
 MAX_FRAC = 14
 _GUARD = SUM_FRAC - ACC_FRAC
 
@@ -39,46 +43,69 @@ def _reciprocal_sum(total: int) -> tuple[int, int]:
 @kernel
 def softmax_row(
     x: NDArray[np.signedinteger],
+    columns: int,
     frac: int,
     powers: NDArray[np.uint32],
     out: NDArray[np.uint16],
 ) -> None:
     """int16 or int32[T] -> out uint16[T], UQ0.16; the formula is SoftmaxSpec's.
 
-    `powers` is room for T numbers.
+    All three are of one length, a multiple of LANES, of which T = `columns` count; what x holds
+    behind them does not matter. `powers` is room.
     """
-    columns = x.size
     width, guard = np.uint32(frac), np.uint32(_GUARD)
-    mask, farthest = np.uint32((1 << frac) - 1), np.int64(31 << frac)
+    mask, farthest = np.uint32((1 << frac) - 1), np.uint32(31 << frac)
     top = x[0]
     for i in range(columns):
         top = max(top, x[i])
-    highest = np.int64(top)
+    highest = np.uint32(top)
+    for i in range(x.size):
+        # no score is above the highest, so that a difference of any two has 32 bits, unsigned
+        distance = min(np.uint32(highest - np.uint32(x[i])), farthest)
+        # 31 << frac < 2**19 and acc << guard < 2**31: all of it fits in 32 bits
+        fraction = np.uint32(np.uint32(farthest - distance) & mask)
+        shift = right_shift(np.uint32(distance + mask), width)
+        acc = _exp2_fraction(fraction, frac)
+        powers[i] = right_shift(np.uint32(acc << guard), shift)
     total = np.int64(0)  # at most T * 2**30 <= 2**42
     for i in range(columns):
-        # 31 << frac < 2**19 and acc << guard < 2**31: all of it fits in 32 bits
-        distance = np.uint32(min(highest - np.int64(x[i]), farthest))
-        fraction = np.uint32(np.uint32(farthest) - distance) & mask
-        shift = np.uint32(np.uint32(distance + mask) >> width)
-        acc = _exp2_fraction(fraction, frac)
-        powers[i] = np.uint32(np.uint32(acc << guard) >> shift)
         total += np.int64(powers[i])
     reciprocal, octave = _reciprocal_sum(int(total))
-    down = ACC_FRAC + RECIPROCAL_BITS - 16 + octave
-    half = 1 << (down - 1)
-    for i in range(columns):
-        # power <= 2**17 and reciprocal <= 2**17: the product fits in 35 bits
-        power = int((np.int64(powers[i]) + (1 << (_GUARD - 1))) >> _GUARD)
-        out[i] = min((power * reciprocal + half) >> down, 65535)
+    _scale(powers, reciprocal, ACC_FRAC + RECIPROCAL_BITS - 16 + octave, out)
+
+
+@kernel
+def _scale(powers: NDArray[np.uint32], reciprocal: int, down: int, out: NDArray[np.uint16]) -> None:
+    """min((round(power / 2**13) * reciprocal + 2**(down-1)) >> down, 65535), for down >= 18.
+
+    Both factors have 18 bits. The product is made of two halves of 27 bits: the low nine bits of
+    the sum are those of the low half alone, as 2**(down-1) has none.
+    """
+    factor, low = np.uint32(reciprocal), np.uint32(511)
+    half, right = np.uint32(1 << (down - 10)), np.uint32(down - 9)
+    nine, guard = np.uint32(9), np.uint32(_GUARD)
+    for i in range(out.size):
+        power = right_shift(np.uint32(powers[i] + np.uint32(1 << (_GUARD - 1))), guard)
+        top = np.uint32(right_shift(power, nine) * factor)
+        rest = right_shift(np.uint32(np.uint32(power & low) * factor), nine)
+        total = np.uint32(np.uint32(top + rest) + half)
+        out[i] = min(right_shift(total, right), np.uint32(65535))
 
 
 @kernel
 def _softmax(x: NDArray[np.signedinteger], frac: int) -> NDArray[np.uint16]:
     """int16 or int32[R, T] -> uint16[R, T]: every row."""
+    rows, columns = x.shape
     out = np.empty(x.shape, np.uint16)
-    powers = np.empty(x.shape[1], np.uint32)
-    for r in range(x.shape[0]):
-        softmax_row(x[r], frac, powers, out[r])
+    padded = (columns + LANES - 1) // LANES * LANES
+    row, powers = np.empty(padded, x.dtype), np.empty(padded, np.uint32)
+    results = np.empty(padded, np.uint16)
+    for r in range(rows):
+        for i in range(columns):
+            row[i] = x[r, i]
+        softmax_row(row, columns, frac, powers, results)
+        for i in range(columns):
+            out[r, i] = results[i]
     return out
 
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from hwq.numerics._jit import kernel
 from hwq.numerics._product import BLOCK, column_sums, pack_columns, pack_rows
-from hwq.numerics.softmax import softmax_row
+from hwq.numerics.softmax import LANES, softmax_row
 from hwq.runtime.fused.kernels import (
     Array,
     Codes,
@@ -52,9 +52,10 @@ def attend(
     v_panels, v_start, _ = products[1][2]
     tokens, width, depth = queries.shape[1], keys.shape[1], values.shape[2]
     scores_acc = np.empty((BLOCK, k_start.size), np.int32)
-    scores = np.empty((BLOCK, width), np.int16)
-    powers = np.empty(width, np.uint32)
-    probabilities = np.empty((BLOCK, width), np.uint16)
+    padded = (width + LANES - 1) // LANES * LANES
+    scores = np.empty((BLOCK, padded), np.int16)
+    powers = np.empty(padded, np.uint32)
+    probabilities = np.empty((BLOCK, padded), np.uint16)
     codes = np.empty((BLOCK, width), np.uint8)
     acc = np.empty((BLOCK, v_start.size), np.int32)
     none = np.empty((BLOCK, 0), np.int64)
@@ -71,12 +72,13 @@ def attend(
             last = min(first + BLOCK, tokens)
             rows = last - first
             multiply_block(queries[h, first:last], lefts[0], products[0], scores_acc, none)
-            saturated[0] += rescale_rows(scores_acc, score_rule, scores[:rows])
+            saturated[0] += rescale_rows(scores_acc, score_rule, width, scores[:rows])
             for r in range(rows):
-                softmax_row(scores[r], rules[2], powers, probabilities[r])
+                softmax_row(scores[r], width, rules[2], powers, probabilities[r])
             saturated[1] += encode_rows(probabilities, encoding, codes[:rows])
             multiply_block(codes[:rows], lefts[1], products[1], acc, total)
             saturated[2] += rescale_block(acc, total, result_rule, results[:rows])
             for r in range(rows):
-                out[first + r, h * depth : (h + 1) * depth] = results[r]
+                for j in range(depth):
+                    out[first + r, h * depth + j] = results[r, j]
     return saturated[0], saturated[1], saturated[2]

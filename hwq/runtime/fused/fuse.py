@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.graph.ir import Graph, Node
-from hwq.numerics.epilogue import Epilogue
-from hwq.numerics.gemm import pack
+from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
+from hwq.numerics.epilogue import ZERO_POINT_BITS, Epilogue
 from hwq.numerics.units import unit_of_spec
-from hwq.runtime.fused.kernels import Join, Left, Product, Split
+from hwq.runtime.fused.kernels import Join, Left, Product, Split, is_weighed
 from hwq.runtime.fused.lookup import code_table, every_value
 from hwq.runtime.fused.operands import (
     LeftOperand,
-    is_signed,
     prepare_computed,
     prepare_constant,
 )
@@ -112,10 +111,16 @@ class _Fuser:
             nodes.append(following)
         return nodes
 
-    def _rescaling(self, node: Node, heads: int = 1) -> Rescaling | None:
+    def _is_signed(self, name: str) -> bool | None:
+        """Whether codes are int8; None where they have another type than 8 bits."""
+        return {"int8": True, "uint8": False}.get(self.graph.tensors[name].dtype)
+
+    def _rescaling(self, node: Node, heads: int = 1, wide: bool = False) -> Rescaling | None:
         """The rescaling of a node whose unit is an epilogue with narrow results."""
         unit = node.attrs["unit"]
         if not isinstance(unit, Epilogue) or node.output.dtype not in _NARROW:
+            return None
+        if int(np.abs(unit.zero_point).max()) >= 1 << ZERO_POINT_BITS - 1:
             return None
         rows = {1, heads} if heads > 1 else {1}
         columns = node.output.shape[-1]
@@ -127,7 +132,7 @@ class _Fuser:
             ):
                 return None
         scales = node.inputs[1] if unit.factor is not None else None
-        return Rescaling(Rescale(unit, columns), scales)
+        return Rescaling(Rescale(unit, columns if wide else 0), scales)
 
     def _encoder(self, node: Node, activation: Node | None = None) -> Encoder | None:
         """The encoder of 16-bit values, behind an activation if there is one."""
@@ -149,13 +154,16 @@ class _Fuser:
         rescaling = self._rescaling(node)
         if rescaling is None:
             return None
-        return Encoder(rescaling=rescaling, activation=NO_VALUES if activation is None else values)
+        shaped = NO_VALUES if activation is None else values.astype(np.int16)
+        return Encoder(rescaling=rescaling, activation=shaped)
 
     def _linear(self, node: Node) -> LinearStep | None:
         product = self._product(node)
         nodes = self._chain(node, ("requantize",))
-        rescaling = self._rescaling(nodes[1]) if len(nodes) == 2 else None
-        if product is None or rescaling is None:
+        if product is None or len(nodes) < 2:
+            return None
+        rescaling = self._rescaling(nodes[1], wide=is_weighed(product[0]))
+        if rescaling is None:
             return None
         return self._followed(nodes, product, rescaling)
 
@@ -170,27 +178,29 @@ class _Fuser:
             return None
         encode, linear, join, requantize = chain
         unit, product = encode.attrs["unit"], self._product(linear)
-        rescaling = self._rescaling(requantize)
+        rescaling = self._rescaling(requantize, wide=True)
         if product is None or rescaling is None or split[0].attrs["unit"] is not unit:
             return None
         b = np.ascontiguousarray(self.graph.constants[linear.inputs[1]].T)
         joined = join.attrs["unit"]
+        correction = np.broadcast_to(joined.correction, b.shape[1]).astype(np.int64)
+        # what no code and no correction can take of an accumulator's 32 bits
+        taken = accumulator_bound(len(b), unit.top, 1) * np.abs(b.astype(np.int64)).max(initial=1)
+        spare = (MAX_ACCUMULATOR - taken - np.abs(correction).max()) // np.abs(b).max(initial=1)
         outliers = (
             (unit.mult, unit.shift, unit.zero_point, unit.threshold, unit.top),
-            (b, np.broadcast_to(joined.correction, b.shape[1]).copy(), joined.row_mult),
+            (b, correction, joined.row_mult, int(spare)),
         )
         nodes = [encode, split[0], linear, join, requantize]
         return self._followed(nodes, product, rescaling, outliers)
 
     def _product(self, node: Node) -> tuple[Left, Product] | None:
         """Both operands of a linear layer whose codes and weights have at most 8 bits."""
-        signed = is_signed(self.graph, node.inputs[0])
+        signed = self._is_signed(node.inputs[0])
         weight = self.graph.constants.get(node.inputs[1])
         if signed is None or weight is None or weight.dtype != np.int8:
             return None
-        bits = node.attrs["weight_bits"]
-        left = LeftOperand.of(node.attrs["form"], signed, weight.shape[1], bits)
-        return prepare_constant(left, pack(weight.T))
+        return prepare_constant(LeftOperand.of(node.attrs["form"], signed), weight.T)
 
     def _followed(
         self,
@@ -233,25 +243,24 @@ class _Fuser:
             return None
         heads = prod(shapes[0][:-2])
         products = [self._computed_product(part) for part in (scores, product)]
-        rescalings = [self._rescaling(part, heads) for part in (first, second)]
         encoder = self._encoder(encode)
-        if None in products or None in rescalings or encoder is None:
+        if products[0] is None or products[1] is None or encoder is None:
             return None
-        return AttentionStep(
-            nodes, cast(Any, tuple(products)), cast(Any, tuple(rescalings)), encoder
-        )
+        wide = is_weighed(products[1][0])
+        rescalings = self._rescaling(first, heads), self._rescaling(second, heads, wide)
+        if None in rescalings:
+            return None
+        return AttentionStep(nodes, cast(Any, tuple(products)), cast(Any, rescalings), encoder)
 
     def _computed_product(self, node: Node) -> tuple[Left, Product, int] | None:
         """Both operands of a product of two activations of at most 8 bits."""
-        signed = is_signed(self.graph, node.inputs[0])
+        signed = self._is_signed(node.inputs[0])
         right, form = self.graph.tensors[node.inputs[1]], node.attrs["form"]
         if signed is None or right.dtype != "int8":
             return None
         depth, columns = right.shape[-2:]
-        left = LeftOperand.of(form, signed, depth, right.quant.bits)
-        if left.weights.size > 1 and form.offset:
-            return None
-        return prepare_computed(left, (depth, columns), right.quant.bits, form.offset)
+        left, bits = LeftOperand.of(form, signed), right.quant.bits
+        return prepare_computed(left, (depth, columns), bits, form.offset)
 
     def _norm(self, node: Node) -> NormStep | None:
         nodes = self._chain(node, ("encode",))

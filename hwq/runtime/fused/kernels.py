@@ -13,7 +13,7 @@ from hwq.numerics._product import (
 from hwq.numerics.layer_norm import Affine, layer_norm_rows
 from hwq.runtime.fused.lookup import Codes as CodeTable
 from hwq.runtime.fused.lookup import look_up, look_up_codes
-from hwq.runtime.fused.rescale import Rule, rescale_rows, rescale_wide
+from hwq.runtime.fused.rescale import Rule, rescale_rows, rescale_tokens, rescale_wide
 
 Array = NDArray[np.integer]
 Codes = NDArray[np.uint8]
@@ -32,15 +32,15 @@ activation int16[65536]; an encoding. Each may be empty."""
 Split = tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]
 """mult and shift of every token, int64[T]; code of zero; threshold; largest code."""
 
-Join = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64]]
-"""B int8[K, N]; correction of every column, int64[N]; factor of every token, int64[T]."""
+Join = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64], int]
+"""B int8[K, N]; correction of every column, int64[N]; factor of every token, int64[T]; sum of
+outliers' magnitudes up to which joined sums have 32 bits."""
 
 
 @kernel
 def is_weighed(left: Left) -> bool:
     """Whether results are weighted sums of accumulators, and so have 64 bits."""
-    weights = left[2]
-    return weights.size > 1 or weights[0] != 1
+    return left[2].size > 1
 
 
 @kernel
@@ -70,16 +70,16 @@ def rescale_block(acc: NDArray[np.int32], total: NDArray[np.int64], rule: Rule, 
     """Rescale what `multiply_block` made of as many rows as `out` has."""
     if total.shape[1] > 0:
         return rescale_wide(total, rule, out)
-    return rescale_rows(acc, rule, out)
+    return rescale_rows(acc, rule, out.shape[1], out)
 
 
 @kernel
-def encode_rows(values: Array, encoding: Encoding, out: Codes) -> int:
+def encode_rows(values: Array, encoding: Encoding, out: Array) -> int:
     """int16 or uint16[>= R, N] -> uint8[R, N], number of saturated elements."""
     rule, table = encoding
     if table[0].size > 0:
         return look_up_codes(values, table, out)
-    return rescale_rows(values, rule, out)
+    return rescale_rows(values, rule, out.shape[1], out)
 
 
 @kernel
@@ -96,7 +96,7 @@ def add_rows(
             held = min(max(wide, low), high)
             changed = np.int32(changed + np.int32(held != wide))
             out[r, j] = held
-        saturated += changed
+        saturated += int(changed)
     return saturated
 
 
@@ -164,27 +164,54 @@ def split_rows(
 
 
 @kernel
-def join_rows(
+def join_rows(acc: Array, side: NDArray[np.int16], join: Join) -> None:
+    """int32 or int64[R, >= N] += correction + side int16[>= R, K] . B, skipping zeros."""
+    weight, correction = join[0], join[1]
+    for r in range(acc.shape[0]):
+        row = acc[r]
+        for j in range(weight.shape[1]):
+            row[j] += correction[j]
+        for k in range(weight.shape[0]):
+            value = np.int32(side[r, k])
+            if value != 0:
+                for j in range(weight.shape[1]):
+                    # |value * weight| <= 2**22
+                    row[j] += np.int32(value * np.int32(weight[k, j]))
+
+
+@kernel
+def largest_sum(side: NDArray[np.int16], rows: int) -> int:
+    """int16[>= R, K] -> the largest sum of magnitudes of a row."""
+    largest = 0
+    for r in range(rows):
+        total = 0
+        for k in range(side.shape[1]):
+            total += abs(int(side[r, k]))
+        largest = max(largest, total)
+    return largest
+
+
+@kernel
+def rescale_joined(
     acc: NDArray[np.int32],
     side: NDArray[np.int16],
     join: Join,
     first: int,
-    total: NDArray[np.int64],
-) -> None:
-    """int32[R, >= N], int16[R, K] -> total int64[R, N], `OutlierJoinSpec`'s."""
-    weight, correction, row_mult = join
-    for r in range(total.shape[0]):
-        row = total[r]
-        for j in range(row.size):
-            row[j] = np.int64(acc[r, j]) + correction[j]
-        for k in range(side.shape[1]):
-            value = np.int32(side[r, k])
-            if value != 0:
-                for j in range(row.size):
-                    row[j] += np.int64(value * np.int32(weight[k, j]))
-        factor = row_mult[(first + r) % row_mult.size]
-        for j in range(row.size):
-            row[j] *= factor
+    rule: Rule,
+    out: Array,
+) -> int:
+    """Join outliers and rescale: `OutlierJoinSpec` and `Epilogue` of tokens from `first` on."""
+    factors, rows, columns = join[2], out.shape[0], join[0].shape[1]
+    if largest_sum(side, rows) <= join[3]:
+        join_rows(acc[:rows], side, join)
+        return rescale_tokens(acc, factors, first, rule, out)
+    total = np.empty((rows, columns), np.int64)
+    total[:] = acc[:rows, :columns]
+    join_rows(total, side, join)
+    for r in range(rows):
+        for j in range(columns):
+            total[r, j] *= factors[(first + r) % factors.size]
+    return rescale_wide(total, rule, out)
 
 
 @kernel
@@ -199,8 +226,7 @@ def linear_with_outliers(
 ) -> tuple[int, int, int]:
     """int16[M, K] -> out int[M, N]: split, `linear`, and outliers joined to its accumulators."""
     columns, depth = out.shape[1], x.shape[1]
-    acc = np.empty((BLOCK, product[2][1].size), np.int32)
-    total, none = np.empty((BLOCK, columns), np.int64), np.empty((BLOCK, 0), np.int64)
+    acc, none = np.empty((BLOCK, product[2][1].size), np.int32), np.empty((BLOCK, 0), np.int64)
     values = np.empty((BLOCK, columns), np.int16)
     codes, side = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.int16)
     encoded, rescaled, followed = 0, 0, 0
@@ -209,12 +235,11 @@ def linear_with_outliers(
         rows = last - first
         encoded += split_rows(x[first:last], parts[0], first, codes, side)
         multiply_block(codes[:rows], left, product, acc, none)
-        join_rows(acc, side, parts[1], first, total[:rows])
         if is_followed(following):
-            rescaled += rescale_wide(total, rule, values[:rows])
+            rescaled += rescale_joined(acc, side, parts[1], first, rule, values[:rows])
             followed += follow(values, following, first, out[first:last])
         else:
-            rescaled += rescale_wide(total, rule, out[first:last])
+            rescaled += rescale_joined(acc, side, parts[1], first, rule, out[first:last])
     return encoded, rescaled, followed
 
 

@@ -47,7 +47,7 @@ def _mark(function: Function, values: Array, marks: NDArray[np.bool_], saturated
 
 
 @kernel
-def look_up_codes(values: Array, codes: Codes, out: NDArray[np.uint8]) -> int:
+def look_up_codes(values: Array, codes: Codes, out: Array) -> int:
     """int16 or uint16[R, N] -> uint8[R, N], number of saturated elements."""
     table, spans = codes
     saturated = 0
@@ -60,7 +60,7 @@ def look_up_codes(values: Array, codes: Codes, out: NDArray[np.uint8]) -> int:
             for j in range(out.shape[1]):
                 value = np.int32(values[r, j])
                 inside = np.int32(inside + np.int32((value >= least) & (value <= most)))
-            saturated += inside
+            saturated += int(inside)
     return saturated
 
 

@@ -1,89 +1,116 @@
 """Both operands of a matrix product as fused kernels take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.graph.ir import Graph
 from hwq.numerics._product import BLOCK
 from hwq.numerics._rung import GROUP, RUNGS, Rung
 from hwq.numerics.accumulator import accumulator_bound
-from hwq.numerics.gemm import PackedOperand, best_rung, byte_run
+from hwq.numerics.gemm import best_rung, byte_run, pack
 from hwq.numerics.unit import ceil_div
 from hwq.quantizers.mac_form import MacForm
 from hwq.runtime.fused.kernels import Left, Product
 
-CODE_BITS = 8
-"""Widest codes that are fused."""
+_BYTE, _WORD = 1 << 8, 1 << 15
+"""Bases of digits: what an instruction takes of values that are not negative."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeftOperand:
-    """What multiplies: codes, or what each plane makes of them.
+    """What multiplies: codes, or the integers that they stand for.
 
     Parameters
     ----------
     low, high : int
         Least and most of what is multiplied.
-    tables : int64[P, 256]
-        What a plane multiplies for every code; [0, 256] where that is the code itself.
-    weights : int64[P]
-        Of every plane.
+    values : int64[256]
+        What every code stands for; empty where that is the code itself.
     """
 
     low: int
     high: int
-    tables: NDArray[np.int64]
-    weights: NDArray[np.int64]
+    values: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @classmethod
-    def of(cls, form: MacForm, signed: bool, depth: int, b_bits: int) -> Self:
-        """Return the operand for codes of a form, as int8 or as uint8.
-
-        Parameters
-        ----------
-        form : MacForm
-        signed : bool
-        depth, b_bits : int
-            Number of products in a sum, and width of what they multiply.
-        """
+    def of(cls, form: MacForm, signed: bool) -> Self:
+        """Return the operand for codes of a form, as int8 or as uint8."""
         if form.pe.multiplies and form.pe.shifts == 1:
-            low, top = (-(1 << form.bits - 1) if signed else 0), (1 << form.bits) - 1
-            none = np.zeros((0, 256), np.int64)
-            return cls(low, low + top, none, np.ones(1, np.int64))
-        entries, weights = np.stack(form.plane_tables()), np.array(form.plane_weights, np.int64)
-        # all planes in one, weighed, where words and accumulators hold that
-        values = form.value_table()[np.newaxis]
-        largest = int(np.abs(values).max())
-        if largest < 1 << 15 and accumulator_bound(depth, largest, 1 << b_bits - 1) < 1 << 31:
-            entries, weights = values, np.ones(1, np.int64)
-        codes = np.arange(256) & ((1 << form.bits) - 1)
-        return cls(int(entries.min()), int(entries.max()), entries[:, codes], weights)
+            low = -(1 << form.bits - 1) if signed else 0
+            return cls(low, low + (1 << form.bits) - 1)
+        values = form.value_table()
+        codes = np.arange(256) & (values.size - 1)
+        return cls(int(values.min()), int(values.max()), values[codes])
 
-    def prepare(self, run: int) -> Left:
-        """Return what kernels take, for runs of bytes or, where `run` is 0, for words."""
-        if self.tables.shape[0] == 0:
-            return self.low, self.tables.astype(np.int16), self.weights
-        if run:
-            return self.low, (self.tables - self.low).astype(np.int16), self.weights
-        if self.high < 1 << 15:
-            return self.low, self.tables.astype(np.int16), self.weights
-        # minus what is multiplied: -2**15 fits 16 bits, 2**15 does not
-        return self.low, (-self.tables).astype(np.int16), -self.weights
+    def tables(self, words: bool, fits: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what is multiplied for every code, int64[P, 256], and weights int64[P].
+
+        Where all values are codes there is no table. Where neither a byte holds values less `low`
+        nor, if sums fit accumulators, a word the values themselves, they are cut into digits.
+        """
+        if self.values.size == 0:
+            return np.zeros((0, 256), np.int64), np.ones(1, np.int64)
+        if not words and self.high - self.low < _BYTE:
+            return self.values[np.newaxis] - self.low, np.ones(1, np.int64)
+        if words and fits and max(-self.low, self.high) < _WORD:
+            return self.values[np.newaxis], np.ones(1, np.int64)
+        base, digits, rest = _WORD if words else _BYTE, [], self.values
+        while rest.any():
+            rest, digit = np.divmod(rest, base)
+            digits.append(digit)
+        return np.stack(digits), base ** np.arange(len(digits), dtype=np.int64)
 
 
-def prepare_constant(left: LeftOperand, packed: PackedOperand) -> tuple[Left, Product]:
-    """Return both operands, the right one being a constant."""
-    low, high = left.low, left.high
-    right = packed.right(low, high)
-    return left.prepare(right[2]), (packed.rung.tag, packed.block(low, high), right)
+def prepare(
+    left: LeftOperand, rung: Rung, shape: tuple[int, int], pair: int
+) -> tuple[Left, NDArray[np.integer], int, int] | None:
+    """Return the left operand, room for a block of it, longest byte run, what bytes have lost.
+
+    None where values that are negative would have to be cut into digits.
+
+    Parameters
+    ----------
+    left : LeftOperand
+    rung : Rung
+    shape : tuple of int
+        Products in a sum, and largest magnitude of what is multiplied with.
+    pair : int
+        See `hwq.numerics.gemm.byte_run`.
+    """
+    depth, largest = shape
+    steps = ceil_div(depth, GROUP)
+    fits = accumulator_bound(depth, max(-left.low, left.high), largest) < 1 << 31
+    as_word = left.values.size > 0 and fits and left.high - left.low >= _BYTE
+    run = byte_run(rung, min(left.high - left.low, _BYTE - 1), pair, steps)
+    # one pass of words is as fast as two of bytes
+    words = run == 0 or (as_word and max(-left.low, left.high) < _WORD)
+    if left.low < 0 and left.high - left.low >= _BYTE and not words:
+        return None
+    tables, weights = left.tables(words, fits)
+    if weights.size > 1 and left.low < 0:
+        return None
+    lost = left.low if not words and weights.size == 1 else 0
+    block = np.empty((BLOCK, GROUP * steps), np.int16 if words else np.uint8)
+    return (left.low, tables.astype(np.int16), weights), block, 0 if words else run, lost
+
+
+def prepare_constant(left: LeftOperand, b: NDArray[np.int8]) -> tuple[Left, Product] | None:
+    """Return both operands, the right one being a constant int8[K, N]."""
+    packed = pack(b)
+    largest = int(np.abs(b.astype(np.int64)).max(initial=1))
+    prepared = prepare(left, packed.rung, (b.shape[0], largest), packed.pair)
+    if prepared is None:
+        return None
+    operand, block, run, lost = prepared
+    right = packed.panels, packed.sums * np.int32(lost), run
+    return operand, (packed.rung.tag, block, right)
 
 
 def prepare_computed(
     left: LeftOperand, shape: tuple[int, int], bits: int, offset: int
-) -> tuple[Left, Product, int]:
+) -> tuple[Left, Product, int] | None:
     """Return both operands, and the factor on column sums that sums start from.
 
     Parameters
@@ -96,18 +123,13 @@ def prepare_computed(
     offset : int
         What counts as zero in the left operand.
     """
-    rung: Rung = next(rung for rung in RUNGS if rung.name == best_rung())
-    steps, panels = ceil_div(shape[0], GROUP), ceil_div(shape[1], rung.columns)
-    run = byte_run(rung, left.high - left.low, 1 << bits, steps)
-    prepared = left.prepare(run)
-    kind = np.uint8 if run else np.int16
-    block = np.empty((BLOCK, GROUP * steps), kind)
-    room = np.empty((panels, steps, rung.columns, GROUP), np.int8)
-    start = np.zeros(panels * rung.columns, np.int32)
-    factor = (left.low if run else 0) - offset * int(prepared[2][0])
-    return prepared, (rung.tag, block, (room, start, run)), factor
-
-
-def is_signed(graph: Graph, name: str) -> bool | None:
-    """Whether the codes of a tensor are int8; None where they have another type than 8 bits."""
-    return {"int8": True, "uint8": False}.get(graph.tensors[name].dtype)
+    rung = next(rung for rung in RUNGS if rung.name == best_rung())
+    prepared = prepare(left, rung, (shape[0], 1 << bits - 1), 1 << bits)
+    if prepared is None or (offset and prepared[0][2].size > 1):
+        return None
+    operand, block, run, lost = prepared
+    panels = np.empty(
+        (ceil_div(shape[1], rung.columns), ceil_div(shape[0], GROUP), rung.columns, GROUP), np.int8
+    )
+    start = np.zeros(panels.shape[0] * rung.columns, np.int32)
+    return operand, (rung.tag, block, (panels, start, run)), lost - offset

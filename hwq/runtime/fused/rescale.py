@@ -10,7 +10,8 @@ from hwq.numerics.epilogue import Epilogue
 
 Int = NDArray[np.int64]
 Rule = tuple[NDArray[np.int32], Int, int, int]
-"""int32[4, N] least, most, mult, zero_point; int64[2, N] addend, shift; lo; hi."""
+"""int32[4, N] least, most, mult, zero_point; int64[2, N] addend, shift; lo; hi. Where N is 1, all
+columns have one rule."""
 
 Rules = tuple[NDArray[np.int32], Int, int, int]
 """Rules of several heads: int32[G, 4, N]; int64[G, 2, N]; lo; hi. Where G is 1, all have one."""
@@ -25,7 +26,7 @@ _NEAR = 44  # bits by which a result may be shifted left without leaving int64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rescale:
-    """An epilogue over N columns as (acc * mult + addend) >> shift, plus zero_point, saturated.
+    """An epilogue as (acc * mult + addend) >> shift, plus zero_point, saturated.
 
     The guard bits and the half that rounds go into the addend: of acc * 2**guard * mult + A, bits
     below 2**guard are A's alone, and a floor drops them. As results do not decrease with acc,
@@ -36,12 +37,12 @@ class Rescale:
     ----------
     epilogue : Epilogue
         Its arrays are [..., 1, N] or [..., 1, 1], for all heads or for each.
-    columns : int
-        N.
+    wide_columns : int
+        N where sums have more than 32 bits: then every column has a rule, and no sum is held.
     """
 
     epilogue: Epilogue
-    columns: int
+    wide_columns: int = 0
 
     def rules(self, scales: Int | None = None) -> Rules:
         """Return the parameters of `rescale_rows`, for the image that has these scales."""
@@ -49,11 +50,12 @@ class Rescale:
         addend, (mult, shift) = epilogue.addend(scales), epilogue.multiplier(scales)
         operands = (addend, mult, shift, epilogue.zero_point)
         parts = [v.reshape(-1, v.shape[-1] if v.ndim else 1) for v in operands]
-        heads = max(len(part) for part in parts)
-        full = [np.array(np.broadcast_to(part, (heads, self.columns)), np.int64) for part in parts]
-        narrow = np.empty((heads, 4, self.columns), np.int32)
-        wide = np.empty((heads, 2, self.columns), np.int64)
-        bounds = epilogue.guard, epilogue.lo, epilogue.hi
+        columns = max(self.wide_columns, *(part.shape[1] for part in parts))
+        shape = max(len(part) for part in parts), columns
+        full = [np.array(np.broadcast_to(part, shape), np.int64) for part in parts]
+        narrow = np.empty((shape[0], 4, shape[1]), np.int32)
+        wide = np.empty((shape[0], 2, shape[1]), np.int64)
+        bounds = epilogue.guard, epilogue.lo, epilogue.hi, self.wide_columns > 0
         _make_rules((full[0], full[1], full[2], full[3]), bounds, narrow, wide)
         return narrow, wide, epilogue.lo, epilogue.hi
 
@@ -61,13 +63,13 @@ class Rescale:
 @kernel
 def _make_rules(
     operands: tuple[Int, Int, Int, Int],
-    bounds: tuple[int, int, int],
+    bounds: tuple[int, int, int, bool],
     narrow: NDArray[np.int32],
     wide: Int,
 ) -> None:
-    """int64[G, N] addend, mult, shift, zero_point; guard, lo, hi -> the arrays of `Rules`."""
+    """int64[G, N] addend, mult, shift, zero_point; guard, lo, hi, wide -> the arrays of `Rules`."""
     addends, mults, shifts, zeros = operands
-    guard, lo, hi = bounds
+    guard, lo, hi, is_wide = bounds
     for g in range(addends.shape[0]):
         for j in range(addends.shape[1]):
             mult, shift, zero = mults[g, j], shifts[g, j], zeros[g, j]
@@ -77,10 +79,13 @@ def _make_rules(
             right = max(shift - guard, 0)
             mult <<= max(guard - shift, 0)  # where no guard bit is dropped
             least, most = _LEAST, _MOST
-            # elsewhere bounds would leave int64, and no accumulator of 32 bits gets there
-            if right <= _NEAR and mult > 0:
-                least = _first(((lo - zero) << right) - total, mult) - 1
-                most = _first(((hi + 1 - zero) << right) - total, mult)
+            # otherwise no accumulator of 32 bits makes a result of more than 18
+            if right <= _NEAR and mult > 0 and not is_wide:
+                least = _first((lo - zero) << right, total, mult) - 1
+                most = _first((hi + 1 - zero) << right, total, mult)
+                if least >= _MOST or most < _LEAST:  # one end, whatever is accumulated
+                    zero = lo - 1 if least >= _MOST else hi + 1
+                    mult = total = right = np.int64(0)
             narrow[g, 0, j] = min(max(least, _LEAST), _MOST)
             narrow[g, 1, j] = min(max(most, _LEAST), _MOST)
             narrow[g, 2, j], narrow[g, 3, j] = mult, zero
@@ -88,19 +93,23 @@ def _make_rules(
 
 
 @kernel
-def _first(bound: int, mult: int) -> int:
-    """The least acc with acc * mult >= bound."""
-    return -((-bound) // mult)
+def _first(bound: int, addend: int, mult: int) -> int:
+    """The least acc with acc * mult + addend >= bound, where their difference may have 64 bits."""
+    return bound // mult - addend // mult + (bound % mult > addend % mult)
 
 
 @kernel
-def rescale_rows(acc: NDArray[np.integer], rule: Rule, out: NDArray[np.integer]) -> int:
-    """int32 or narrower[R, >= N] -> out int[R, N], number of saturated elements; see `Rescale`."""
+def rescale_rows(
+    acc: NDArray[np.integer], rule: Rule, columns: int, out: NDArray[np.integer]
+) -> int:
+    """int32 or narrower[R, >= N] -> out int[R, >= N], number of saturated elements."""
+    if rule[0].shape[1] == 1:
+        return _rescale_alike(acc, rule, columns, out)
     narrow, wide, lo, hi = rule
     low, high = np.int32(lo), np.int32(hi)
     saturated = 0
-    for first in range(0, out.shape[1], COLUMNS):
-        last = min(first + COLUMNS, out.shape[1])
+    for first in range(0, columns, COLUMNS):
+        last = min(first + COLUMNS, columns)
         least, most = narrow[0, first:last], narrow[1, first:last]
         mult, zero = narrow[2, first:last], narrow[3, first:last]
         addend, shift = wide[0, first:last], wide[1, first:last]
@@ -115,19 +124,68 @@ def rescale_rows(acc: NDArray[np.integer], rule: Rule, out: NDArray[np.integer])
                 held = min(max(result, low), high)
                 changed = np.int32(changed + np.int32(held != result))
                 results[j] = held
-            saturated += changed
+            saturated += int(changed)
+    return saturated
+
+
+@kernel
+def _rescale_alike(
+    acc: NDArray[np.integer], rule: Rule, columns: int, out: NDArray[np.integer]
+) -> int:
+    """The same where all columns have one rule."""
+    narrow, wide, lo, hi = rule
+    low, high = np.int32(lo), np.int32(hi)
+    least, most, mult, zero = narrow[0, 0], narrow[1, 0], np.int64(narrow[2, 0]), narrow[3, 0]
+    addend, shift = wide[0, 0], wide[1, 0]
+    saturated = 0
+    for r in range(out.shape[0]):
+        changed = np.int32(0)
+        for j in range(columns):
+            value = min(max(np.int32(acc[r, j]), least), most)
+            result = np.int32(np.int32((np.int64(value) * mult + addend) >> shift) + zero)
+            held = min(max(result, low), high)
+            changed = np.int32(changed + np.int32(held != result))
+            out[r, j] = held
+        saturated += int(changed)
     return saturated
 
 
 @kernel
 def rescale_wide(acc: Int, rule: Rule, out: NDArray[np.integer]) -> int:
-    """int64[R, N], |acc| < 2**46 -> out int[R, N], number of saturated elements."""
+    """int64[R, >= N], |acc| < 2**46 -> out int[R, >= N], number of saturated elements.
+
+    There are rules for all N columns.
+    """
     narrow, wide, lo, hi = rule
+    mult, zero, addend, shift = narrow[2], narrow[3], wide[0], wide[1]
     saturated = 0
     for r in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            total = acc[r, j] * np.int64(narrow[2, j]) + wide[0, j]
-            result = (total >> wide[1, j]) + np.int64(narrow[3, j])
+        for j in range(mult.size):
+            total = acc[r, j] * np.int64(mult[j]) + addend[j]
+            result = (total >> shift[j]) + np.int64(zero[j])
+            held = min(max(result, lo), hi)
+            saturated += held != result
+            out[r, j] = held
+    return saturated
+
+
+@kernel
+def rescale_tokens(
+    acc: NDArray[np.int32], factors: Int, first: int, rule: Rule, out: NDArray[np.integer]
+) -> int:
+    """int32[R, >= N] times a factor for each token -> out int[R, >= N], saturated elements.
+
+    There are rules for all N columns; row r is token first + r.
+    """
+    narrow, wide, lo, hi = rule
+    mult, zero, addend, shift = narrow[2], narrow[3], wide[0], wide[1]
+    saturated = 0
+    for r in range(out.shape[0]):
+        # below 2**12, and mult below 2**16: |acc * factor * mult| < 2**59
+        factor = np.int32(factors[(first + r) % factors.size])
+        for j in range(mult.size):
+            total = np.int64(acc[r, j]) * np.int64(np.int32(factor * mult[j])) + addend[j]
+            result = (total >> shift[j]) + np.int64(zero[j])
             held = min(max(result, lo), hi)
             saturated += held != result
             out[r, j] = held

@@ -196,15 +196,16 @@ class AttentionStep:
         q, k, v = (values[name] for name in self.inputs[:3])
         q, k, v = (_heads(x) for x in (as_bytes(q), k.swapaxes(-1, -2), v))
         softmax, last = self.nodes[2], self.nodes[-1]
+        scores, results = self.rescalings
         heads, tokens, depth = q.shape[0], q.shape[1], v.shape[2]
         rows = np.empty((tokens, heads * depth), last.output.dtype)
-        lefts, products, factors = zip(*self.products, strict=True)
+        (left, first, factor), (codes, second, codes_factor) = self.products
         counts = attend(
             (q, k, v),
-            lefts,
-            tuple(_with_room(product) for product in products),
-            factors,
-            (*(part.rules(values) for part in self.rescalings), softmax.attrs["unit"].frac),
+            (left, codes),
+            (_with_room(first), _with_room(second)),
+            (factor, codes_factor),
+            (scores.rules(values), results.rules(values), softmax.attrs["unit"].frac),
             self.encoder.encoding(values),
             as_bytes(rows),
         )
