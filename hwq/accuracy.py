@@ -8,7 +8,7 @@ from math import sqrt
 class Accuracy:
     """How three forms of a network do on the same images.
 
-    What compares with the float network is None where there was none.
+    What belongs to the float or to the fake-quant network is None where that was not run.
 
     Parameters
     ----------
@@ -26,26 +26,30 @@ class Accuracy:
     """
 
     images: int
-    top1_fp32: float | None
-    top1_fake_quant: float
+    top1_fp32: float | None = None
+    top1_fake_quant: float | None = None
     top1_integer: float
-    integer_only: int
-    fake_quant_only: int
-    agreement_fp32: float | None
-    agreement_fake_quant: float
-    integer_sqnr_fp32_db: float | None
-    fake_quant_sqnr_fp32_db: float | None
-    logit_sqnr_db: float | None
+    integer_only: int | None = None
+    fake_quant_only: int | None = None
+    agreement_fp32: float | None = None
+    agreement_fake_quant: float | None = None
+    integer_sqnr_fp32_db: float | None = None
+    fake_quant_sqnr_fp32_db: float | None = None
+    logit_sqnr_db: float | None = None
 
     @property
-    def integer_minus_fake_quant(self) -> float:
+    def integer_minus_fake_quant(self) -> float | None:
         """Difference of the top-1 accuracies in points."""
+        if self.integer_only is None or self.fake_quant_only is None:
+            return None
         return 100.0 * (self.integer_only - self.fake_quant_only) / self.images
 
     @property
-    def standard_error(self) -> float:
+    def standard_error(self) -> float | None:
         """Standard error of that difference in points.
 
         It is paired: only images on which the two differ count.
         """
+        if self.integer_only is None or self.fake_quant_only is None:
+            return None
         return 100.0 * sqrt(self.integer_only + self.fake_quant_only) / self.images

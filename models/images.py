@@ -1,10 +1,13 @@
 """Folders of labelled images, as the 8-bit pixels a network reads."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from os import cpu_count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,8 @@ from PIL import Image
 from hwq.errors import DataError
 from hwq.models.preprocessing import Preprocessing
 
+T = TypeVar("T")
+_AHEAD = 8  # images that each processor may read before they are wanted
 _SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp", ".bmp"})
 # what is longer would be resized to more than memory holds
 _MAX_RATIO = 100
@@ -78,8 +83,8 @@ class ImageFolder:
             std=config.std,
             normalize=False,
         )
-        for file in self.files:
-            yield _read(file, _MODES[channels], transform)
+        mode = _MODES[channels]
+        yield from _ahead(lambda file: _read(file, mode, transform), self.files)
 
     def load(self) -> NDArray[np.uint8]:
         """Return all images as uint8[B, channels, height, width]."""
@@ -114,6 +119,23 @@ def open_images(path: Path, preprocessing: Preprocessing, *, labelled: bool) -> 
         folder = files[labels.index(-1)].parent
         raise DataError(f"image folder {folder} is not named by an ImageNet-1k wnid (n01440764)")
     return ImageFolder(files, labels, preprocessing)
+
+
+def _ahead(read: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
+    """Yield what is read of each file, in order; the next few are read meanwhile."""
+    workers = cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        under_way: deque[Future[T]] = deque()
+        try:
+            for file in files:
+                under_way.append(pool.submit(read, file))
+                if len(under_way) > _AHEAD * workers:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            for future in under_way:
+                future.cancel()
 
 
 def _read(file: Path, mode: str, transform: Callable[[Image.Image], Any]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """What the command line calls, as functions."""
 
 from hwq.api.calibration import calibrate
-from hwq.api.evaluation import evaluate
+from hwq.api.evaluation import evaluate, evaluate_integers
 from hwq.api.measuring import measure
 from hwq.api.network import float_graph
 from hwq.api.pricing import price
@@ -12,6 +12,7 @@ __all__ = [
     "Request",
     "calibrate",
     "evaluate",
+    "evaluate_integers",
     "float_graph",
     "lower",
     "measure",

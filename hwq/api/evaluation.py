@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from hwq import __version__
+from hwq.accuracy import Accuracy
 from hwq.api.accuracy import chance_notes, check_classes
 from hwq.api.images import PSAQ, is_psaq
 from hwq.api.kept_fits import Entry, KeptFits
@@ -23,12 +24,14 @@ from hwq.api.network import (
     make_method,
     open_calibrated,
     requested_network,
+    to_preprocessing,
 )
 from hwq.api.simulation import lower
 from hwq.errors import DataError, UsageError
 from hwq.methods.base import Bits
 from hwq.methods.checkpoint import Calibrated
 from hwq.methods.evaluate import evaluate as evaluate_network
+from hwq.methods.evaluate import evaluate_integers as measure_integers
 from hwq.methods.evaluate import float_logits
 from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder, open_images
@@ -46,6 +49,8 @@ def evaluate(
     track: Track = no_track,
 ) -> EvaluationTable:
     """Fit every method at every width, and compare each with its fake-quant and float network.
+
+    See `evaluate_integers` for calibrated files alone.
 
     Parameters
     ----------
@@ -99,9 +104,7 @@ def evaluate(
             rows.append(fits.row(entry, judge.identity, judge.row))
             on_row(rows[-1])
     for path, calibrated in files:
-        origin = calibrated.origin
-        label = origin.method if origin.base is None else f"{origin.method}@{origin.base}"
-        rows.append(judge.row(f"{label} ({path.name})", calibrated, sha256(path), None))
+        rows.append(judge.row(_label(path, calibrated), calibrated, sha256(path), None))
         on_row(rows[-1])
     name = network.weights if weights is None else weights.name
     source = None if calib is None or not entries else PSAQ if is_psaq(calib) else "images"
@@ -110,6 +113,55 @@ def evaluate(
         notes += chance_notes(rows[0].top1_fp32, rows[0].images)
     run = EvaluationRun(
         request.model, name, network.sha256, source, seed, request.device, __version__, notes
+    )
+    return EvaluationTable(run, tuple(rows))
+
+
+def evaluate_integers(
+    request: Request,
+    checkpoints: Sequence[Path],
+    on_row: Callable[[EvaluationRow], None] = lambda row: None,
+    track: Track = no_track,
+) -> EvaluationTable:
+    """Run the integer networks of calibrated files of one model, and no other networks.
+
+    Parameters
+    ----------
+    request : Request
+        `data` is needed, and `limit` may be given.
+    checkpoints : sequence of Path
+        Calibrated files, a row each.
+    on_row, track : callable, optional
+        See `evaluate`.
+
+    Raises
+    ------
+    UsageError
+        Without files or images, and for anything else in the request.
+    DataError
+        For files that cannot be used, and files of several models.
+    """
+    request.only(("data", "limit"), "evaluate with integers")
+    if not checkpoints or request.data is None:
+        raise UsageError("integers needs checkpoint and data")
+    files = [(path, open_calibrated(path)) for path in checkpoints]
+    origin = files[0][1].origin
+    rows: list[EvaluationRow] = []
+    for path, calibrated in files:
+        other = calibrated.origin
+        if (other.model, other.weights_sha256) != (origin.model, origin.weights_sha256):
+            raise DataError(f"{path} and {files[0][0]} are of different networks")
+        check_classes(calibrated.quantized.graph)
+        images = open_images(request.data, to_preprocessing(other), labelled=True)
+        images = images.head(request.limit)
+        accuracy = measure_integers(
+            lower(calibrated.quantized), images.pixels(), images.labels, track
+        )
+        rows.append(_row(_label(path, calibrated), calibrated, sha256(path), None, accuracy))
+        on_row(rows[-1])
+    name = "file" if origin.weights == "file" else origin.weights
+    run = EvaluationRun(
+        origin.model, name, origin.weights_sha256, None, origin.seed, "cpu", __version__
     )
     return EvaluationTable(run, tuple(rows))
 
@@ -202,14 +254,26 @@ class _Judge:
             self.track,
             self.device,
         ).accuracy
-        figures: dict[str, Any] = {name: _finite(value) for name, value in asdict(accuracy).items()}
-        return EvaluationRow(
-            method=label,
-            bits=calibrated.origin.bits,
-            calibration_seconds=seconds,
-            checkpoint_sha256=digest,
-            **figures,
-        )
+        return _row(label, calibrated, digest, seconds, accuracy)
+
+
+def _label(path: Path, calibrated: Calibrated) -> str:
+    origin = calibrated.origin
+    label = origin.method if origin.base is None else f"{origin.method}@{origin.base}"
+    return f"{label} ({path.name})"
+
+
+def _row(
+    label: str, calibrated: Calibrated, digest: str, seconds: float | None, accuracy: Accuracy
+) -> EvaluationRow:
+    figures: dict[str, Any] = {name: _finite(value) for name, value in asdict(accuracy).items()}
+    return EvaluationRow(
+        method=label,
+        bits=calibrated.origin.bits,
+        calibration_seconds=seconds,
+        checkpoint_sha256=digest,
+        **figures,
+    )
 
 
 def _finite(value: float | None) -> float | None:

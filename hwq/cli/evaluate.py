@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hwq.cli.arguments import METHOD_HELP, add_request, check_outputs, names, to_request, tracker
+from hwq.errors import UsageError
 from hwq.request import EVALUATE
 
 
@@ -20,7 +21,7 @@ def add_parser(verbs: Any) -> None:
     add_request(
         add,
         EVALUATE,
-        needed=("model", "data"),
+        needed=("data",),
         pair="METHOD.NAME",
         work="folder for calibrated files and rows",
     )
@@ -33,6 +34,7 @@ def add_parser(verbs: Any) -> None:
     )
     add("--bits", type=names, default=["w8a8"], metavar="W8A8,...", help="widths (default w8a8)")
     add("--checkpoint", type=Path, nargs="+", default=[], metavar="FILE", help="calibrated files")
+    add("--integers", action="store_true", help="run the integer networks of the files alone")
     add("--json", type=Path, metavar="FILE", help="write the table as JSON")
     add("--csv", type=Path, metavar="FILE", help="write the rows, anew after each")
     parser.set_defaults(run=run)
@@ -57,14 +59,14 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.csv is not None:
             report.write_evaluation_csv(rows, arguments.csv)
 
-    table = api.evaluate(
-        request,
-        arguments.methods,
-        arguments.bits,
-        arguments.checkpoint,
-        on_row,
-        tracker(console),
-    )
+    track = tracker(console)
+    if arguments.integers:
+        if arguments.methods:
+            raise UsageError("integers and methods exclude each other: files are run alone")
+        table = api.evaluate_integers(request, arguments.checkpoint, on_row, track)
+    else:
+        files = arguments.checkpoint
+        table = api.evaluate(request, arguments.methods, arguments.bits, files, on_row, track)
     report.print_evaluation(table)
     if arguments.json is not None:
         report.write_evaluation_json(table, arguments.json)

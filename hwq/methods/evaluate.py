@@ -17,6 +17,7 @@ from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
+from hwq.runtime.image_executor import Execution
 from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.integers import decibel, to_real
 
@@ -61,22 +62,42 @@ def evaluate(
     graphs = [quantised, *([reference] if isinstance(reference, Graph) else [])]
     executors = [FakeQuantExecutor(graph, device) for graph in graphs]
     fast = IntegerExecutor(integer)
-    name = integer.outputs[0]
-    form: FixedPoint = integer.tensors[name].quant
     real: list[list[Tensor]] = [[] for _ in executors]
-    integers: list[Tensor] = []
-    saturations: dict[str, int] = {}
+    runs: list[Execution] = []
     for image_batch in _batches(track(images, "accuracy", len(labels)), _BATCH):
         for executor, rows in zip(executors, real, strict=True):
             rows.append(_logits(executor, image_batch))
-        for execution in fast.run_batch(image_batch):
-            values = form.to_float(execution.values[name])
-            integers.append(torch.from_numpy(values).float().reshape(1, -1))
-            for node, count in execution.saturations.items():
-                saturations[node] = saturations.get(node, 0) + count
+        runs += fast.run_batch(image_batch)
     fake, *others = (torch.cat(rows) for rows in real)
     fp32 = reference if isinstance(reference, Tensor) else next(iter(others), None)
-    return _compare(torch.tensor(labels), fp32, fake, torch.cat(integers), saturations)
+    exact = torch.from_numpy(_integer_logits(integer, runs)).float()
+    saturations: dict[str, int] = {}
+    for run in runs:
+        for node, count in run.saturations.items():
+            saturations[node] = saturations.get(node, 0) + count
+    return _compare(torch.tensor(labels), fp32, fake, exact, saturations)
+
+
+def evaluate_integers(
+    integer: Graph,
+    images: Iterable[NDArray[np.uint8]],
+    labels: Sequence[int],
+    track: Track = no_track,
+) -> Accuracy:
+    """Run the integer network alone, on images uint8[C, H, W] with these classes."""
+    fast = IntegerExecutor(integer)
+    runs: list[Execution] = []
+    for image_batch in _batches(track(images, "accuracy", len(labels)), _BATCH):
+        runs += fast.run_batch(image_batch)
+    right = _integer_logits(integer, runs).argmax(1) == np.array(labels)
+    return Accuracy(images=len(labels), top1_integer=100.0 * int(right.sum()) / len(labels))
+
+
+def _integer_logits(integer: Graph, runs: Sequence[Execution]) -> NDArray[np.float64]:
+    """float64[B, classes]: what the integers of the output stand for."""
+    name = integer.outputs[0]
+    form: FixedPoint = integer.tensors[name].quant
+    return form.to_float(np.stack([run.values[name].reshape(-1) for run in runs]))
 
 
 def float_logits(

@@ -18,7 +18,7 @@ from rich.text import Text
 from hwq.accuracy import Accuracy
 from hwq.files import write_text
 
-EVALUATION_SCHEMA: Final = "hwq.evaluation/1"
+EVALUATION_SCHEMA: Final = "hwq.evaluation/2"
 FIGURES: Final = (
     *("method", "bits", "images", "top1_fp32", "top1_fake_quant", "top1_integer"),
     *("integer_minus_fake_quant", "standard_error", "integer_only", "fake_quant_only"),
@@ -171,13 +171,18 @@ def _cells(row: EvaluationRow) -> list[str]:
         row.method,
         row.bits,
         "-" if row.top1_fp32 is None else f"{row.top1_fp32:.2f}",
-        f"{row.top1_fake_quant:.2f}",
+        "-" if row.top1_fake_quant is None else f"{row.top1_fake_quant:.2f}",
         f"{row.top1_integer:.2f}",
-        f"{row.integer_minus_fake_quant:+.2f} ± {row.standard_error:.2f}",
-        _decibel(row.integer_sqnr_fp32_db),
-        _decibel(row.logit_sqnr_db),
+        _difference(row),
+        "-" if row.top1_fp32 is None else _decibel(row.integer_sqnr_fp32_db),
+        "-" if row.top1_fake_quant is None else _decibel(row.logit_sqnr_db),
         "-" if seconds is None else f"{seconds:.0f} s",
     ]
+
+
+def _difference(row: EvaluationRow) -> str:
+    points, error = row.integer_minus_fake_quant, row.standard_error
+    return "-" if points is None or error is None else f"{points:+.2f} ± {error:.2f}"
 
 
 def _decibel(value: float | None) -> str:

@@ -89,6 +89,22 @@ def test_a_file_is_a_row(workplace):
     (row,), (fitted,) = table["rows"], other["rows"]
     assert row["method"] == "minmax (f.safetensors)" and row["calibration_seconds"] is None
     assert table["run"]["calibration"] is None
+    assert (
+        main(
+            [
+                *"evaluate --integers --data images --json c.json".split(),
+                "--checkpoint",
+                "f.safetensors",
+            ]
+        )
+        == 0
+    )
+    alone = json.loads((workplace / "c.json").read_text())
+    jsonschema.validate(alone, load_evaluation_schema())
+    (integers,) = alone["rows"]
+    same = ("method", "bits", "images", "top1_integer", "checkpoint_sha256")
+    assert [integers[name] for name in same] == [row[name] for name in same]
+    assert {name for name in integers if integers[name] is None} == set(row) - {*same}
     differ = {"method", "calibration_seconds"}
     assert {k: v for k, v in row.items() if k not in differ} == {
         k: v for k, v in fitted.items() if k not in differ
@@ -100,6 +116,8 @@ def test_a_file_is_a_row(workplace):
     [
         ((), 2, ("methods", "checkpoint")),
         (("--methods", "minmax"), 2, ("minmax", "calib")),
+        (("--integers",), 2, ("integers",)),
+        (("--integers", "--methods", "minmax"), 2, ("integers", "methods")),
         (("--methods", "minmx", "--calib", "images"), 2, ("minmx",)),
         (("--methods", "minmax,minmax", "--calib", "images"), 2, ("twice",)),
         (("--methods", "minmax", "--bits", "w9a9", "--calib", "images"), 2, ("bits",)),

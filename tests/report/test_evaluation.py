@@ -56,7 +56,7 @@ def test_json_is_the_contract(tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda content: content.update(schema="hwq.evaluation/2"),
+        lambda content: content.update(schema="hwq.evaluation/1"),
         lambda content: content.update(rows=[]),
         lambda content: content["run"].update(device="tpu"),
         lambda content: content["rows"][0].pop("integer_only"),
