@@ -15,6 +15,8 @@ from hwq.graph.movement import MOVEMENT, move
 from hwq.numerics.scale_predictor import scale_predictor_reference
 from hwq.runtime.step import Array, IntegerFunction, NodeStep, Step
 
+_TOGETHER = 8  # images that go through a step one after the other
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Execution:
@@ -67,14 +69,51 @@ class ImageExecutor:
         fetch : sequence of str, optional
             Tensors to return; default: the graph's outputs.
         """
+        return self._run_together([image], tuple(fetch) or self.graph.outputs)[0]
+
+    def run_batch(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        fetch: Sequence[str] = (),
+        threads: int | None = None,
+    ) -> list[Execution]:
+        """Execute on several images.
+
+        Parameters
+        ----------
+        images, fetch
+            See `run`.
+        threads : int, optional
+            Over which images are spread; by default one for every processor.
+        """
         names = tuple(fetch) or self.graph.outputs
-        values: dict[str, Any] = {**self.constants, self.graph.inputs[0].name: image[None]}
-        saturations: dict[str, int] = {}
+        self._plan(frozenset(names))  # before threads would make several
+        workers = min(threads or cpu_count() or 1, max(len(images), 1))
+        size = min(-(-len(images) // workers), _TOGETHER)
+        groups = [images[first : first + size] for first in range(0, len(images), size or 1)]
+        if workers == 1:
+            parts = [self._run_together(group, names) for group in groups]
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                parts = list(pool.map(lambda group: self._run_together(group, names), groups))
+        return [execution for part in parts for execution in part]
+
+    def _run_together(
+        self, images: Sequence[NDArray[np.uint8]], names: tuple[str, ...]
+    ) -> list[Execution]:
+        """Execute step by step, each for all images, so that its weights stay in the cache."""
+        source = self.graph.inputs[0].name
+        values: list[dict[str, Any]] = [{**self.constants, source: image[None]} for image in images]
+        saturations: list[dict[str, int]] = [{} for _ in images]
         for step, unused in self._plan(frozenset(names)):
-            values[step.output] = step.run(values, saturations)
-            for name in unused:
-                del values[name]
-        return Execution({name: values[name] for name in names}, saturations)
+            for known, counts in zip(values, saturations, strict=True):
+                known[step.output] = step.run(known, counts)
+                for name in unused:
+                    del known[name]
+        return [
+            Execution({name: known[name] for name in names}, counts)
+            for known, counts in zip(values, saturations, strict=True)
+        ]
 
     def _plan(self, keep: frozenset[str]) -> list[tuple[Step, list[str]]]:
         """Steps, each with the tensors that nothing reads after it; made once."""
@@ -87,14 +126,6 @@ class ImageExecutor:
                 unused.setdefault(last[name], []).append(name)
             self._plans[keep] = [(step, unused.get(step.output, [])) for step in steps]
         return self._plans[keep]
-
-    def run_batch(
-        self, images: Sequence[NDArray[np.uint8]], fetch: Sequence[str] = ()
-    ) -> list[Execution]:
-        """Execute on several images, a thread per processor."""
-        self._plan(frozenset(fetch or self.graph.outputs))  # before threads would make several
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            return list(pool.map(lambda image: self.run(image, fetch), images))
 
 
 def unit_ops(which: Literal["compute", "reference"]) -> Mapping[str, IntegerFunction]:

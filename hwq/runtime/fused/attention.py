@@ -13,11 +13,9 @@ from hwq.runtime.fused.kernels import (
     Left,
     Product,
     encode_rows,
-    is_weighed,
-    multiply_block,
-    rescale_block,
+    multiply_rescaled,
 )
-from hwq.runtime.fused.rescale import Rules, of_head, rescale_rows
+from hwq.runtime.fused.rescale import Rules, of_head
 
 
 @kernel
@@ -51,15 +49,11 @@ def attend(
     k_panels, k_start, _ = products[0][2]
     v_panels, v_start, _ = products[1][2]
     tokens, width, depth = queries.shape[1], keys.shape[1], values.shape[2]
-    scores_acc = np.empty((BLOCK, k_start.size), np.int32)
     padded = (width + LANES - 1) // LANES * LANES
     scores = np.empty((BLOCK, padded), np.int16)
     powers = np.empty(padded, np.uint32)
     probabilities = np.empty((BLOCK, padded), np.uint16)
     codes = np.empty((BLOCK, width), np.uint8)
-    acc = np.empty((BLOCK, v_start.size), np.int32)
-    none = np.empty((BLOCK, 0), np.int64)
-    total = np.empty((BLOCK, depth if is_weighed(lefts[1]) else 0), np.int64)
     results = np.empty((BLOCK, depth), out.dtype)
     saturated = np.zeros(3, np.int64)
     for h in range(queries.shape[0]):
@@ -71,13 +65,15 @@ def attend(
         for first in range(0, tokens, BLOCK):
             last = min(first + BLOCK, tokens)
             rows = last - first
-            multiply_block(queries[h, first:last], lefts[0], products[0], scores_acc, none)
-            saturated[0] += rescale_rows(scores_acc, score_rule, width, scores[:rows])
+            saturated[0] += multiply_rescaled(
+                queries[h, first:last], lefts[0], products[0], score_rule, width, scores[:rows]
+            )
             for r in range(rows):
                 softmax_row(scores[r], width, rules[2], powers, probabilities[r])
             saturated[1] += encode_rows(probabilities, encoding, codes[:rows])
-            multiply_block(codes[:rows], lefts[1], products[1], acc, total)
-            saturated[2] += rescale_block(acc, total, result_rule, results[:rows])
+            saturated[2] += multiply_rescaled(
+                codes[:rows], lefts[1], products[1], result_rule, depth, results[:rows]
+            )
             for r in range(rows):
                 for j in range(depth):
                     out[first + r, h * depth + j] = results[r, j]

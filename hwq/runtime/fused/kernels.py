@@ -13,7 +13,14 @@ from hwq.numerics._product import (
 from hwq.numerics.layer_norm import Affine, layer_norm_rows
 from hwq.runtime.fused.lookup import Codes as CodeTable
 from hwq.runtime.fused.lookup import look_up, look_up_codes
-from hwq.runtime.fused.rescale import Rule, rescale_rows, rescale_tokens, rescale_wide
+from hwq.runtime.fused.rescale import (
+    COLUMNS,
+    Rule,
+    rescale_columns,
+    rescale_rows,
+    rescale_tokens,
+    rescale_wide,
+)
 
 Array = NDArray[np.integer]
 Codes = NDArray[np.uint8]
@@ -44,33 +51,55 @@ def is_weighed(left: Left) -> bool:
 
 
 @kernel
-def multiply_block(
-    codes: Codes, left: Left, product: Product, acc: NDArray[np.int32], total: NDArray[np.int64]
-) -> None:
-    """uint8[R, K] . B -> acc int32[R, >= N]; of several planes their weighted sum, total int64."""
-    low, tables, weights = left
-    rung, block, right = product
-    rows = codes.shape[0]
-    for plane in range(weights.size):
-        table = tables[plane] if tables.shape[0] > 0 else tables.reshape(-1)
-        if table.size > 0:
-            copy_entries(codes, table, block)
-        else:
-            copy_operand(codes, low, block)
-        multiply_rows(rung, block, rows, right, acc)
-        if total.shape[1] > 0:
-            for r in range(rows):
-                for j in range(total.shape[1]):
-                    part = np.int64(acc[r, j]) * weights[plane]
-                    total[r, j] = part if plane == 0 else total[r, j] + part
+def copy_codes(codes: Codes, left: Left, plane: int, block: Array) -> None:
+    """uint8[R, K] -> block: what one plane multiplies."""
+    if left[1].shape[0] > 0:
+        copy_entries(codes, left[1][plane], block)
+    else:
+        copy_operand(codes, left[0], block)
 
 
 @kernel
-def rescale_block(acc: NDArray[np.int32], total: NDArray[np.int64], rule: Rule, out: Array) -> int:
-    """Rescale what `multiply_block` made of as many rows as `out` has."""
-    if total.shape[1] > 0:
+def multiply_weighed(
+    codes: Codes, left: Left, product: Product, acc: NDArray[np.int32], total: NDArray[np.int64]
+) -> None:
+    """uint8[R, K] . B -> total int64[>= R, N]: the weighed sum of all planes; acc is room."""
+    rung, block, right = product
+    rows, weights = codes.shape[0], left[2]
+    total[:] = 0
+    for plane in range(weights.size):
+        copy_codes(codes, left, plane, block)
+        multiply_rows(rung, block, rows, right, acc)
+        for r in range(rows):
+            for j in range(total.shape[1]):
+                total[r, j] += np.int64(acc[r, j]) * weights[plane]
+
+
+@kernel
+def multiply_rescaled(
+    codes: Codes, left: Left, product: Product, rule: Rule, columns: int, out: Array
+) -> int:
+    """uint8[R, K] . B -> out int[R, >= N], rescaled; number of saturated elements.
+
+    A group of columns at a time, so that accumulators do not leave the first cache.
+    """
+    rung, block, (panels, start, run) = product
+    rows, width = codes.shape[0], panels.shape[2]
+    if is_weighed(left):
+        acc = np.empty((rows, start.size), np.int32)
+        total = np.empty((rows, columns), np.int64)
+        multiply_weighed(codes, left, product, acc, total)
         return rescale_wide(total, rule, out)
-    return rescale_rows(acc, rule, out.shape[1], out)
+    acc = np.empty((rows, COLUMNS), np.int32)
+    copy_codes(codes, left, 0, block)
+    saturated = 0
+    for first in range(0, columns, COLUMNS):
+        last = min(first + COLUMNS, columns)
+        p, q = first // width, (last + width - 1) // width
+        right = panels[p:q], start[p * width : q * width], run
+        multiply_rows(rung, block, rows, right, acc)
+        saturated += rescale_columns(acc, 0, rule, (first, last), out)
+    return saturated
 
 
 @kernel
@@ -125,18 +154,17 @@ def linear(
 ) -> tuple[int, int]:
     """uint8[M, K] . B -> out int[M, N], rescaled; saturated there, and in what follows."""
     columns = out.shape[1]
-    acc = np.empty((BLOCK, product[2][1].size), np.int32)
-    total = np.empty((BLOCK, columns if is_weighed(left) else 0), np.int64)
     values = np.empty((BLOCK, columns), np.int16)
     rescaled, followed = 0, 0
     for first in range(0, codes.shape[0], BLOCK):
         last = min(first + BLOCK, codes.shape[0])
-        multiply_block(codes[first:last], left, product, acc, total)
+        part = codes[first:last]
         if is_followed(following):
-            rescaled += rescale_block(acc, total, rule, values[: last - first])
+            results = values[: last - first]
+            rescaled += multiply_rescaled(part, left, product, rule, columns, results)
             followed += follow(values, following, first, out[first:last])
         else:
-            rescaled += rescale_block(acc, total, rule, out[first:last])
+            rescaled += multiply_rescaled(part, left, product, rule, columns, out[first:last])
     return rescaled, followed
 
 
@@ -226,7 +254,8 @@ def linear_with_outliers(
 ) -> tuple[int, int, int]:
     """int16[M, K] -> out int[M, N]: split, `linear`, and outliers joined to its accumulators."""
     columns, depth = out.shape[1], x.shape[1]
-    acc, none = np.empty((BLOCK, product[2][1].size), np.int32), np.empty((BLOCK, 0), np.int64)
+    rung, block, right = product
+    acc = np.empty((BLOCK, right[1].size), np.int32)
     values = np.empty((BLOCK, columns), np.int16)
     codes, side = np.empty((BLOCK, depth), np.uint8), np.empty((BLOCK, depth), np.int16)
     encoded, rescaled, followed = 0, 0, 0
@@ -234,7 +263,8 @@ def linear_with_outliers(
         last = min(first + BLOCK, x.shape[0])
         rows = last - first
         encoded += split_rows(x[first:last], parts[0], first, codes, side)
-        multiply_block(codes[:rows], left, product, acc, none)
+        copy_codes(codes[:rows], left, 0, block)
+        multiply_rows(rung, block, rows, right, acc)
         if is_followed(following):
             rescaled += rescale_joined(acc, side, parts[1], first, rule, values[:rows])
             followed += follow(values, following, first, out[first:last])

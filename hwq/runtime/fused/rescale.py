@@ -103,49 +103,70 @@ def rescale_rows(
     acc: NDArray[np.integer], rule: Rule, columns: int, out: NDArray[np.integer]
 ) -> int:
     """int32 or narrower[R, >= N] -> out int[R, >= N], number of saturated elements."""
-    if rule[0].shape[1] == 1:
-        return _rescale_alike(acc, rule, columns, out)
-    narrow, wide, lo, hi = rule
-    low, high = np.int32(lo), np.int32(hi)
     saturated = 0
     for first in range(0, columns, COLUMNS):
         last = min(first + COLUMNS, columns)
-        least, most = narrow[0, first:last], narrow[1, first:last]
-        mult, zero = narrow[2, first:last], narrow[3, first:last]
-        addend, shift = wide[0, first:last], wide[1, first:last]
-        for r in range(out.shape[0]):
-            values, results = acc[r, first:last], out[r, first:last]
-            changed = np.int32(0)
-            for j in range(last - first):
-                value = min(max(np.int32(values[j]), least[j]), most[j])
-                # |value * mult| < 2**60 and |addend| < 2**62: within 63 bits
-                total = np.int64(value) * np.int64(mult[j]) + addend[j]
-                result = np.int32(np.int32(total >> shift[j]) + zero[j])
-                held = min(max(result, low), high)
-                changed = np.int32(changed + np.int32(held != result))
-                results[j] = held
-            saturated += int(changed)
+        saturated += rescale_columns(acc, first, rule, (first, last), out)
+    return saturated
+
+
+@kernel
+def rescale_columns(
+    acc: NDArray[np.integer],
+    base: int,
+    rule: Rule,
+    columns: tuple[int, int],
+    out: NDArray[np.integer],
+) -> int:
+    """The same of some columns, first..last-1, that lie in acc from column `base` on."""
+    if rule[0].shape[1] == 1:
+        return _rescale_alike(acc, base, rule, columns, out)
+    narrow, wide, lo, hi = rule
+    first, last = columns
+    low, high = np.int32(lo), np.int32(hi)
+    least, most = narrow[0, first:last], narrow[1, first:last]
+    mult, zero = narrow[2, first:last], narrow[3, first:last]
+    addend, shift = wide[0, first:last], wide[1, first:last]
+    saturated = 0
+    for r in range(out.shape[0]):
+        values, results = acc[r, base : base + last - first], out[r, first:last]
+        changed = np.int32(0)
+        for j in range(last - first):
+            value = min(max(np.int32(values[j]), least[j]), most[j])
+            # |value * mult| < 2**60 and |addend| < 2**62: within 63 bits
+            total = np.int64(value) * np.int64(mult[j]) + addend[j]
+            result = np.int32(np.int32(total >> shift[j]) + zero[j])
+            held = min(max(result, low), high)
+            changed = np.int32(changed + np.int32(held != result))
+            results[j] = held
+        saturated += int(changed)
     return saturated
 
 
 @kernel
 def _rescale_alike(
-    acc: NDArray[np.integer], rule: Rule, columns: int, out: NDArray[np.integer]
+    acc: NDArray[np.integer],
+    base: int,
+    rule: Rule,
+    columns: tuple[int, int],
+    out: NDArray[np.integer],
 ) -> int:
     """The same where all columns have one rule."""
     narrow, wide, lo, hi = rule
+    first, last = columns
     low, high = np.int32(lo), np.int32(hi)
     least, most, mult, zero = narrow[0, 0], narrow[1, 0], np.int64(narrow[2, 0]), narrow[3, 0]
     addend, shift = wide[0, 0], wide[1, 0]
     saturated = 0
     for r in range(out.shape[0]):
+        values, results = acc[r, base : base + last - first], out[r, first:last]
         changed = np.int32(0)
-        for j in range(columns):
-            value = min(max(np.int32(acc[r, j]), least), most)
+        for j in range(last - first):
+            value = min(max(np.int32(values[j]), least), most)
             result = np.int32(np.int32((np.int64(value) * mult + addend) >> shift) + zero)
             held = min(max(result, low), high)
             changed = np.int32(changed + np.int32(held != result))
-            out[r, j] = held
+            results[j] = held
         saturated += int(changed)
     return saturated
 
