@@ -37,7 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     network = open_network("deit_t", given.weights, False, 0)
-    folder = open_images(given.calib, network.network.preprocessing, labelled=False)
+    folder = open_images(given.calib, network.preprocessing, labelled=False)
     for entry in make_entries(given.methods, given.bits, options(given.option)):
         images = Calibration(folder.sample(entry.method.images, 0).load())
         seconds = []

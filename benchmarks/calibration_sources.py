@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     arguments = parser.parse_args()
     source = open_network(arguments.model, arguments.weights)
-    config, count = source.network.preprocessing, arguments.count
+    config, count = source.preprocessing, arguments.count
     real = open_images(arguments.calib, config, labelled=False).sample(count, 0)
     start = time.process_time()
     settings = PsaqSettings(count=count, iterations=arguments.iterations)

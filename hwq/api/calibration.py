@@ -158,6 +158,6 @@ def fit_images(
         graph=place(quantized.graph, "cpu"),
         notes=(*job.network.notes, *quantized.notes),
     )
-    check_quantized(quantized.graph, job.network.network.preprocessing.input_size)
+    check_quantized(quantized.graph, job.network.preprocessing.input_size)
     seconds = earlier + time.monotonic() - start
     return Fitted(Calibrated(quantized, job.origin(images.describe())), images, seconds)

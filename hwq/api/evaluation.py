@@ -94,7 +94,7 @@ def evaluate(
     check_classes(network.graph)
     for path, calibrated in files:
         check_same_network(network, calibrated.origin, path)
-    preprocessing = network.network.preprocessing
+    preprocessing = network.preprocessing
     images = open_images(request.data, preprocessing, labelled=True).head(request.limit)
     judge = _Judge(network, images, request.device, track)
     rows: list[EvaluationRow] = []

@@ -21,7 +21,8 @@ from hwq.models.images import open_images
 
 PSAQ = "psaq"
 """The word that stands for synthesised images where a folder could be named."""
-_NOISE_IMAGES = 4
+_NOISE_IMAGES = 1
+"""Only shapes matter where there are none."""
 _SETTINGS = PsaqSettings()
 
 
@@ -94,7 +95,7 @@ def read_images(
     DataError
         When there are no images or some cannot be read.
     """
-    config = network.network.preprocessing
+    config = network.preprocessing
     makes_images = method.makes_images
     if is_psaq(calib) and not makes_images:
         return None

@@ -185,7 +185,7 @@ class KeptFits:
     @cached_property
     def _synthesised(self) -> Images:
         request = {
-            "model": self.network.network.name,
+            "model": self.network.name,
             "weights_sha256": self.network.sha256,
             "seed": self.seed,
             "device": self.device,

@@ -3,15 +3,16 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
-import timm
 import torch
 from torch import nn
 
 from hwq import __version__
+from hwq.api.kept_graphs import graph_key, keep_graph, read_graph
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import prepare
 from hwq.errors import DataError, SpecError, UsageError
@@ -24,6 +25,7 @@ from hwq.methods.checkpoint_reader import load_calibrated
 from hwq.models.catalog import MODELS, Network, create_network
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import load_weights
+from hwq.models.weights import sha256 as file_sha256
 from hwq.request import Request
 from hwq.runtime.import_check import check_import, random_pixels
 
@@ -37,7 +39,10 @@ class FloatNetwork:
 
     Parameters
     ----------
-    network : Network
+    name : str
+        As the user gave it.
+    preprocessing : Preprocessing
+        What its images go through.
     graph : Graph
         Float graph whose input is 8-bit pixels.
     weights : {"file", "pretrained", "random"}
@@ -47,7 +52,8 @@ class FloatNetwork:
         What a reader of its results must know, one sentence each.
     """
 
-    network: Network
+    name: str
+    preprocessing: Preprocessing
     graph: Graph
     weights: str
     sha256: str
@@ -76,6 +82,16 @@ def open_network(
         raise UsageError("weights and pretrained exclude each other")
     if resample_pos_embed and weights is None:
         raise UsageError("resample_pos_embed needs weights: a file whose table is resampled")
+    # what is fetched, or is a user's own code, may be another the next time
+    key = None
+    if not pretrained and ":" not in model:
+        digest = None if weights is None else file_sha256(weights)
+        key = graph_key(
+            {"model": model, "seed": seed, "weights": digest, "resample": resample_pos_embed}
+        )
+        known = read_graph(key)
+        if known is not None:
+            return _from_facts(model, *known)
     network = create_network(model, pretrained=pretrained, seed=seed)
     notes = network.notes
     if weights is not None:
@@ -83,7 +99,24 @@ def open_network(
         digest, kind, notes = loaded.sha256, "file", (*notes, *loaded.notes)
     else:
         digest, kind = state_sha256(network.module), "pretrained" if pretrained else "random"
-    return FloatNetwork(network, float_graph(network), kind, digest, notes)
+    source = FloatNetwork(
+        network.name, network.preprocessing, float_graph(network), kind, digest, notes
+    )
+    if key is not None:
+        facts = {
+            "preprocessing": asdict(source.preprocessing),
+            "weights": kind,
+            "sha256": digest,
+            "notes": list(notes),
+        }
+        keep_graph(key, source.graph, facts)
+    return source
+
+
+def _from_facts(model: str, graph: Graph, facts: Mapping[str, Any]) -> FloatNetwork:
+    preprocessing = _preprocessing(facts["preprocessing"])
+    notes = tuple(facts["notes"])
+    return FloatNetwork(model, preprocessing, graph, facts["weights"], facts["sha256"], notes)
 
 
 def requested_network(request: Request, seed: int | None = None) -> FloatNetwork:
@@ -194,7 +227,7 @@ def make_origin(
     names = getattr(method, "__dataclass_fields__", {})
     options = {name: getattr(method, name) for name in names}
     return Origin(
-        model=source.network.name,
+        model=source.name,
         weights=source.weights,
         weights_sha256=source.sha256,
         method=method.name,
@@ -204,12 +237,12 @@ def make_origin(
         seed=seed,
         device=device,
         calibration=dict(calibration),
-        preprocessing=asdict(source.network.preprocessing),
+        preprocessing=asdict(source.preprocessing),
         versions={
             "hwq": __version__,
             "torch": str(torch.__version__),
             "numpy": np.__version__,
-            "timm": timm.__version__,
+            "timm": version("timm"),
         },
     )
 
@@ -232,9 +265,13 @@ def open_calibrated(path: Path) -> Calibrated:
 
 def to_preprocessing(origin: Origin) -> Preprocessing:
     """Return what the images of a calibrated network go through."""
+    return _preprocessing(origin.preprocessing)
+
+
+def _preprocessing(content: Mapping[str, Any]) -> Preprocessing:
+    """Return what these JSON types describe."""
     fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in origin.preprocessing.items()
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
     }
     return Preprocessing(**fields)
 
@@ -249,9 +286,9 @@ def check_device(device: str) -> None:
 
 def check_same_network(source: FloatNetwork, origin: Origin, file: Path) -> None:
     """Raise `UsageError` unless a calibrated file was made from this network."""
-    model, asked = (MODELS.get(name, name) for name in (origin.model, source.network.name))
+    model, asked = (MODELS.get(name, name) for name in (origin.model, source.name))
     if model != asked:
-        raise UsageError(f"{file} is of model {origin.model!r}, not {source.network.name!r}")
+        raise UsageError(f"{file} is of model {origin.model!r}, not {source.name!r}")
     if origin.weights_sha256 != source.sha256:
         raise UsageError(
             f"{file} was calibrated from weights ({origin.weights}) with sha256 "

@@ -129,7 +129,7 @@ def simulate(request: Request, track: Track = no_track) -> SimulationResult:
     if request.data is not None and request.calib is None and not method.makes_images:
         raise UsageError("data needs calib: a method must not calibrate on what it is judged by")
     source = requested_network(request)
-    images = Trial.of(request, source.network.preprocessing, source.graph)
+    images = Trial.of(request, source.preprocessing, source.graph)
     job = Job(source, method, bits, request.seed or 0, request.device)
     fitted = fit(job, request.calib, request.work, request.resume, track)
     subject = _Subject(fitted.calibrated, source, request.weights, None, fitted.images.calibration)

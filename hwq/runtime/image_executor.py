@@ -104,7 +104,8 @@ class ImageExecutor:
         """Execute step by step, each for all images, so that its weights stay in the cache."""
         source = self.graph.inputs[0].name
         values: list[dict[str, Any]] = [{**self.constants, source: image[None]} for image in images]
-        saturations: list[dict[str, int]] = [{} for _ in images]
+        nothing = dict.fromkeys(self.graph.by_name, 0)
+        saturations = [dict(nothing) for _ in images]
         for step, unused in self._plan(frozenset(names)):
             for known, counts in zip(values, saturations, strict=True):
                 known[step.output] = step.run(known, counts)

@@ -30,7 +30,7 @@ class Step(Protocol):
         ...
 
     def run(self, values: Mapping[str, Array], saturations: Counts) -> Array:
-        """Compute the output, and count what saturates in every node."""
+        """Compute the output, and count what saturates, 0 before, in every node."""
         ...
 
 
@@ -56,3 +56,17 @@ class NodeStep:
         result, saturated = self.function(self.node, [values[name] for name in self.inputs])
         saturations[self.output] = saturated
         return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MoveStep:
+    """A node that moves elements: mostly a view, so that looking things up is its work."""
+
+    node: Node
+    movement: Callable[[Node, Sequence[Array]], Array]
+    inputs: tuple[str, ...]
+    output: str
+
+    def run(self, values: Mapping[str, Array], saturations: Counts) -> Array:
+        """See `Step`."""
+        return self.movement(self.node, [values[name] for name in self.inputs])

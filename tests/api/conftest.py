@@ -8,11 +8,10 @@ TINY = {"input_size": (3, 32, 32), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_
 def float_network(tiny_module, tiny_prepared):
     """Return the tiny network as `open_network` would."""
     from hwq.api.network import FloatNetwork, state_sha256
-    from hwq.models.catalog import Network
     from hwq.models.preprocessing import Preprocessing
 
-    network = Network("tiny", tiny_module, Preprocessing(**TINY), pretrained=False)
-    return FloatNetwork(network, tiny_prepared, "random", state_sha256(tiny_module))
+    digest = state_sha256(tiny_module)
+    return FloatNetwork("tiny", Preprocessing(**TINY), tiny_prepared, "random", digest)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def deit(request, hwq_data, lower):
         "deit_t", hwq_data / "weights/deit_tiny_patch16_224.safetensors", False, 0
     )
     folder = hwq_data / "data/imagenet_calib500"
-    images = open_images(folder, source.network.preprocessing, labelled=False)
+    images = open_images(folder, source.preprocessing, labelled=False)
     calibration = Calibration(images.sample(8, 0).load())
     fitted = METHODS[method]().fit(source.graph, calibration, Bits.parse(bits))
     graph = lower(fitted.graph)

@@ -90,7 +90,7 @@ def test_every_node_of_deit_tiny_is_what_its_fake_quant_graph_says(hwq_data, met
     weights = hwq_data / "weights" / "deit_tiny_patch16_224.safetensors"
     source = open_network("deit_t", weights, False, 0)
     folder = open_images(
-        hwq_data / "data" / "imagenet_calib500", source.network.preprocessing, labelled=False
+        hwq_data / "data" / "imagenet_calib500", source.preprocessing, labelled=False
     )
     images = Calibration.of(folder.sample(4, 0).pixels())
     options = {"iterations": 1, "batch": 2} if method in ("is_vit", "adfq_vit") else {}

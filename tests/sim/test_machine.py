@@ -68,7 +68,7 @@ def network(hwq_data, lower):
     weights = hwq_data / "weights/deit_tiny_patch16_224.safetensors"
     source = open_network("deit_t", weights, False, 0)
     folder = hwq_data / "data/imagenet_calib500"
-    images = open_images(folder, source.network.preprocessing, labelled=False)
+    images = open_images(folder, source.preprocessing, labelled=False)
     calibration = Calibration(images.sample(8, 0).load())
     graph = lower(METHODS["minmax"]().fit(source.graph, calibration, Bits(8, 8)).graph)
     return graph, calibration.pixels[0]

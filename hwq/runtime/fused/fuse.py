@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.graph.ir import Graph, Node
+from hwq.graph.movement import MOVEMENT
 from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.numerics.epilogue import ZERO_POINT_BITS, Epilogue
 from hwq.numerics.units import unit_of_spec
+from hwq.runtime.fused.attention_step import AttentionStep
 from hwq.runtime.fused.kernels import Join, Left, Product, Split, is_weighed
+from hwq.runtime.fused.linear_step import LinearStep
 from hwq.runtime.fused.lookup import code_table, every_value
 from hwq.runtime.fused.operands import (
     LeftOperand,
@@ -19,15 +22,9 @@ from hwq.runtime.fused.operands import (
     prepare_constant,
 )
 from hwq.runtime.fused.rescale import Rescale
-from hwq.runtime.fused.steps import (
-    NO_VALUES,
-    AttentionStep,
-    Encoder,
-    LinearStep,
-    NormStep,
-    Rescaling,
-)
-from hwq.runtime.step import IntegerFunction, NodeStep, Step
+from hwq.runtime.fused.row_steps import EncodeStep, NormStep
+from hwq.runtime.fused.steps import NO_VALUES, Encoder, Rescaling
+from hwq.runtime.step import IntegerFunction, MoveStep, NodeStep, Step
 
 _NARROW = ("int8", "uint8", "int16")
 _ATTENTION = ("matmul", "requantize", "softmax", "encode", "matmul", "requantize")
@@ -79,7 +76,7 @@ class _Fuser:
         for node in self.graph.nodes:
             if node.name in inside:
                 continue
-            nodes, step = self._fused(node) or ((node,), NodeStep(node, self.functions[node.op]))
+            nodes, step = self._fused(node) or ((node,), self._alone(node))
             inside.update(part.name for part in nodes)
             at[nodes[-1].name] = step
         return [at[node.name] for node in self.graph.nodes if node.name in at]
@@ -87,7 +84,7 @@ class _Fuser:
     def _fused(self, node: Node) -> tuple[tuple[Node, ...], Step] | None:
         starts = {
             "linear": self._linear,
-            "encode": self._linear_with_outliers,
+            "encode": self._encode,
             "matmul": self._attention,
             "layer_norm": self._norm,
         }
@@ -166,6 +163,18 @@ class _Fuser:
         if rescaling is None:
             return None
         return self._followed(nodes, product, rescaling)
+
+    def _alone(self, node: Node) -> Step:
+        if node.op in MOVEMENT:
+            return MoveStep(node, MOVEMENT[node.op], node.inputs, node.name)
+        return NodeStep(node, self.functions[node.op])
+
+    def _encode(self, node: Node) -> LinearStep | EncodeStep | None:
+        step = self._linear_with_outliers(node)
+        if step is not None:
+            return step
+        encoder = self._encoder(node)
+        return None if encoder is None else EncodeStep([node], encoder)
 
     def _linear_with_outliers(self, node: Node) -> LinearStep | None:
         """What is split, multiplied and joined, all by nodes that nobody else reads."""
