@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from hwq import __version__
+from hwq.cli import cache as cache_verb
 from hwq.cli import calibrate as calibrate_verb
 from hwq.cli import cosim as cosim_verb
 from hwq.cli import emit as emit_verb
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         emit_verb,
         cosim_verb,
         synth_verb,
+        cache_verb,
     ):
         verb.add_parser(verbs)
     arguments = parser.parse_args(argv)

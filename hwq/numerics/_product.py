@@ -194,5 +194,7 @@ def largest_pair(panels: NDArray[np.int8]) -> int:
     values = panels.reshape(-1, 2)
     largest = 0
     for i in range(values.shape[0]):
-        largest = max(largest, abs(int(values[i, 0])) + abs(int(values[i, 1])))
+        # widened first: numba's int() leaves 8 bits, of which -128 has no magnitude
+        first, second = np.int64(values[i, 0]), np.int64(values[i, 1])
+        largest = max(largest, int(abs(first) + abs(second)))
     return largest

@@ -209,8 +209,9 @@ def _passes_self_test(rung: Rung) -> bool:
         b = rng.integers(-most - 1, most, (k, n), np.int8, endpoint=True)
         b[:, ::2] = np.where(b[:, ::2] > 0, most, -most - 1)
         b[:, 1] = -most - 1
-        packed = pack(b, rung.name)
-        for a in (random, extreme):
-            if not np.array_equal(gemm(a, packed, (low, high)), gemm_reference(a, b)):
-                return False
+        for right in (b, np.full_like(b, -most - 1)):
+            packed = pack(right, rung.name)
+            for a in (random, extreme):
+                if not np.array_equal(gemm(a, packed, (low, high)), gemm_reference(a, right)):
+                    return False
     return True

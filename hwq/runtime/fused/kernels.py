@@ -210,13 +210,13 @@ def join_rows(acc: Array, side: NDArray[np.int16], join: Join) -> None:
 @kernel
 def largest_sum(side: NDArray[np.int16], rows: int) -> int:
     """int16[>= R, K] -> the largest sum of magnitudes of a row."""
-    largest = 0
+    largest = np.int64(0)
     for r in range(rows):
-        total = 0
+        total = np.int64(0)
         for k in range(side.shape[1]):
-            total += abs(int(side[r, k]))
+            total += abs(np.int64(side[r, k]))  # -2**15 has no magnitude in 16 bits
         largest = max(largest, total)
-    return largest
+    return int(largest)
 
 
 @kernel
