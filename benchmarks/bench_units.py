@@ -15,6 +15,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from hwq.numerics.activation import ActivationSpec
+from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gemm import pack
@@ -22,8 +23,14 @@ from hwq.numerics.horner import HornerSpec
 from hwq.numerics.isqrt import IsqrtSpec
 from hwq.numerics.layer_norm import LayerNormSpec
 from hwq.numerics.softmax import SoftmaxSpec
+from hwq.numerics.uniform import UniformSpec
+from hwq.runtime.fused.lookup import code_table, look_up_codes
+from hwq.runtime.fused.rescale import Rescale, of_head, rescale_rows
 
 TOKENS, DIM, HIDDEN, HEADS = 197, 384, 1536, 6
+
+
+Kernel = Callable[[NDArray[np.integer]], object]
 
 
 class Case(NamedTuple):
@@ -46,7 +53,39 @@ def cases() -> dict[str, Case]:
     residual = rng.normal(0, 800, (TOKENS, DIM)).astype(np.int16)
     roots = rng.integers(0, 1 << 36, (TOKENS, DIM))
     codes = rng.integers(-128, 127, (TOKENS, 64), np.int8)
+    acc = rng.integers(-(1 << 20), 1 << 20, (TOKENS, HIDDEN), np.int32)
+    columns = [rng.integers(*span, HIDDEN) for span in ((-(1 << 30), 1 << 30), (1 << 15, 1 << 16))]
+    zero = np.zeros(1, np.int64)
+    epilogue = Epilogue(
+        columns[0], zero, columns[1], np.full(HIDDEN, 30), zero, -(1 << 15), (1 << 15) - 1, None, 12
+    )
+    rule = of_head(Rescale(epilogue).rules(), 0)
+    encoder = UniformSpec(40000, 23, 19)
+    table = code_table(lambda x: encoder.compute(gelu.compute(x)), signed=True)
+
+    def fused(kernel: Callable[..., int], operand: object, kind: type[np.integer]) -> Kernel:
+        def run(x: NDArray[np.integer]) -> tuple[NDArray[np.integer], int]:
+            out = np.empty(x.shape, kind)
+            rest = (HIDDEN,) if kernel is rescale_rows else ()
+            return out, kernel(x, operand, *rest, out)
+
+        return run
+
     return {
+        "requantize, a node": Case(epilogue.compute, epilogue.reference, acc),
+        "requantize, fused": Case(
+            fused(rescale_rows, rule, np.int16), lambda x: epilogue.reference(x), acc
+        ),
+        "GELU and encode, two nodes": Case(
+            lambda x: encoder.compute(gelu.compute(x)),
+            lambda x: encoder.reference(gelu.reference(x)),
+            hidden,
+        ),
+        "GELU and encode, fused": Case(
+            fused(look_up_codes, table, np.uint8),
+            lambda x: encoder.reference(gelu.reference(x)),
+            hidden,
+        ),
         "exp2": Case(exp2.compute, exp2.reference, hidden),
         "activation": Case(gelu.compute, gelu.reference, hidden),
         "horner, degree 3": Case(horner.compute, horner.reference, hidden),
@@ -84,7 +123,7 @@ def main() -> None:
             for _ in range(inner):
                 case.compute(case.operand)
             samples.append((thread_time() - begin) / inner)
-        print(f"{name:20}{median(samples) / case.operand.size * 1e9:7.2f} ns")
+        print(f"{name:28}{median(samples) / case.operand.size * 1e9:7.2f} ns")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stall-seed", type=int, default=1, help="seed of the random stalls")
 
 
+SLOW = {
+    "tests/rtl": "gateware in Amaranth's simulator",
+    "tests/sim": "gateware in Verilator and Icarus, compiled",
+    "tests/recipes": "gateware, too",
+    "tests/fuzz": "thousands of cases",
+    "tests/plan/test_deit.py": "a plan of a whole network, run byte by byte",
+    "tests/plan/test_plan_executor.py": "plans of 200 programs, run byte by byte",
+    "tests/runtime/test_vit_b_widths.py": "a large network in the reference executor",
+    "tests/graph/test_export_cases.py": "torch.export, some fifty times",
+}
+"""What `-m "not slow"` leaves out beside single tests that take over ten seconds, and why."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of these folders and files."""
+    for item in items:
+        name = item.path.relative_to(ROOT).as_posix()
+        if any(name == place or name.startswith(f"{place}/") for place in SLOW):
+            item.add_marker("slow")
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     """Compare text with a file below tests/golden, or write it with --update-golden."""

@@ -58,6 +58,7 @@ def test_the_same_seed_gives_the_same_file(workplace):
     assert (workplace / "a.json").read_bytes() == (workplace / "b.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_neither_hashes_nor_threads_change_the_file(workplace):
     images = ("--calib", "images", "--data", "images", "--limit", "2")
     texts = set()

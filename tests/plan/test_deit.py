@@ -13,7 +13,7 @@ from tests.plan.checks import assert_equal_everywhere, every_tensor, planned
 from tests.plan.corrupt import corrupted
 
 EDGE = load_accelerator("edge_16x16")
-CORRUPTIONS = 220
+CORRUPTIONS = 100
 
 
 @pytest.fixture(scope="module", params=["minmax-w8a8", "repq_vit-w4a4"])

@@ -73,6 +73,7 @@ def test_every_node_of_every_method_is_checked(lowered, tiny_calibration, method
             assert node.datapath_db > least, node
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "bits"),
     [
