@@ -17,6 +17,7 @@ from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.catalog import METHODS
 from hwq.methods.evaluate import sqnr_db
+from hwq.numerics.gemm import available_rungs
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.integer_executor import IntegerExecutor
@@ -54,11 +55,56 @@ def assert_equal_everywhere(graph, image):
 
 
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("method", CASES)
+@pytest.mark.parametrize("method", [*CASES, "ptq4vit", "psaq_vit"])
 def test_equals_the_reference_on_every_tensor(quantise, lower, tiny_calibration, method, bits):
     graph = lower(quantise(method, bits))
     for image in tiny_calibration.pixels[:2]:
         assert_equal_everywhere(graph, image)
+
+
+@pytest.mark.parametrize("bits", ["w8a8", "w4a4"])
+@pytest.mark.parametrize("method", [*CASES, "ptq4vit", "psaq_vit"])
+def test_every_product_is_part_of_a_step(quantise, lower, method, bits):
+    """None runs by itself, and no element is encoded outside a kernel."""
+    graph = lower(quantise(method, bits))
+    steps = IntegerExecutor(graph).steps(frozenset(graph.outputs))
+    alone = {step.node.op for step in steps if hasattr(step, "node")}
+    assert not alone & {"linear", "matmul", "requantize", "encode", "activation", "softmax"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rung", ["avx2", "plain"])
+@pytest.mark.parametrize("bits", ["w8a8", "w6a6", "w4a4"])
+@pytest.mark.parametrize("method", ["repq_vit", "adfq_vit"])
+def test_the_rungs_below_give_the_same(
+    quantise, lower, tiny_calibration, monkeypatch, method, bits, rung
+):
+    """Words at 8 bits, short runs of bytes at 6, long ones at 4; digits of logarithmic codes."""
+    if rung not in available_rungs():
+        pytest.skip(f"this CPU has no {rung}")
+    graph, image = lower(quantise(method, bits)), tiny_calibration.pixels[0]
+    best = IntegerExecutor(graph).run(image)
+    monkeypatch.setattr("hwq.numerics.gemm.best_rung", lambda: rung)
+    monkeypatch.setattr("hwq.runtime.fused.operands.best_rung", lambda: rung)
+    below = IntegerExecutor(graph).run(image)
+    for name, values in best.values.items():
+        assert_array_equal(below.values[name], values)
+    assert below.saturations == best.saturations
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_batch_is_its_images(quantise, lower, tiny_calibration, threads):
+    """Any number of them, over any number of threads; none too."""
+    executor = IntegerExecutor(lower(quantise("repq_vit", "w4a4")))
+    for count in (0, 1, 3, 19):
+        images = [tiny_calibration.pixels[n % len(tiny_calibration)] for n in range(count)]
+        runs = executor.run_batch(images, threads=threads)
+        assert len(runs) == count
+        for image, run in zip(images, runs, strict=True):
+            alone = executor.run(image)
+            assert run.saturations == alone.saturations
+            for name, values in alone.values.items():
+                assert_array_equal(run.values[name], values)
 
 
 @pytest.mark.parametrize("value", [0, 255])
