@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from hwq.numerics._jit import kernel
 from hwq.numerics._rung import GROUP
+from hwq.numerics._shift import right_shift
 from hwq.numerics._tile import full_tile, row_tile, tile_rows
 
 Right = tuple[NDArray[np.int8], NDArray[np.int32], int]
@@ -69,6 +70,29 @@ def copy_entries(
             out[m, whole : out.shape[1]] = 0
             for k in range(whole, depth):
                 out[m, whole + (second * (k - whole)) % 3] = table[codes[m, k]]
+
+
+@kernel
+def copy_digits(words: NDArray[np.uint32], low: np.uint32, out: NDArray[np.integer]) -> None:
+    """uint32[M, K] -> the same of their bits from `low` on: 8 of them, or 15 for words."""
+    depth = words.shape[1]
+    whole = depth - depth % GROUP
+    mask = np.uint32((1 << 15) - 1)
+    for m in range(words.shape[0]):
+        if out.itemsize == 1:
+            for k in range(depth):
+                out[m, k] = np.uint8(right_shift(words[m, k], low))
+            continue
+        for k in range(0, whole, GROUP):
+            out[m, k] = right_shift(words[m, k], low) & mask
+            out[m, k + 1] = right_shift(words[m, k + 2], low) & mask
+            out[m, k + 2] = right_shift(words[m, k + 1], low) & mask
+            out[m, k + 3] = right_shift(words[m, k + 3], low) & mask
+        if depth > whole:
+            out[m, whole : out.shape[1]] = 0
+            for k in range(whole, depth):
+                place = whole + (2 * (k - whole)) % 3
+                out[m, place] = right_shift(words[m, k], low) & mask
 
 
 @kernel

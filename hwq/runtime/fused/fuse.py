@@ -13,7 +13,7 @@ from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.numerics.epilogue import ZERO_POINT_BITS, Epilogue
 from hwq.numerics.units import unit_of_spec
 from hwq.runtime.fused.attention_step import AttentionStep
-from hwq.runtime.fused.kernels import Join, Left, Product, Split, is_weighed
+from hwq.runtime.fused.kernels import Left, Product, is_weighed
 from hwq.runtime.fused.linear_step import LinearStep
 from hwq.runtime.fused.lookup import code_table, every_value
 from hwq.runtime.fused.operands import (
@@ -21,6 +21,7 @@ from hwq.runtime.fused.operands import (
     prepare_computed,
     prepare_constant,
 )
+from hwq.runtime.fused.outliers import Join, Split
 from hwq.runtime.fused.rescale import Rescale
 from hwq.runtime.fused.row_steps import EncodeStep, NormStep
 from hwq.runtime.fused.steps import NO_VALUES, Encoder, Rescaling

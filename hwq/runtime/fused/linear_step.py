@@ -6,15 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hwq.graph.ir import Node
-from hwq.runtime.fused.kernels import (
-    Following,
-    Join,
-    Left,
-    Product,
-    Split,
-    linear,
-    linear_with_outliers,
-)
+from hwq.runtime.fused.kernels import Following, Left, Product, linear
+from hwq.runtime.fused.outliers import Join, Split, linear_with_outliers
 from hwq.runtime.fused.steps import (
     NO_CODES,
     NO_RESIDUAL,

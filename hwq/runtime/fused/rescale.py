@@ -51,12 +51,11 @@ class Rescale:
         operands = (addend, mult, shift, epilogue.zero_point)
         parts = [v.reshape(-1, v.shape[-1] if v.ndim else 1) for v in operands]
         columns = max(self.wide_columns, *(part.shape[1] for part in parts))
-        shape = max(len(part) for part in parts), columns
-        full = [np.array(np.broadcast_to(part, shape), np.int64) for part in parts]
-        narrow = np.empty((shape[0], 4, shape[1]), np.int32)
-        wide = np.empty((shape[0], 2, shape[1]), np.int64)
+        heads = max(len(part) for part in parts)
+        narrow = np.empty((heads, 4, columns), np.int32)
+        wide = np.empty((heads, 2, columns), np.int64)
         bounds = epilogue.guard, epilogue.lo, epilogue.hi, self.wide_columns > 0
-        _make_rules((full[0], full[1], full[2], full[3]), bounds, narrow, wide)
+        _make_rules((parts[0], parts[1], parts[2], parts[3]), bounds, narrow, wide)
         return narrow, wide, epilogue.lo, epilogue.hi
 
 
@@ -67,14 +66,17 @@ def _make_rules(
     narrow: NDArray[np.int32],
     wide: Int,
 ) -> None:
-    """int64[G, N] addend, mult, shift, zero_point; guard, lo, hi, wide -> the arrays of `Rules`."""
-    addends, mults, shifts, zeros = operands
+    """Addend, mult, shift, zero_point; guard, lo, hi, wide -> the arrays of `Rules`.
+
+    An operand is int64[G, N], or has 1 where all heads or columns have one.
+    """
     guard, lo, hi, is_wide = bounds
-    for g in range(addends.shape[0]):
-        for j in range(addends.shape[1]):
-            mult, shift, zero = mults[g, j], shifts[g, j], zeros[g, j]
+    for g in range(narrow.shape[0]):
+        for j in range(narrow.shape[2]):
+            addend, mult = _entry(operands[0], g, j), _entry(operands[1], g, j)
+            shift, zero = _entry(operands[2], g, j), _entry(operands[3], g, j)
             # |addend| < 2**46 and mult < 2**16, and 2**61 for the half: below 2**63
-            total = addends[g, j] * mult + ((np.int64(1) << shift) >> 1)
+            total = addend * mult + ((1 << shift) >> 1)
             total >>= min(shift, guard)
             right = max(shift - guard, 0)
             mult <<= max(guard - shift, 0)  # where no guard bit is dropped
@@ -85,11 +87,16 @@ def _make_rules(
                 most = _first((hi + 1 - zero) << right, total, mult)
                 if least >= _MOST or most < _LEAST:  # one end, whatever is accumulated
                     zero = lo - 1 if least >= _MOST else hi + 1
-                    mult = total = right = np.int64(0)
+                    mult = total = right = 0
             narrow[g, 0, j] = min(max(least, _LEAST), _MOST)
             narrow[g, 1, j] = min(max(most, _LEAST), _MOST)
             narrow[g, 2, j], narrow[g, 3, j] = mult, zero
             wide[g, 0, j], wide[g, 1, j] = total, right
+
+
+@kernel
+def _entry(values: Int, g: int, j: int) -> int:
+    return int(values[min(g, values.shape[0] - 1), min(j, values.shape[1] - 1)])
 
 
 @kernel

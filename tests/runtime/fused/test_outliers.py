@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
-from hwq.runtime.fused.kernels import largest_sum, rescale_joined, split_rows
+from hwq.runtime.fused.outliers import largest_sum, rescale_joined, split_rows
 from hwq.runtime.fused.rescale import Rescale, of_head
 
 ROWS, DEPTH, COLUMNS, TOKENS = 10, 60, 40, 5
