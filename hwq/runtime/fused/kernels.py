@@ -22,6 +22,12 @@ from hwq.runtime.fused.rescale import (
     rescale_wide,
 )
 
+BYTE_DIGIT, WORD_DIGIT = 8, 15
+"""Bits of a digit, at most, of what bytes and words multiply."""
+
+MAX_BYTES, MAX_WORDS = 4, 2
+"""Digits that one number of 32 bits holds."""
+
 Array = NDArray[np.integer]
 Codes = NDArray[np.uint8]
 Left = tuple[int, NDArray[np.int16], NDArray[np.int64]]
@@ -62,7 +68,7 @@ def multiply_digits(
     """
     rung, block, right = product
     tables, weights = left[1], left[2]
-    bits = 8 if block.itemsize == 1 else 15
+    bits = BYTE_DIGIT if block.itemsize == 1 else WORD_DIGIT
     packed = np.zeros(256, np.uint32)
     for plane in range(weights.size):
         for code in range(256):

@@ -8,14 +8,11 @@ from numpy.typing import NDArray
 
 from hwq.numerics._product import BLOCK
 from hwq.numerics._rung import GROUP, RUNGS, Rung
-from hwq.numerics.accumulator import accumulator_bound
+from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.numerics.gemm import best_rung, byte_run, pack
 from hwq.numerics.unit import ceil_div
 from hwq.quantizers.mac_form import MacForm
-from hwq.runtime.fused.kernels import Left, Product
-
-_BYTE, _WORD = 1 << 8, 1 << 15
-"""Bases of digits: what an instruction takes of values that are not negative."""
+from hwq.runtime.fused.kernels import BYTE_DIGIT, MAX_BYTES, MAX_WORDS, WORD_DIGIT, Left, Product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,31 +41,14 @@ class LeftOperand:
         codes = np.arange(256) & (values.size - 1)
         return cls(int(values.min()), int(values.max()), values[codes])
 
-    def tables(self, words: bool, fits: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return what is multiplied for every code, int64[P, 256], and weights int64[P].
-
-        Where all values are codes there is no table. Where neither a byte holds values less `low`
-        nor, if sums fit accumulators, a word the values themselves, they are cut into digits.
-        """
-        if self.values.size == 0:
-            return np.zeros((0, 256), np.int64), np.ones(1, np.int64)
-        if not words and self.high - self.low < _BYTE:
-            return self.values[np.newaxis] - self.low, np.ones(1, np.int64)
-        if words and fits and max(-self.low, self.high) < _WORD:
-            return self.values[np.newaxis], np.ones(1, np.int64)
-        base, digits, rest = _WORD if words else _BYTE, [], self.values
-        while rest.any():
-            rest, digit = np.divmod(rest, base)
-            digits.append(digit)
-        return np.stack(digits), base ** np.arange(len(digits), dtype=np.int64)
-
 
 def prepare(
     left: LeftOperand, rung: Rung, shape: tuple[int, int], pair: int
 ) -> tuple[Left, NDArray[np.integer], int, int] | None:
     """Return the left operand, room for a block of it, longest byte run, what bytes have lost.
 
-    None where values that are negative would have to be cut into digits.
+    Bytes hold values less the least one; words hold values whose sums fit accumulators. All else is
+    cut into digits, as long as their sums fit; None where that is impossible.
 
     Parameters
     ----------
@@ -79,21 +59,29 @@ def prepare(
     pair : int
         See `hwq.numerics.gemm.byte_run`.
     """
-    depth, largest = shape
-    steps = ceil_div(depth, GROUP)
-    fits = accumulator_bound(depth, max(-left.low, left.high), largest) < 1 << 31
-    as_word = left.values.size > 0 and fits and left.high - left.low >= _BYTE
-    run = byte_run(rung, min(left.high - left.low, _BYTE - 1), pair, steps)
-    # one pass of words is as fast as two of bytes
-    words = run == 0 or (as_word and max(-left.low, left.high) < _WORD)
-    if left.low < 0 and left.high - left.low >= _BYTE and not words:
-        return None
-    tables, weights = left.tables(words, fits)
-    if weights.size > 1 and left.low < 0:
-        return None
-    lost = left.low if not words and weights.size == 1 else 0
-    block = np.empty((BLOCK, GROUP * steps), np.int16 if words else np.uint8)
-    return (left.low, tables.astype(np.int16), weights), block, 0 if words else run, lost
+    (depth, largest), steps = shape, ceil_div(shape[0], GROUP)
+    span, magnitude = left.high - left.low, max(-left.low, left.high)
+    run, lost = byte_run(rung, min(span, (1 << BYTE_DIGIT) - 1), pair, steps), 0
+    tables, weights = left.values.reshape(-1, 256), np.ones(1, np.int64)
+    if run and span < 1 << BYTE_DIGIT:
+        lost = left.low
+        tables = tables - lost
+    elif span < 1 << BYTE_DIGIT or (
+        magnitude < 1 << WORD_DIGIT
+        and accumulator_bound(depth, magnitude, largest) <= MAX_ACCUMULATOR
+    ):
+        run = 0
+    else:
+        room = (MAX_ACCUMULATOR // (depth * largest)).bit_length() - 1
+        bits = min(BYTE_DIGIT if run else WORD_DIGIT, room)
+        count = ceil_div(left.high.bit_length(), max(bits, 1))
+        if left.low < 0 or count > (MAX_BYTES if run else MAX_WORDS):
+            return None
+        shifts = bits * np.arange(count, dtype=np.int64)
+        tables = (tables >> shifts[:, np.newaxis]) & ((1 << bits) - 1)
+        weights = np.int64(1) << shifts
+    block = np.empty((BLOCK, GROUP * steps), np.uint8 if run else np.int16)
+    return (left.low, tables.astype(np.int16), weights), block, run, lost
 
 
 def prepare_constant(left: LeftOperand, b: NDArray[np.int8]) -> tuple[Left, Product] | None:
