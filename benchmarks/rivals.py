@@ -46,7 +46,7 @@ def onnxruntime(module: nn.Module, pixels: Pixels) -> Run:
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.images: Iterator[Any] = iter(normalised(pixels))
 

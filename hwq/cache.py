@@ -14,9 +14,9 @@ def cache_folder(kind: str) -> Path | None:
 
     What is in it must be named after its content, or after all that it was made of.
     """
-    folder = cache_root() / kind
     try:
+        folder = cache_root() / kind
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
+    except (OSError, RuntimeError):  # a user without a home
         return None
     return folder if os.access(folder, os.W_OK) else None
