@@ -63,14 +63,11 @@ class _Layer:
         Range of the input.
     weight : float[N, D]
         As its codes stand for it.
-    gram : float[D, D] or None
-        weight^T . weight where that is smaller: the power of e . weight^T is that of e in it.
     """
 
     source: str
     quantizer: Uniform
     weight: Tensor
-    gram: Tensor | None
 
     @classmethod
     def of(cls, graph: Graph, name: str) -> "_Layer":
@@ -79,21 +76,14 @@ class _Layer:
         right = graph.by_name[linear.inputs[1]]
         weight = torch.tensor(graph.constants[right.inputs[0]])
         codes = right.quantizer.fake_quantize(weight)
-        gram = codes.T @ codes if codes.shape[0] > codes.shape[1] else None
-        return cls(node.inputs[0], node.quantizer, codes, gram)
+        return cls(node.inputs[0], node.quantizer, codes)
 
     def error_curve(self, x: Tensor) -> Tensor:
         """float[B, T, D] -> float[B, K]; a vector per image has no T."""
         part = x[:, :: max(x.shape[1] // _TOKENS, 1)] if x.ndim > 2 else x
+        turned = self.weight.to(x.device).T
         curves = []
         for offset in OFFSETS:
             codes = self.quantizer.rescaled(torch.exp2(offset)).fake_quantize(part)
-            curves.append(self._power(codes - part))
+            curves.append(((codes - part) @ turned).square().flatten(1).mean(1))
         return torch.stack(curves, 1).cpu()
-
-    def _power(self, error: Tensor) -> Tensor:
-        """float[B, ..., D] -> float[B]: mean square of what an error of the input does."""
-        if self.gram is None:
-            return (error @ self.weight.to(error.device).T).square().flatten(1).mean(1)
-        changed = (error @ self.gram.to(error.device)) * error
-        return changed.flatten(1).sum(1) / (error[0, ..., 0].numel() * self.weight.shape[0])
