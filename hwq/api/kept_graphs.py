@@ -34,8 +34,7 @@ def graph_key(request: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     for name in ("torch", "timm", "numpy"):
         digest.update(f"{name} {metadata.version(name)}".encode())
-    package = Path(hwq.__file__).parent
-    for folder in (package, *(Path(path) for path in hwq.__path__)):
+    for folder in map(Path, hwq.__path__):
         for part in ("graph", "compiler", "models", "api", "runtime"):
             for file in sorted((folder / part).rglob("*.py")):
                 digest.update(file.read_bytes())

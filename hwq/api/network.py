@@ -67,7 +67,7 @@ def open_network(
     seed: int = 0,
     resample_pos_embed: bool = False,
 ) -> FloatNetwork:
-    """Build a network, load its weights and prepare its graph.
+    """Build a network, load its weights and prepare its graph, or read what that gave before.
 
     Raises
     ------
@@ -82,16 +82,10 @@ def open_network(
         raise UsageError("weights and pretrained exclude each other")
     if resample_pos_embed and weights is None:
         raise UsageError("resample_pos_embed needs weights: a file whose table is resampled")
-    # what is fetched, or is a user's own code, may be another the next time
-    key = None
-    if not pretrained and ":" not in model:
-        digest = None if weights is None else file_sha256(weights)
-        key = graph_key(
-            {"model": model, "seed": seed, "weights": digest, "resample": resample_pos_embed}
-        )
-        known = read_graph(key)
-        if known is not None:
-            return _from_facts(model, *known)
+    key = None if pretrained else _key(model, weights, seed, resample_pos_embed)
+    known = None if key is None else read_graph(key)
+    if known is not None:
+        return _from_facts(model, *known)
     network = create_network(model, pretrained=pretrained, seed=seed)
     notes = network.notes
     if weights is not None:
@@ -111,6 +105,14 @@ def open_network(
         }
         keep_graph(key, source.graph, facts)
     return source
+
+
+def _key(model: str, weights: Path | None, seed: int, resample: bool) -> str | None:
+    """Name of what is kept; None for a user's own code, and for weights that cannot be read."""
+    if ":" in model or (weights is not None and not weights.is_file()):
+        return None
+    digest = None if weights is None else file_sha256(weights)
+    return graph_key({"model": model, "seed": seed, "weights": digest, "resample": resample})
 
 
 def _from_facts(model: str, graph: Graph, facts: Mapping[str, Any]) -> FloatNetwork:

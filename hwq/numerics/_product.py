@@ -11,6 +11,9 @@ from hwq.numerics._tile import full_tile, row_tile, tile_rows
 Right = tuple[NDArray[np.int8], NDArray[np.int32], int]
 """B: panels int8[P, S, columns, 4]; what sums start from, int32[P * columns]; longest byte run."""
 
+BYTE_DIGIT, WORD_DIGIT = 8, 15
+"""Bits of a digit, at most, where what bytes and words multiply is cut into digits."""
+
 BLOCK = 48
 """Rows of A that stay in the cache while all of B goes by; a multiple of every tile's rows."""
 
@@ -77,7 +80,7 @@ def copy_digits(words: NDArray[np.uint32], low: np.uint32, out: NDArray[np.integ
     """uint32[M, K] -> the same of their bits from `low` on: 8 of them, or 15 for words."""
     depth = words.shape[1]
     whole = depth - depth % GROUP
-    mask = np.uint32((1 << 15) - 1)
+    mask = np.uint32((1 << WORD_DIGIT) - 1)
     for m in range(words.shape[0]):
         if out.itemsize == 1:
             for k in range(depth):

@@ -4,6 +4,7 @@ import pytest
 
 from hwq.api.kept_graphs import graph_key, read_graph
 from hwq.api.network import open_network
+from hwq.errors import DataError
 from hwq.graph.text import to_text
 
 MODEL = "vit_tiny_patch16_224"
@@ -70,6 +71,12 @@ def test_a_home_that_cannot_be_written_is_not_needed(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     same(open_network(MODEL), open_network(MODEL))
+
+
+def test_weights_that_are_not_there_are_named(tmp_path):
+    for path in (tmp_path, tmp_path / "no.safetensors"):
+        with pytest.raises(DataError, match=str(path)):
+            open_network(MODEL, path)
 
 
 def test_the_key_tells_requests_apart():

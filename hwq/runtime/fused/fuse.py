@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from hwq.graph.ir import Graph, Node
 from hwq.graph.movement import MOVEMENT
-from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.numerics.epilogue import ZERO_POINT_BITS, Epilogue
 from hwq.numerics.units import unit_of_spec
 from hwq.runtime.fused.attention_step import AttentionStep
-from hwq.runtime.fused.kernels import Left, Product, is_weighed
+from hwq.runtime.fused.kernels import Left, Product, has_digits
 from hwq.runtime.fused.linear_step import LinearStep
 from hwq.runtime.fused.lookup import code_table, every_value
 from hwq.runtime.fused.operands import (
@@ -21,7 +20,7 @@ from hwq.runtime.fused.operands import (
     prepare_computed,
     prepare_constant,
 )
-from hwq.runtime.fused.outliers import Join, Split
+from hwq.runtime.fused.outliers import Join, Split, spare_magnitude
 from hwq.runtime.fused.rescale import Rescale
 from hwq.runtime.fused.row_steps import EncodeStep, NormStep
 from hwq.runtime.fused.steps import NO_VALUES, Encoder, Rescaling
@@ -160,7 +159,7 @@ class _Fuser:
         nodes = self._chain(node, ("requantize",))
         if product is None or len(nodes) < 2:
             return None
-        rescaling = self._rescaling(nodes[1], wide=is_weighed(product[0]))
+        rescaling = self._rescaling(nodes[1], wide=has_digits(product[0]))
         if rescaling is None:
             return None
         return self._followed(nodes, product, rescaling)
@@ -191,15 +190,15 @@ class _Fuser:
         rescaling = self._rescaling(requantize, wide=True)
         if product is None or rescaling is None or split[0].attrs["unit"] is not unit:
             return None
+        # joined sums of 46 bits have no room for guard bits, nor for several digits
+        if requantize.attrs["unit"].guard or has_digits(product[0]):
+            return None
         b = np.ascontiguousarray(self.graph.constants[linear.inputs[1]].T)
         joined = join.attrs["unit"]
         correction = np.broadcast_to(joined.correction, b.shape[1]).astype(np.int64)
-        # what no code and no correction can take of an accumulator's 32 bits
-        taken = accumulator_bound(len(b), unit.top, 1) * np.abs(b.astype(np.int64)).max(initial=1)
-        spare = (MAX_ACCUMULATOR - taken - np.abs(correction).max()) // np.abs(b).max(initial=1)
         outliers = (
             (unit.mult, unit.shift, unit.zero_point, unit.threshold, unit.top),
-            (b, correction, joined.row_mult, int(spare)),
+            (b, correction, joined.row_mult, spare_magnitude(b, correction, unit.top)),
         )
         nodes = [encode, split[0], linear, join, requantize]
         return self._followed(nodes, product, rescaling, outliers)
@@ -256,7 +255,7 @@ class _Fuser:
         encoder = self._encoder(encode)
         if products[0] is None or products[1] is None or encoder is None:
             return None
-        wide = is_weighed(products[1][0])
+        wide = has_digits(products[1][0])
         rescalings = self._rescaling(first, heads), self._rescaling(second, heads, wide)
         if None in rescalings:
             return None

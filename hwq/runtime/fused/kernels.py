@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 from hwq.numerics._jit import kernel
 from hwq.numerics._product import (
     BLOCK,
+    BYTE_DIGIT,
+    WORD_DIGIT,
     copy_digits,
     copy_entries,
     copy_operand,
@@ -21,9 +23,6 @@ from hwq.runtime.fused.rescale import (
     rescale_rows,
     rescale_wide,
 )
-
-BYTE_DIGIT, WORD_DIGIT = 8, 15
-"""Bits of a digit, at most, of what bytes and words multiply."""
 
 MAX_BYTES, MAX_WORDS = 4, 2
 """Digits that one number of 32 bits holds."""
@@ -44,7 +43,7 @@ activation int16[65536]; an encoding. Each may be empty."""
 
 
 @kernel
-def is_weighed(left: Left) -> bool:
+def has_digits(left: Left) -> bool:
     """Whether what is multiplied is cut into digits, whose sums have 64 bits."""
     return left[2].size > 1
 
@@ -70,21 +69,21 @@ def multiply_digits(
     tables, weights = left[1], left[2]
     bits = BYTE_DIGIT if block.itemsize == 1 else WORD_DIGIT
     packed = np.zeros(256, np.uint32)
-    for plane in range(weights.size):
+    for digit in range(weights.size):
         for code in range(256):
-            packed[code] |= np.uint32(np.uint32(tables[plane, code]) << np.uint32(bits * plane))
+            packed[code] |= np.uint32(np.uint32(tables[digit, code]) << np.uint32(bits * digit))
     rows, depth = codes.shape
     words = np.empty((rows, depth), np.uint32)
     for r in range(rows):
         for k in range(depth):
             words[r, k] = packed[codes[r, k]]
     total[:] = 0
-    for plane in range(weights.size):
-        copy_digits(words, np.uint32(bits * plane), block)
+    for digit in range(weights.size):
+        copy_digits(words, np.uint32(bits * digit), block)
         multiply_rows(rung, block, rows, right, acc)
         for r in range(rows):
             for j in range(total.shape[1]):
-                total[r, j] += np.int64(acc[r, j]) * weights[plane]
+                total[r, j] += np.int64(acc[r, j]) * weights[digit]
 
 
 @kernel
@@ -97,7 +96,7 @@ def multiply_rescaled(
     """
     rung, block, (panels, start, run) = product
     rows, width = codes.shape[0], panels.shape[2]
-    if is_weighed(left):
+    if has_digits(left):
         acc = np.empty((rows, start.size), np.int32)
         total = np.empty((rows, columns), np.int64)
         multiply_digits(codes, left, product, acc, total)

@@ -6,13 +6,13 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hwq.numerics._product import BLOCK
+from hwq.numerics._product import BLOCK, BYTE_DIGIT, WORD_DIGIT
 from hwq.numerics._rung import GROUP, RUNGS, Rung
 from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.numerics.gemm import best_rung, byte_run, pack
 from hwq.numerics.unit import ceil_div
 from hwq.quantizers.mac_form import MacForm
-from hwq.runtime.fused.kernels import BYTE_DIGIT, MAX_BYTES, MAX_WORDS, WORD_DIGIT, Left, Product
+from hwq.runtime.fused.kernels import MAX_BYTES, MAX_WORDS, Left, Product
 
 
 @dataclass(frozen=True, slots=True, eq=False)

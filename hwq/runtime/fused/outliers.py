@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from hwq.numerics._jit import kernel
 from hwq.numerics._product import BLOCK, multiply_rows
+from hwq.numerics.accumulator import MAX_ACCUMULATOR, accumulator_bound
 from hwq.runtime.fused.kernels import (
     Array,
     Codes,
@@ -23,6 +24,21 @@ Split = tuple[NDArray[np.int64], NDArray[np.int64], int, int, int]
 Join = tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64], int]
 """B int8[K, N]; correction of every column, int64[N]; factor of every token, int64[T]; sum of
 outliers' magnitudes up to which joined sums have 32 bits."""
+
+
+def spare_magnitude(b: NDArray[np.int8], correction: NDArray[np.int64], top: int) -> int:
+    """Return the sum of outliers' magnitudes up to which every joined sum has 32 bits.
+
+    Parameters
+    ----------
+    b : int8[K, N]
+    correction : int64[N]
+    top : int
+        Largest code.
+    """
+    largest = max(int(np.abs(b.astype(np.int64)).max(initial=0)), 1)  # -128 has none in 8 bits
+    taken = accumulator_bound(len(b), top, largest) + int(np.abs(correction).max())
+    return (MAX_ACCUMULATOR - taken) // largest
 
 
 @kernel

@@ -158,7 +158,7 @@ def _rescale_alike(
     columns: tuple[int, int],
     out: NDArray[np.integer],
 ) -> int:
-    """The same where all columns have one rule."""
+    """The same where all columns have one rule: no parameter is read for an element."""
     narrow, wide, lo, hi = rule
     first, last = columns
     low, high = np.int32(lo), np.int32(hi)
@@ -180,7 +180,7 @@ def _rescale_alike(
 
 @kernel
 def rescale_wide(acc: Int, rule: Rule, out: NDArray[np.integer]) -> int:
-    """int64[R, >= N], |acc| < 2**46 -> out int[R, >= N], number of saturated elements.
+    """int64[R, >= N], |acc << guard| < 2**46 -> out int[R, >= N], saturated elements.
 
     There are rules for all N columns.
     """

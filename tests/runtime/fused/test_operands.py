@@ -10,7 +10,7 @@ from hwq.numerics.log2 import Log2Spec
 from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.twin_uniform import TwinUniform
 from hwq.quantizers.uniform import Uniform
-from hwq.runtime.fused.kernels import copy_codes, is_weighed, multiply_digits
+from hwq.runtime.fused.kernels import copy_codes, has_digits, multiply_digits
 from hwq.runtime.fused.operands import LeftOperand, prepare_computed, prepare_constant
 
 FORMS = {
@@ -55,7 +55,7 @@ def product_of(form, signed, codes, b):
 def multiply(codes, left, product, columns):
     """Sums of 64 bits: of digits, or what 32 bits hold."""
     acc = np.empty((len(codes), product[2][1].size), np.int32)
-    if is_weighed(left):
+    if has_digits(left):
         total = np.empty((len(codes), columns), np.int64)
         multiply_digits(codes, left, product, acc, total)
         return total
@@ -74,7 +74,7 @@ def test_a_constant_is_multiplied_exactly_or_not_at_all(rung, name, depth):
         assert np.abs(wanted).max() >= 1 << 31 and depth > 4096
         return
     left, product = prepared
-    if not is_weighed(left):  # what accumulators do not hold is refused when a graph is lowered
+    if not has_digits(left):  # what accumulators do not hold is refused when a graph is lowered
         fits = np.abs(wanted) < 1 << 31
         got = multiply(codes, left, product, b.shape[1])
         assert_array_equal(got[fits], wanted[fits])

@@ -7,7 +7,12 @@ from numpy.testing import assert_array_equal
 from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.outlier_join import OutlierJoinSpec
 from hwq.numerics.outlier_split import NEVER, OutlierSplitSpec
-from hwq.runtime.fused.outliers import largest_sum, rescale_joined, split_rows
+from hwq.runtime.fused.outliers import (
+    largest_sum,
+    rescale_joined,
+    spare_magnitude,
+    split_rows,
+)
 from hwq.runtime.fused.rescale import Rescale, of_head
 
 ROWS, DEPTH, COLUMNS, TOKENS = 10, 60, 40, 5
@@ -64,3 +69,13 @@ def test_the_largest_outliers_are_seen():
     side[0], side[2] = 32767, -32768
     assert largest_sum(side, 3) == DEPTH << 15
     assert largest_sum(side, 2) == DEPTH * 32767
+
+
+@pytest.mark.parametrize("least", [-128, -127, -8])
+def test_what_is_spare_is_all_that_is_spare(least):
+    """With the largest codes and as many outliers, sums end at 32 bits; one more might not fit."""
+    b, correction, top = np.full((4, 2), least, np.int8), np.array([-5, 7]), 255
+    spare = spare_magnitude(b, correction, top)
+    largest = 4 * top * -least + 7 + spare * -least
+    assert largest < 1 << 31 <= largest - least
+    assert spare_magnitude(np.full((60_000, 1), least, np.int8), correction << 40, top) < 0
