@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, and JSON that is JSON."""
 
+import hashlib
 import json
 import math
 import os
@@ -42,6 +43,12 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def parse_json(text: str) -> Any:

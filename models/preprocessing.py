@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum, isfinite
-from typing import Any, Final
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, Final
 
 from hwq.errors import require
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _FILTERS: Final = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 _CROPS: Final = ("center", "squash", "border")
@@ -72,7 +73,7 @@ class Preprocessing:
             require(word in words, f"{name} must be one of {', '.join(words)}, not {word!r}")
 
 
-def preprocessing_of(module: nn.Module) -> Preprocessing:
+def preprocessing_of(module: "nn.Module") -> Preprocessing:
     """Return what a network's images go through.
 
     The size is what the module says of itself: timm's patch embedding, the `config` of a Hugging
@@ -107,7 +108,7 @@ def preprocessing_of(module: nn.Module) -> Preprocessing:
     )
 
 
-def _size_of(module: nn.Module, otherwise: tuple[int, ...]) -> tuple[int, ...]:
+def _size_of(module: "nn.Module", otherwise: tuple[int, ...]) -> tuple[int, ...]:
     """Return channels, height and width as the module's parts say them."""
     config = getattr(module, "config", None)
     embedding = getattr(module, "patch_embed", None)

@@ -1,6 +1,5 @@
 """The weights of a checkpoint, fitted to the names and the shapes of a network."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isqrt
@@ -10,6 +9,7 @@ from typing import Final
 from torch import Tensor, nn
 
 from hwq.errors import DataError
+from hwq.files import sha256
 from hwq.models.hugging_face import is_hugging_face, to_timm
 from hwq.models.state_dict import read_state_dict
 from hwq.models.tensors import conversion_notes, fault_of
@@ -90,12 +90,6 @@ def load_weights(
     classes = _replace_heads(module, heads, floats)
     module.load_state_dict(floats)
     return LoadedWeights(sha256(path), (*notes, *naming, *converted, *resampled, *classes))
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rename(

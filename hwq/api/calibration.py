@@ -26,7 +26,8 @@ from hwq.errors import UsageError
 from hwq.files import write_bytes
 from hwq.graph.place import place
 from hwq.methods.base import Bits, Method
-from hwq.methods.checkpoint import Calibrated, Origin, to_bytes
+from hwq.methods.checkpoint import Calibrated, to_bytes
+from hwq.methods.origin import Origin
 from hwq.methods.quantized_graph import check_quantized
 from hwq.methods.workspace import Track, no_track
 from hwq.request import CALIBRATE, Request

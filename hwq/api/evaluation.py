@@ -7,15 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from hwq import __version__
 from hwq.accuracy import Accuracy
 from hwq.api.accuracy import chance_notes, check_classes
 from hwq.api.images import PSAQ, is_psaq
+from hwq.api.integers import IntegerNetwork, open_integers
 from hwq.api.kept_fits import Entry, KeptFits
 from hwq.api.network import (
     FloatNetwork,
@@ -28,16 +31,18 @@ from hwq.api.network import (
 )
 from hwq.api.simulation import lower
 from hwq.errors import DataError, UsageError
+from hwq.files import sha256
 from hwq.methods.base import Bits
 from hwq.methods.checkpoint import Calibrated
 from hwq.methods.evaluate import evaluate as evaluate_network
-from hwq.methods.evaluate import evaluate_integers as measure_integers
 from hwq.methods.evaluate import float_logits
+from hwq.methods.origin import Origin
 from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder, open_images
-from hwq.models.weights import sha256
 from hwq.report.evaluation import EvaluationRow, EvaluationRun, EvaluationTable
 from hwq.request import EVALUATE, Request
+
+_BATCH = 64
 
 
 def evaluate(
@@ -104,7 +109,7 @@ def evaluate(
             rows.append(fits.row(entry, judge.identity, judge.row))
             on_row(rows[-1])
     for path, calibrated in files:
-        rows.append(judge.row(_label(path, calibrated), calibrated, sha256(path), None))
+        rows.append(judge.row(_label(path, calibrated.origin), calibrated, sha256(path), None))
         on_row(rows[-1])
     name = network.weights if weights is None else weights.name
     source = None if calib is None or not entries else PSAQ if is_psaq(calib) else "images"
@@ -144,26 +149,37 @@ def evaluate_integers(
     request.only(("data", "limit"), "evaluate with integers")
     if not checkpoints or request.data is None:
         raise UsageError("integers needs checkpoint and data")
-    files = [(path, open_calibrated(path)) for path in checkpoints]
-    origin = files[0][1].origin
+    files = [(path, open_integers(path)) for path in checkpoints]
+    first_file, first = files[0]
+    for path, network in files:
+        if network.network_id != first.network_id:
+            raise DataError(f"{path} and {first_file} are of different networks")
+        check_classes(network.graph)
     rows: list[EvaluationRow] = []
-    for path, calibrated in files:
-        other = calibrated.origin
-        if (other.model, other.weights_sha256) != (origin.model, origin.weights_sha256):
-            raise DataError(f"{path} and {files[0][0]} are of different networks")
-        check_classes(calibrated.quantized.graph)
-        images = open_images(request.data, to_preprocessing(other), labelled=True)
-        images = images.head(request.limit)
-        accuracy = measure_integers(
-            lower(calibrated.quantized), images.pixels(), images.labels, track
+    for path, network in files:
+        preprocessing = to_preprocessing(network.origin)
+        images = open_images(request.data, preprocessing, labelled=True).head(request.limit)
+        accuracy = _accuracy(network, images, track)
+        rows.append(
+            _row(_label(path, network.origin), network.origin, network.sha256, None, accuracy)
         )
-        rows.append(_row(_label(path, calibrated), calibrated, sha256(path), None, accuracy))
         on_row(rows[-1])
-    name = "file" if origin.weights == "file" else origin.weights
+    origin = first.origin
     run = EvaluationRun(
-        origin.model, name, origin.weights_sha256, None, origin.seed, "cpu", __version__
+        origin.model, origin.weights, origin.weights_sha256, None, origin.seed, "cpu", __version__
     )
     return EvaluationTable(run, tuple(rows))
+
+
+def _accuracy(network: IntegerNetwork, images: ImageFolder, track: Track) -> Accuracy:
+    """Run an integer network on labelled images, a few at a time."""
+    right = 0
+    pixels = iter(track(images.pixels(), "accuracy", len(images)))
+    for first in range(0, len(images), _BATCH):
+        labels = images.labels[first : first + _BATCH]
+        logits = network.logits(np.stack(list(islice(pixels, len(labels)))))
+        right += int((logits.argmax(1) == np.array(labels)).sum())
+    return Accuracy(images=len(images), top1_integer=100.0 * right / len(images))
 
 
 def make_entries(
@@ -254,22 +270,21 @@ class _Judge:
             self.track,
             self.device,
         ).accuracy
-        return _row(label, calibrated, digest, seconds, accuracy)
+        return _row(label, calibrated.origin, digest, seconds, accuracy)
 
 
-def _label(path: Path, calibrated: Calibrated) -> str:
-    origin = calibrated.origin
+def _label(path: Path, origin: Origin) -> str:
     label = origin.method if origin.base is None else f"{origin.method}@{origin.base}"
     return f"{label} ({path.name})"
 
 
 def _row(
-    label: str, calibrated: Calibrated, digest: str, seconds: float | None, accuracy: Accuracy
+    label: str, origin: Origin, digest: str, seconds: float | None, accuracy: Accuracy
 ) -> EvaluationRow:
     figures: dict[str, Any] = {name: _finite(value) for name, value in asdict(accuracy).items()}
     return EvaluationRow(
         method=label,
-        bits=calibrated.origin.bits,
+        bits=origin.bits,
         calibration_seconds=seconds,
         checkpoint_sha256=digest,
         **figures,

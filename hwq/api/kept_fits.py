@@ -20,12 +20,11 @@ from hwq.api.work import (
     workspace,
 )
 from hwq.errors import DataError, SpecError, UsageError
-from hwq.files import write_bytes, write_text
+from hwq.files import sha256, write_bytes, write_text
 from hwq.graph.fields import check_fields
 from hwq.methods.base import Bits, Method
 from hwq.methods.checkpoint import Calibrated, to_bytes
 from hwq.methods.workspace import Track
-from hwq.models.weights import sha256
 from hwq.report.evaluation import EvaluationRow
 
 _ROW = "hwq.evaluation_row/2"

@@ -1,30 +1,40 @@
-"""Imported networks that are kept in the user's cache: importing one takes torch seconds."""
+"""Graphs that are kept in the user's cache: making one takes torch seconds.
+
+Float graphs as they were imported, and integer graphs as they were lowered from a calibrated file.
+Reading one needs no torch.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from importlib import metadata
+from dataclasses import is_dataclass
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 
 import hwq
 from hwq.cache import cache_folder
 from hwq.errors import DataError, GraphError, HwqError
 from hwq.files import parse_json, write_bytes
 from hwq.graph.ir import Graph
-from hwq.graph.serialize import Packer, Unpacker, pack_graph, to_constant, to_tensor, unpack_graph
+from hwq.graph.serialize import Packer, Unpacker, pack_graph, to_constant, unpack_graph
 from hwq.graph.verify import verify
+from hwq.numerics.pe import PE_KINDS
 
 _FOLDER = "graphs"
 _LARGEST = 2 << 30
 """Bytes beyond which the files that were read longest ago are removed."""
+_OBJECTS, _CONSTANTS = "objects/", "constants/"
+# where the dataclasses of an integer graph are defined
+_DEFINED_IN = ("hwq.numerics.", "hwq.quantizers.mac_form.")
 
 
 def graph_key(request: Mapping[str, Any]) -> str:
-    """SHA-256 of all that an imported graph depends on: what is asked for, and who makes it.
+    """SHA-256 of all that a graph depends on: what is asked for, and who makes it.
 
     Parameters
     ----------
@@ -35,7 +45,7 @@ def graph_key(request: Mapping[str, Any]) -> str:
     for name in ("torch", "timm", "numpy"):
         digest.update(f"{name} {metadata.version(name)}".encode())
     for folder in map(Path, hwq.__path__):
-        for part in ("graph", "compiler", "models", "api", "runtime"):
+        for part in ("graph", "compiler", "models", "api", "runtime", "quantizers", "numerics"):
             for file in sorted((folder / part).rglob("*.py")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -48,12 +58,16 @@ def read_graph(key: str) -> tuple[Graph, dict[str, Any]] | None:
     if path is None or not path.is_file():
         return None
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             content = parse_json((file.metadata() or {})["hwq"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        constants = {name: to_constant(tensor) for name, tensor in tensors.items()}
-        graph = unpack_graph(content["graph"], constants, Unpacker(_no_class, {}))
-        verify(graph)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        objects, constants = (
+            {name.removeprefix(kind): arrays[name] for name in arrays if name.startswith(kind)}
+            for kind in (_OBJECTS, _CONSTANTS)
+        )
+        unpacker = Unpacker(_class_of, objects, PE_KINDS).load(content["objects"])
+        plain = {name: to_constant(array) for name, array in constants.items()}
+        graph = verify(unpack_graph(content["graph"], plain, unpacker))
         path.touch()
     except (SafetensorError, OSError, ValueError, LookupError, TypeError, HwqError):
         return None
@@ -61,15 +75,18 @@ def read_graph(key: str) -> tuple[Graph, dict[str, Any]] | None:
 
 
 def keep_graph(key: str, graph: Graph, facts: Mapping[str, Any]) -> None:
-    """Keep a graph of plain values, with facts of JSON types, where that is possible."""
+    """Keep a graph, with facts of JSON types, where that is possible."""
     folder = cache_folder(_FOLDER)
     if folder is None:
         return
     try:
-        content = {"graph": pack_graph(graph, Packer(lambda kind: None)), "facts": dict(facts)}
-        tensors = {name: to_tensor(value) for name, value in graph.constants.items()}
+        packer = Packer(_name_of, PE_KINDS)
+        structure = pack_graph(graph, packer)
+        content = {"graph": structure, "objects": packer.objects, "facts": dict(facts)}
+        arrays = {f"{_OBJECTS}{name}": array for name, array in packer.tensors.items()}
+        arrays |= {f"{_CONSTANTS}{name}": array for name, array in graph.constants.items()}
         text = json.dumps(content, sort_keys=True, allow_nan=False)
-        write_bytes(folder / f"{key}.safetensors", save(tensors, {"hwq": text}))
+        write_bytes(folder / f"{key}.safetensors", save(arrays, {"hwq": text}))
         _make_room(folder)
     except (GraphError, DataError, OSError, ValueError):
         return
@@ -84,5 +101,15 @@ def _make_room(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _no_class(name: str) -> type[Any]:
-    raise GraphError(f"an imported graph holds no {name}")
+def _name_of(kind: type[Any]) -> str | None:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return name if name.startswith(_DEFINED_IN) else None
+
+
+def _class_of(name: str) -> type[Any]:
+    module, _, attribute = name.rpartition(".")
+    known = name.startswith(_DEFINED_IN) and find_spec(module) is not None
+    kind = getattr(import_module(module), attribute, None) if known else None
+    if not isinstance(kind, type) or not is_dataclass(kind):
+        raise GraphError(f"a graph holds no {name:.60}")
+    return kind

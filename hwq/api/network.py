@@ -16,16 +16,17 @@ from hwq.api.kept_graphs import graph_key, keep_graph, read_graph
 from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import prepare
 from hwq.errors import DataError, SpecError, UsageError
+from hwq.files import sha256 as file_sha256
 from hwq.graph.import_torch import trace
 from hwq.graph.ir import Graph
 from hwq.methods.base import Method
 from hwq.methods.catalog import METHODS
-from hwq.methods.checkpoint import Calibrated, Origin
+from hwq.methods.checkpoint import Calibrated
 from hwq.methods.checkpoint_reader import load_calibrated
+from hwq.methods.origin import Origin
 from hwq.models.catalog import MODELS, Network, create_network
 from hwq.models.preprocessing import Preprocessing
 from hwq.models.weights import load_weights
-from hwq.models.weights import sha256 as file_sha256
 from hwq.request import Request
 from hwq.runtime.import_check import check_import, random_pixels
 

@@ -28,6 +28,7 @@ from hwq.compiler.passes.base import run_passes
 from hwq.compiler.pipelines import HOIST, LOWER
 from hwq.cost.result import RunInfo, SimulationResult
 from hwq.errors import DataError, GraphError, SpecError, UsageError
+from hwq.files import sha256
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.calibration import Calibration
@@ -35,7 +36,6 @@ from hwq.methods.checkpoint import Calibrated
 from hwq.methods.workspace import Track, no_track
 from hwq.models.images import ImageFolder
 from hwq.models.preprocessing import Preprocessing
-from hwq.models.weights import sha256
 from hwq.request import IN_THE_FILE, Request
 
 
@@ -154,7 +154,7 @@ def _from_file(request: Request, file: Path) -> _Subject:
 
 
 @contextmanager
-def _naming(file: Path | None) -> Iterator[None]:
+def naming(file: Path | None) -> Iterator[None]:
     """Say of which calibrated file a network is that integers cannot express."""
     try:
         yield
@@ -168,7 +168,7 @@ def _result(
     request: Request, subject: _Subject, machine: Accelerator, images: Trial, track: Track
 ) -> SimulationResult:
     quantized, origin = subject.calibrated.quantized, subject.calibrated.origin
-    with _naming(subject.file):
+    with naming(subject.file):
         measured = measure(
             quantized.graph,
             subject.pixels(images.test),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hwq.errors import require
 
@@ -33,6 +33,8 @@ def _is_of(value: Any, hint: Any) -> bool:
         return isinstance(value, tuple) and all(_is_of(item, parts[0]) for item in value)
     if origin in (Union, UnionType):
         return any(_is_of(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
     if hint in (int, float):
         allowed = (int, float) if hint is float else int
         return isinstance(value, allowed) and not isinstance(value, bool)

@@ -8,12 +8,13 @@ JSON, however its objects were shared.
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from hwq.errors import GraphError, SpecError
 from hwq.graph.attributes import is_whole
@@ -22,26 +23,29 @@ from hwq.graph.ir import Constant, Graph, Node, Tensor, constant_like
 
 _NOT_FINITE = ("inf", "-inf", "nan")
 Json = Any
-Tensors = Mapping[str, torch.Tensor]
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass
 class Packer:
-    """Turns values into JSON, putting their tensors aside.
+    """Turns values into JSON, putting their tensors aside, as arrays.
 
     Parameters
     ----------
     name_of : callable
         Class -> its name in a file, None for a class that no file may hold.
+    named : Mapping[str, object]
+        Entries of a catalogue, for which a file holds their names.
     objects : list
         The dataclasses met so far, each once, as JSON.
-    tensors : dict[str, torch.Tensor]
-        Theirs, on the CPU and contiguous.
+    tensors : dict[str, ndarray]
+        Theirs, contiguous.
     """
 
     name_of: Callable[[type[Any]], str | None]
+    named: Mapping[str, Any] = field(default_factory=dict)
     objects: list[Json] = field(default_factory=list)
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
     _known: dict[str, int] = field(default_factory=dict)
 
     def pack(self, value: Any, where: str) -> Json:
@@ -60,7 +64,7 @@ class Packer:
         GraphError
             For a value of another kind, or of a class without a name.
         """
-        tensors: dict[str, torch.Tensor] = {}
+        tensors: dict[str, NDArray[Any]] = {}
         content = self._plain(value, "", where, tensors)
         if not is_dataclass(value):
             self.tensors |= {f"{where}{key}": tensor for key, tensor in tensors.items()}
@@ -74,9 +78,12 @@ class Packer:
             self.tensors |= {f"{where}{key}": tensor for key, tensor in tensors.items()}
         return {"object": self._known[identity]}
 
-    def _plain(self, value: Any, path: str, where: str, tensors: dict[str, torch.Tensor]) -> Json:
+    def _plain(self, value: Any, path: str, where: str, tensors: dict[str, NDArray[Any]]) -> Json:
         """JSON of `value`, whose tensors are named by their path below it."""
         if is_dataclass(value) and not isinstance(value, type):
+            for known, entry in self.named.items():
+                if value is entry:
+                    return {"named": known}
             name = self.name_of(type(value))
             if name is None:
                 raise GraphError(
@@ -92,13 +99,16 @@ class Packer:
             ]
         if isinstance(value, Mapping):
             return {"map": self._items(value, path, where, tensors)}
-        if isinstance(value, np.ndarray | torch.Tensor):
-            tensors[path] = _plain_tensor(value)
-            return {"tensor" if isinstance(value, torch.Tensor) else "array": path}
+        if isinstance(value, np.ndarray):
+            tensors[path] = np.array(value, order="C")
+            return {"array": path}
+        if _is_tensor(value):
+            tensors[path] = np.array(value.detach().cpu().numpy(), order="C")
+            return {"tensor": path}
         return _scalar(value, where + path)
 
     def _items(
-        self, items: Mapping[str, Any], path: str, where: str, tensors: dict[str, torch.Tensor]
+        self, items: Mapping[str, Any], path: str, where: str, tensors: dict[str, NDArray[Any]]
     ) -> Json:
         return {
             key: self._plain(item, f"{path}.{key}", where, tensors) for key, item in items.items()
@@ -113,8 +123,10 @@ class Unpacker:
     ----------
     find : callable
         Name of a class in a file -> the class; raises `UsageError` for an unknown name.
-    tensors : Mapping[str, torch.Tensor]
+    tensors : Mapping[str, ndarray]
         By the names that `Packer` gave.
+    named : Mapping[str, object]
+        As `Packer` takes it.
     objects : list
         The dataclasses made so far.
     read : set of str
@@ -122,7 +134,8 @@ class Unpacker:
     """
 
     find: Callable[[str], type[Any]]
-    tensors: Tensors
+    tensors: Arrays
+    named: Mapping[str, Any] = field(default_factory=dict)
     objects: list[Any] = field(default_factory=list)
     read: set[str] = field(default_factory=set)
 
@@ -167,13 +180,15 @@ class Unpacker:
             return {key: self._value(item, where) for key, item in inner.items()}
         if kind == "float" and inner in _NOT_FINITE:
             return float(inner)
+        if kind == "named" and isinstance(inner, str) and inner in self.named:
+            return self.named[inner]
         if kind not in ("tensor", "array") or not isinstance(inner, str):
             raise GraphError(f"{where}: unknown kind of value {kind!r:.60}")
         name = f"{where}{inner}"
         if name not in self.tensors:
             raise GraphError(f"{where}: lacks tensor {name!r:.200}")
         self.read.add(name)
-        return self.tensors[name] if kind == "tensor" else to_constant(self.tensors[name])
+        return _to_tensor(self.tensors[name]) if kind == "tensor" else self.tensors[name]
 
     def _instance(self, name: Json, content: Json, where: str) -> Any:
         """Return the dataclass of that name with these fields."""
@@ -215,15 +230,9 @@ def unpack_graph(content: Json, constants: Mapping[str, Constant], unpacker: Unp
     )
 
 
-def to_constant(tensor: torch.Tensor) -> Constant:
-    """Return a tensor as an array that a graph holds."""
-    array = tensor.numpy()
+def to_constant(array: NDArray[Any]) -> Constant:
+    """Return an array of a file as one that a graph holds."""
     return constant_like(array, str(array.dtype))
-
-
-def to_tensor(value: Any) -> torch.Tensor:
-    """Return an array as a tensor that a file holds."""
-    return _plain_tensor(np.asarray(value))
 
 
 def _pack_tensor(tensor: Tensor, packer: Packer) -> Json:
@@ -270,14 +279,19 @@ def _foreign(value: Any, where: str) -> GraphError:
     return GraphError(f"{where}: a {type(value).__name__} cannot be kept in a file")
 
 
-def _plain_tensor(value: Any) -> torch.Tensor:
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.array(value))
-    plain: torch.Tensor = value.detach().cpu().contiguous().clone()
-    return plain
+def _is_tensor(value: Any) -> bool:
+    """Whether a value is a torch tensor: there is none before torch is imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
-def _digest(tensor: torch.Tensor) -> list[Any]:
-    """Type, shape and content of a tensor."""
-    content = tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
-    return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(content).hexdigest()]
+def _to_tensor(array: NDArray[Any]) -> Any:
+    """Return an array as a torch tensor; a graph of integers alone has none."""
+    import torch
+
+    return torch.from_numpy(array)
+
+
+def _digest(array: NDArray[Any]) -> list[Any]:
+    """Type, shape and content of an array."""
+    return [str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]

@@ -7,22 +7,19 @@ Reading it executes nothing.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
 from hwq.errors import GraphError
 from hwq.graph.ir import Graph
-from hwq.graph.serialize import (
-    Packer,
-    pack_graph,
-    to_tensor,
-)
+from hwq.graph.serialize import Packer, pack_graph
 from hwq.methods.base import Quantized
+from hwq.methods.origin import Origin, json_types
 from hwq.methods.predictor import Predictor
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.quantizers.base import Quantizer
@@ -33,51 +30,6 @@ VERSION = 3
 # what a file may hold besides the quantizers of the catalogue
 CLASSES: Mapping[str, type[Any]] = {"fixed_point": FixedPoint, "predictor": Predictor}
 CODES, CONSTANTS = "codes/", "constants/"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """From what a calibrated network was made; JSON types only.
-
-    Parameters
-    ----------
-    model : str
-        As `hwq.models.catalog.create_network` takes it.
-    weights : {"file", "pretrained", "random"}
-    weights_sha256 : str
-        SHA-256 of the file, or else of the module's parameters.
-    method, base, bits : str
-        `base` is None for a method without one.
-    options : Mapping
-        All other fields of the method, defaults included.
-    seed : int
-    device : str
-        Where torch ran.
-    calibration : Mapping
-        source: "images", "psaq" or "noise"; images: how many; sha256: of their pixels.
-    preprocessing : Mapping
-        What an image goes through: the fields of `hwq.models.preprocessing.Preprocessing`.
-    versions : Mapping
-        Versions of hwq, torch, numpy and timm.
-    """
-
-    model: str
-    weights: str
-    weights_sha256: str
-    method: str
-    base: str | None
-    bits: str
-    options: Mapping[str, Any]
-    seed: int
-    device: str
-    calibration: Mapping[str, Any]
-    preprocessing: Mapping[str, Any]
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types: what a file holds."""
-        plain: dict[str, Any] = json.loads(json.dumps(_finite(asdict(self))))
-        return plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,19 +52,19 @@ def to_bytes(calibrated: Calibrated) -> bytes:
     graph = calibrated.quantized.graph
     packer = Packer(_name_of)
     structure = pack_graph(graph, packer)
-    tensors = dict(packer.tensors)
+    tensors = {name: torch.from_numpy(array) for name, array in packer.tensors.items()}
     coded = _coded_constants(graph)
     for name, value in graph.constants.items():
         if name in coded:
             tensors[CODES + name] = _codes(graph, name, coded[name])
         else:
-            tensors[CONSTANTS + name] = to_tensor(value)
+            tensors[CONSTANTS + name] = torch.from_numpy(np.array(value))
     content = {
         "format": FORMAT,
         "version": VERSION,
         "origin": calibrated.origin.to_dict(),
         "notes": list(calibrated.quantized.notes),
-        "findings": _finite(calibrated.quantized.findings),
+        "findings": json_types(calibrated.quantized.findings),
         "graph": structure,
         "objects": packer.objects,
         "constants": list(graph.constants),
@@ -149,7 +101,7 @@ def _coded_constants(graph: Graph) -> dict[str, str]:
 def _codes(graph: Graph, name: str, node: str) -> torch.Tensor:
     """Return int8 codes, uint8 or int16 where those are needed, of a constant."""
     quantizer: Quantizer = graph.by_name[node].quantizer
-    codes = quantizer.encode(to_tensor(graph.constants[name])).cpu()
+    codes = quantizer.encode(torch.from_numpy(np.array(graph.constants[name]))).cpu()
     again = quantizer.encode(quantizer.decode(codes)).cpu()
     if not torch.equal(codes, again):
         raise GraphError(f"{name}: codes of {quantizer.name} do not survive decoding")
@@ -167,14 +119,3 @@ def _name_of(kind: type[Any]) -> str | None:
             return plain
     name = str(getattr(kind, "name", ""))
     return name if name in QUANTIZERS and QUANTIZERS[name] is kind else None
-
-
-def _finite(value: Any) -> Any:
-    """JSON types, None for a number that JSON cannot write."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

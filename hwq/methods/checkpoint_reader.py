@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
@@ -22,10 +24,10 @@ from hwq.methods.checkpoint import (
     FORMAT,
     VERSION,
     Calibrated,
-    Origin,
     content_sha256,
 )
 from hwq.methods.checkpoint_schema import Content
+from hwq.methods.origin import Origin
 from hwq.methods.quantized_graph import check_quantized
 from hwq.quantizers.base import Quantizer, check_whole
 from hwq.quantizers.catalog import QUANTIZERS
@@ -51,7 +53,8 @@ def load_calibrated(path: Path) -> Calibrated:
         content = _check(raw, tensors)
         origin = Origin(**content.origin.model_dump())
         with _naming("objects"):
-            unpacker = Unpacker(_find, tensors).load(raw["objects"])
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+            unpacker = Unpacker(_find, arrays).load(raw["objects"])
         with _naming("constants"):
             constants = _constants(content, unpacker)
         with _naming("graph"):
@@ -130,31 +133,33 @@ def _constants(content: Content, unpacker: Unpacker) -> dict[str, Constant]:
         if key not in unpacker.tensors:
             raise GraphError(f"lacks {key!r:.200}")
         unpacker.read.add(key)
-        tensor = unpacker.tensors[key]
+        array = unpacker.tensors[key]
         if coded:
             node = nodes.get(content.codes[name])
             quantizer = unpacker.unpack(node.output.quant) if node else None
-            tensor = _decoded(name, quantizer, tensor)
-        if not (tensor.dtype == torch.float32 and bool(tensor.isfinite().all())):
+            array = _decoded(name, quantizer, array)
+        if not (array.dtype == np.float32 and bool(np.isfinite(array).all())):
             raise GraphError(f"{name}: must hold finite float32 numbers")
-        constants[name] = to_constant(tensor)
+        constants[name] = to_constant(array)
     return constants
 
 
-def _decoded(name: str, quantizer: Any, codes: torch.Tensor) -> torch.Tensor:
+def _decoded(name: str, quantizer: Any, array: NDArray[Any]) -> NDArray[np.float32]:
     """Return what the codes of a weight stand for."""
     uniform = quantizer.uniform if isinstance(quantizer, Quantizer) else None
     if uniform is None or uniform is not quantizer:
         raise GraphError(f"{name}: its codes belong to no quantize node with a uniform quantizer")
+    codes = torch.from_numpy(array)
     try:
         uniform.check(tuple(codes.shape))
         check_whole("codes", codes, uniform.lo, uniform.hi, tuple(codes.shape))
     except SpecError as error:
         raise GraphError(f"{name}: {error}") from error
-    values: torch.Tensor = uniform.decode(codes.to(torch.int32))
+    values = uniform.decode(codes.to(torch.int32))
     if not torch.equal(uniform.encode(values), codes.to(torch.int32)):
         raise GraphError(f"{name}: codes of {uniform.name} do not survive decoding")
-    return values
+    decoded: NDArray[np.float32] = values.numpy()
+    return decoded
 
 
 def _find(name: str) -> type[Any]:

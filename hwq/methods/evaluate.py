@@ -78,21 +78,6 @@ def evaluate(
     return _compare(torch.tensor(labels), fp32, fake, exact, saturations)
 
 
-def evaluate_integers(
-    integer: Graph,
-    images: Iterable[NDArray[np.uint8]],
-    labels: Sequence[int],
-    track: Track = no_track,
-) -> Accuracy:
-    """Run the integer network alone, on images uint8[C, H, W] with these classes."""
-    fast = IntegerExecutor(integer)
-    runs: list[Execution] = []
-    for image_batch in _batches(track(images, "accuracy", len(labels)), _BATCH):
-        runs += fast.run_batch(image_batch)
-    right = _integer_logits(integer, runs).argmax(1) == np.array(labels)
-    return Accuracy(images=len(labels), top1_integer=100.0 * int(right.sum()) / len(labels))
-
-
 def _integer_logits(integer: Graph, runs: Sequence[Execution]) -> NDArray[np.float64]:
     """float64[B, classes]: what the integers of the output stand for."""
     name = integer.outputs[0]

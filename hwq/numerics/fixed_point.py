@@ -144,4 +144,4 @@ def dyadic_array(
         require(False, f"a multiplier must be below {float(1 << (bits - 1))}, not {value}")
     tiny = shift > MAX_SHIFT
     short = half_up_float(np.ldexp(np.where(tiny, wide, 0.0), MAX_SHIFT)).astype(np.int64)
-    return np.where(tiny, short, mult), np.minimum(shift, MAX_SHIFT)
+    return np.where(tiny, short, mult), np.asarray(np.minimum(shift, MAX_SHIFT))

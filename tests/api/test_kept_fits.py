@@ -7,9 +7,9 @@ from hwq.api.calibration import Job, fit_images
 from hwq.api.evaluation import make_entries
 from hwq.api.kept_fits import KeptFits
 from hwq.errors import DataError, UsageError
+from hwq.files import sha256
 from hwq.methods.checkpoint import to_bytes
 from hwq.methods.workspace import no_track
-from hwq.models.weights import sha256
 from hwq.report.evaluation import EvaluationRow
 
 

@@ -21,8 +21,9 @@ from hwq.graph.ir import Graph
 from hwq.methods.base import Bits
 from hwq.methods.calibration import Calibration
 from hwq.methods.catalog import METHODS
-from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, to_bytes
+from hwq.methods.checkpoint import Calibrated, content_sha256, to_bytes
 from hwq.methods.checkpoint_reader import load_calibrated
+from hwq.methods.origin import Origin
 from hwq.models.catalog import Network
 from hwq.models.preprocessing import Preprocessing
 from hwq.report.to_html import to_html

@@ -97,7 +97,7 @@ def test_type_and_shape_tell_values_apart():
 def test_tensors_are_on_the_cpu_and_without_gradient():
     scale = torch.ones(3, requires_grad=True)
     back, packer = round_trip(Inner(scale))
-    assert not packer.tensors["node.quantizer.scale"].requires_grad
+    assert isinstance(packer.tensors["node.quantizer.scale"], np.ndarray)
     assert not back.scale.requires_grad
 
 
@@ -139,4 +139,4 @@ def test_a_graph_comes_back(tiny_graph):
 
 def test_constants_are_read_only():
     with pytest.raises(ValueError, match="read-only"):
-        to_constant(torch.zeros(2))[0] = 1
+        to_constant(np.zeros(2))[0] = 1

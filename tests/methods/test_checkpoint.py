@@ -17,8 +17,9 @@ from hwq.errors import DataError, GraphError
 from hwq.graph.text import to_text
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.catalog import METHODS
-from hwq.methods.checkpoint import Calibrated, Origin, content_sha256, to_bytes
+from hwq.methods.checkpoint import Calibrated, content_sha256, to_bytes
 from hwq.methods.checkpoint_reader import load_calibrated
+from hwq.methods.origin import Origin
 from hwq.models.preprocessing import Preprocessing
 from hwq.quantizers.catalog import QUANTIZERS
 from hwq.quantizers.log2 import Log2

@@ -19,8 +19,9 @@ from transformers import (
 )
 
 from hwq.errors import DataError
+from hwq.files import sha256
 from hwq.models.state_dict import NESTS
-from hwq.models.weights import load_weights, sha256
+from hwq.models.weights import load_weights
 
 
 def network(width=4):
