@@ -11,6 +11,7 @@ import pytest
 from hwq.api import open_integers
 from hwq.api.pricing import price
 from hwq.arch.load import load_accelerator
+from hwq.cache import cache_folder
 from hwq.errors import DataError, SpecError
 from hwq.methods.base import Bits, Quantized
 from hwq.methods.catalog import METHODS
@@ -36,8 +37,14 @@ ORIGIN = Origin(
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "hwq" / "graphs"
+    """Where graphs are kept: a folder of this test's; compiled kernels stay where they are."""
+    kernels = cache_folder("kernels")
+    root = tmp_path / "cache" / "hwq"
+    root.mkdir(parents=True)
+    if kernels is not None:
+        (root / "kernels").symlink_to(kernels)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(root.parent))
+    return root / "graphs"
 
 
 @pytest.fixture
