@@ -1,6 +1,6 @@
 """What tests and benches share: operands, stall patterns, and gateware as a function."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,7 @@ def run_stream(
     inputs: NDArray[np.integer],
     source: Stall | None = None,
     sink: Stall | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> StreamRun:
     """Drive `inputs` through `unit` in Amaranth's simulator and collect what leaves it.
 
@@ -163,6 +164,8 @@ def run_stream(
         Payloads, a multiple of `unit.inputs_per_result`.
     source, sink : Stall, optional
         When the sender pauses, and when the receiver is not ready. Default: never.
+    settings : mapping of str to int, optional
+        Fields of the unit's port `settings`, which do not change.
 
     Raises
     ------
@@ -192,6 +195,8 @@ def run_stream(
         go, accept = iter(source or never()), iter(sink or never())
         offered, held = False, None
         cycle = idle = 0
+        for name, value in (settings or {}).items():
+            ctx.set(unit.settings[name], value)
         while len(outputs) < wanted and idle < idle_limit:
             if not offered and len(input_cycles) < len(values) and next(go):
                 ctx.set(source_payload, values[len(input_cycles)])

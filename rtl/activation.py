@@ -1,51 +1,64 @@
+# amaranth: UnusedElaboratable=no
 """Gateware twin of hwq.numerics.activation."""
 
 import numpy as np
 from amaranth.hdl import Module, Mux, Signal, signed, unsigned
-from amaranth.lib import data
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
 from numpy.typing import NDArray
 
-from hwq.numerics.activation import GUARD, ONE, OUT_FRAC, ActivationSpec, coefficients
+from hwq.numerics.activation import (
+    GUARD,
+    MIN_IN_FRAC,
+    ONE,
+    OUT_FRAC,
+    ActivationSpec,
+    coefficients,
+)
 from hwq.rtl.horner import HornerStep
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
 
 
-class Activation(StreamUnit):
-    """An activation function: an asymptote, less a bump h of |x| in parabolas.
+class ActivationCore(StreamUnit):
+    """An activation function of any format: an asymptote, less a bump h of |x| in parabolas.
 
-    v = x << (12 - in_frac); segment = min(|v| >> segment_bits, segments);
+    v = x << up; segment = min(|v| >> segment_bits, segments);
     u = |v| mod 2**segment_bits; y = max(v, 0) + ((2**7 - h(segment, u)) >> 8), the bump by two
     steps of Horner's rule. A sigmoid has 1 - h and h, by the sign of v, rounded alike.
 
     Latency 6 cycles; one value per cycle.
 
-    Ports: `i` signed(in_bits), x; `o` the signed format `spec.out`, y with 12 fraction bits.
+    Ports: `i` signed(in_bits), x; `o` y with 12 fraction bits, as wide as the finest format needs;
+    `settings`: `up`, 12 less the fraction bits of x.
 
-    A memory of the segments, of 41 words of 50 bits for "gelu", and two multipliers of
-    acc x segment_bits.
+    A memory of the segments, of 41 words of 50 bits for "gelu", two multipliers of
+    acc x segment_bits, and a shifter.
 
     Parameters
     ----------
-    spec : ActivationSpec
-        Function, and format of x.
+    function : str
+        A key of `hwq.numerics.activation.FUNCTIONS`.
+    in_bits : int in 2..20
+        Width of x.
+    min_frac : int in 8..12
+        Fewest fraction bits of x.
     """
 
-    def __init__(self, spec: ActivationSpec) -> None:
-        self.spec = spec
-        self.table = coefficients(spec.function)
+    def __init__(self, function: str, in_bits: int, min_frac: int = MIN_IN_FRAC) -> None:
+        self.function, self.in_bits, self.min_frac = function, in_bits, min_frac
+        self.widest = ActivationSpec(function, min_frac, in_bits)
+        self.table = coefficients(function)
         # no accumulator is wider than its coefficients, see tests/rtl/test_activation.py
         self.acc = holding(int(abs(self.table).max()))
-        super().__init__(signed(spec.in_bits), signed(spec.out.bits))
+        up = data.StructLayout({"up": range(max(OUT_FRAC - min_frac, 1) + 1)})
+        out = signed(self.widest.out.bits)
+        super().__init__(signed(in_bits), out, {"settings": In(up)})
 
     @property
     def latency_cycles(self) -> int:
         """The look-up, two steps and the sum."""
         return 6
-
-    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        """int64[n] of in_bits bits -> int64[n] with 12 fraction bits."""
-        return self.spec.compute(inputs).astype(np.int64)
 
     def _memory(self) -> Memory:
         """Return the coefficients, a word per segment and one beyond."""
@@ -61,10 +74,10 @@ class Activation(StreamUnit):
     def elaborate(self, platform: object) -> Module:
         """Return the look-up, the two steps and the sum."""
         m = Module()
-        curve, memory = self.spec.curve, self._memory()
+        curve, memory = self.widest.curve, self._memory()
         m.submodules.table = memory
         coefficients = memory.read_port()
-        wide = signed(self.spec.in_bits + OUT_FRAC - self.spec.in_frac)
+        wide = signed(self.in_bits + OUT_FRAC - self.min_frac)
         place = unsigned(curve.segment_bits)
         beside = data.StructLayout({"c0": coefficients.data.c0.shape(), "v": wide})
         first, second = (
@@ -79,7 +92,7 @@ class Activation(StreamUnit):
         look_up = Pipeline(m, self.i.valid, first.i.ready, depth=1)
         m.d.comb += [
             self.i.ready.eq(look_up.ready),
-            value.eq(self.i.payload << (OUT_FRAC - self.spec.in_frac)),
+            value.eq(self.i.payload << self.settings.up),
             magnitude.eq(Mux(value < 0, -value, value)),
             coefficients.addr.eq(
                 Mux(magnitude >= curve.farthest, curve.segments, magnitude >> curve.segment_bits)
@@ -115,4 +128,39 @@ class Activation(StreamUnit):
         inward = Mux(below, half + acc, half - acc) if curve.step else half - acc
         with m.If(add.load[0]):
             m.d.sync += self.o.payload.eq(asymptote + (inward >> GUARD))
+        return m
+
+
+class Activation(StreamUnit):
+    """An activation function of one format, which `ActivationCore` computes.
+
+    Ports: `i` signed(in_bits), x; `o` the signed format `spec.out`, y with 12 fraction bits.
+
+    Parameters
+    ----------
+    spec : ActivationSpec
+        Function, and format of x.
+    """
+
+    def __init__(self, spec: ActivationSpec) -> None:
+        self.spec = spec
+        self.core = ActivationCore(spec.function, spec.in_bits, spec.in_frac)
+        super().__init__(signed(spec.in_bits), signed(spec.out.bits))
+
+    @property
+    def latency_cycles(self) -> int:
+        """That of the core."""
+        return self.core.latency_cycles
+
+    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64[n] of in_bits bits -> int64[n] with 12 fraction bits."""
+        return self.spec.compute(inputs).astype(np.int64)
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the core."""
+        m = Module()
+        m.submodules.core = core = self.core
+        m.d.comb += core.settings.up.eq(OUT_FRAC - self.spec.in_frac)
+        wiring.connect(m, wiring.flipped(self.i), core.i)
+        wiring.connect(m, core.o, wiring.flipped(self.o))
         return m

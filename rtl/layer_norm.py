@@ -2,19 +2,28 @@
 """Gateware twin of hwq.numerics.layer_norm."""
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape
-from amaranth.lib import data
+from amaranth.hdl import Module, Shape
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics.layer_norm import MAX_EPSILON
 from hwq.numerics.layer_norm import LayerNorm as NormSpec
-from hwq.rtl.affine import Affine
-from hwq.rtl.layer_norm_stages import ELEMENT, LARGEST, ReciprocalDeviation, Sums
+from hwq.rtl.affine import PARAMETERS, Affine, parameter_port
+from hwq.rtl.layer_norm_stages import (
+    ELEMENT,
+    LARGEST,
+    ReciprocalDeviation,
+    Sums,
+    settings_layout,
+)
 from hwq.rtl.pipeline import StreamUnit
-from hwq.rtl.rows import RowBuffer, connect, fork, last_word, to_rows, to_words
+from hwq.rtl.rows import RowBuffer, connect, fork, mark, row_word, to_rows, to_words
 
 
-class LayerNorm(StreamUnit):
+class LayerNormCore(StreamUnit):
     """Layer normalisation of tokens: y = (x - mean) / sqrt(variance + eps) * gamma + beta.
 
     Exact sum and sum of squares; an 18-bit root and the reciprocal of it; rounded half up to 16
@@ -27,13 +36,91 @@ class LayerNorm(StreamUnit):
     Latency words + ceil(log2 lanes) + 50 cycles, from a token's last word to its last result; a
     token every `words` cycles.
 
+    Ports: `i` words of rows (`hwq.rtl.rows.row_word`), signed(16); `o` an array of `lanes` elements
+    of shape `out`; `settings` (`layer_norm_stages.settings_layout`); `parameters`, a read port of
+    the memory of gamma and beta (`affine.parameter_port`). Lanes that are not kept leave with what
+    their parameters make of them: 0 where those are 0.
+
+    A memory of words + ceil(log2 lanes) + 46 words, words being those of the longest token; per
+    lane four multipliers (square, D*x, normalisation, gamma) and two shifters; one root of 18
+    stages and one divider of 19.
+
+    Parameters
+    ----------
+    max_dim : int in 1..8192
+        Length of the longest token.
+    lanes : int
+        Elements per word.
+    out : Shape
+        Shape of an element of `o`, which holds all formats.
+    max_epsilon : int
+        Largest epsilon.
+    """
+
+    def __init__(
+        self, max_dim: int, lanes: int, out: Shape, max_epsilon: int = MAX_EPSILON
+    ) -> None:
+        self.max_dim, self.lanes, self.out, self.max_epsilon = max_dim, lanes, out, max_epsilon
+        self.words = -(-max_dim // lanes)
+        settings = settings_layout(max_dim, max_epsilon, out)
+        ports = {
+            "settings": In(settings),
+            "parameters": Out(parameter_port(lanes, self.words)),
+        }
+        super().__init__(row_word(ELEMENT, lanes), data.ArrayLayout(out, lanes), ports)
+        self.sums = Sums(max_dim, lanes)
+        self.deviation = ReciprocalDeviation(self.sums.o.payload.shape(), max_dim, max_epsilon)
+        known = self.deviation.o.payload.shape()
+        self.affine = Affine(settings, known, lanes, self.words, max_dim)
+
+    @property
+    def latency_cycles(self) -> int:
+        """All parts, and the longest token's words of the second pass."""
+        parts = (self.sums, self.deviation, self.affine)
+        return sum(part.latency_cycles for part in parts) + self.words - 1
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the two passes with the buffer between them."""
+        m = Module()
+        m.submodules.sums, m.submodules.deviation = sums, deviation = self.sums, self.deviation
+        m.submodules.affine = affine = self.affine
+        settings = self.settings
+
+        # pass 1: the sums, to which lanes that are not kept give nothing
+        m.submodules.tokens = tokens = RowBuffer(
+            self.i.p.elements.shape(),
+            deviation.o.payload.shape(),
+            self.words,
+            sums.latency_cycles + deviation.latency_cycles,
+        )
+        fork(m, self.i.valid, self.i.ready, [tokens.words, sums.i])
+        m.d.comb += [
+            tokens.words.p.word.eq(self.i.p.elements),
+            tokens.words.p.last.eq(self.i.p.last),
+            sums.i.payload.eq(self.i.payload),
+            sums.centered.eq(settings.centered),
+            deviation.dim.eq(settings.dim),
+            deviation.epsilon.eq(settings.epsilon),
+            affine.settings.eq(settings),
+        ]
+        connect(m, sums.o, deviation.i)
+        connect(m, deviation.o, tokens.known)
+
+        # pass 2: every element
+        connect(m, tokens.o, affine.i)
+        wiring.connect(m, affine.o, wiring.flipped(self.o))
+        wiring.connect(m, affine.parameters, wiring.flipped(self.parameters))
+        return m
+
+
+class LayerNorm(StreamUnit):
+    """Layer normalisation of one layer, which `LayerNormCore` computes.
+
     Ports: `i` an array of `lanes` elements, signed(16); `o` an array of `lanes` elements in the
     format `spec.out`. A token's last word uses its first lanes; the rest of it is ignored, and
     leaves as 0.
 
-    A memory of words + ceil(log2 lanes) + 46 words, and two of `words` words of gamma and beta; per
-    lane four multipliers (square, D*x, normalisation, gamma) and a shifter; one root of 18 stages
-    and one divider of 19.
+    The core, and a memory of `words` words of gamma and beta.
 
     Parameters
     ----------
@@ -46,25 +133,20 @@ class LayerNorm(StreamUnit):
     def __init__(self, spec: NormSpec, lanes: int) -> None:
         require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
         self.spec, self.length, self.lanes = spec, spec.spec.dim, lanes
-        self.words = -(-self.length // lanes)
-        self.used = self.length - (self.words - 1) * lanes
-        self.inputs_per_result = self.outputs_per_result = self.words
         out = Shape(spec.spec.out.bits, spec.spec.out.signed)
-        super().__init__(data.ArrayLayout(ELEMENT, lanes), data.ArrayLayout(out, lanes))
-        self.sums = Sums(self.length, lanes, self.words, spec.spec.centered)
-        self.deviation = ReciprocalDeviation(spec.spec, self.sums.o.payload.shape())
-        self.affine = Affine(spec, lanes, self.words, self.deviation.o.payload.shape())
+        self.core = LayerNormCore(self.length, lanes, out, spec.spec.epsilon)
+        self.inputs_per_result = self.outputs_per_result = self.core.words
+        super().__init__(data.ArrayLayout(ELEMENT, lanes), self.core.o.payload.shape())
 
     @property
     def latency_cycles(self) -> int:
-        """All parts, and the words of the second pass behind the first one."""
-        parts = (self.sums, self.deviation, self.affine)
-        return sum(part.latency_cycles for part in parts) + self.words - 1
+        """That of the core for its longest token."""
+        return self.core.latency_cycles
 
     @property
     def interval_cycles(self) -> int:
         """One word per cycle."""
-        return self.words
+        return self.inputs_per_result
 
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
         """int64[n*words, lanes] of 16 bits -> int64[n*words, lanes]; one dimension if one lane."""
@@ -91,32 +173,39 @@ class LayerNorm(StreamUnit):
         return to_words(np.clip(tokens, -LARGEST, LARGEST - 1), self.lanes, fill)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the two passes with the buffer between them."""
+        """Return the core with its settings and parameters, and its words marked."""
         m = Module()
-        m.submodules.sums, m.submodules.deviation = sums, deviation = self.sums, self.deviation
-        m.submodules.affine = affine = self.affine
-
-        # pass 1: the sums, to which lanes that are not used give nothing
-        m.submodules.tokens = tokens = RowBuffer(
-            self.i.payload.shape(),
-            deviation.o.payload.shape(),
-            self.words,
-            sums.latency_cycles + deviation.latency_cycles,
-        )
-        fork(m, self.i.valid, self.i.ready, [tokens.words, sums.i])
-        ends = last_word(m, self.words, self.i.valid & self.i.ready)
-        m.d.comb += tokens.words.payload.eq(self.i.payload)
-        for k in range(self.lanes):
-            x = self.i.payload[k]
-            m.d.comb += sums.i.payload[k].eq(Mux(ends, 0, x) if k >= self.used else x)
-        connect(m, sums.o, deviation.i)
-        connect(m, deviation.o, tokens.known)
-
-        # pass 2: every element
-        connect(m, tokens.o, affine.i)
+        m.submodules.core = core = self.core
+        m.submodules.parameters = parameters = parameter_memory(self.spec, self.lanes)
+        read, spec = parameters.read_port(), self.spec.spec
+        mark(m, core.i, self.i, self.length)
         m.d.comb += [
-            self.o.payload.eq(affine.o.payload),
-            self.o.valid.eq(affine.o.valid),
-            affine.o.ready.eq(self.o.ready),
+            core.settings.dim.eq(spec.dim),
+            core.settings.epsilon.eq(spec.epsilon),
+            core.settings.centered.eq(spec.centered),
+            core.settings.shift.eq(spec.shift),
+            core.settings.lo.eq(spec.out.min),
+            core.settings.hi.eq(spec.out.max),
+            read.addr.eq(core.parameters.address),
+            read.en.eq(core.parameters.enable),
+            core.parameters.data.eq(read.data),
         ]
+        wiring.connect(m, core.o, wiring.flipped(self.o))
         return m
+
+
+def parameter_memory(norm: NormSpec, lanes: int) -> Memory:
+    """Return the memory of a layer's gamma and beta; lanes that are not used have 0."""
+    words = -(-norm.spec.dim // lanes)
+    gamma, beta = (
+        np.pad(values.astype(object), (0, words * lanes - norm.spec.dim)).reshape(words, lanes)
+        for values in (norm.gamma, norm.beta)
+    )
+    return Memory(
+        shape=data.ArrayLayout(PARAMETERS, lanes),
+        depth=max(words, 2),
+        init=[
+            [{"gamma": g, "beta": b} for g, b in zip(*row, strict=True)]
+            for row in zip(gamma.tolist(), beta.tolist(), strict=True)
+        ],
+    )

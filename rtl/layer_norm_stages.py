@@ -3,15 +3,16 @@
 
 import operator
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data
+from amaranth.lib.wiring import In
 
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.numerics.layer_norm import ROOT_BITS, LayerNormSpec
+from hwq.numerics.layer_norm import MAX_GAMMA_SHIFT, NORM_FRAC, ROOT_BITS
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
-from hwq.rtl.rows import Reduce, RowBuffer, connect, fork
+from hwq.rtl.rows import Reduce, RowBuffer, connect, fork, row_word
 
 ELEMENT = signed(16)
 LARGEST = 1 << 15
@@ -21,32 +22,48 @@ PAIR = unsigned(5)
 RECIPROCAL = unsigned(ROOT_BITS + 1)
 
 
+def settings_layout(max_dim: int, max_epsilon: int, out: Shape) -> data.StructLayout:
+    """Return what a layer is made of, as `hwq.numerics.layer_norm.LayerNormSpec` has it.
+
+    dim; epsilon; centered; shift, the last right shift; lo and hi, the ends of y.
+    """
+    return data.StructLayout(
+        {
+            "dim": range(max_dim + 1),
+            "epsilon": range(max_epsilon + 1),
+            "centered": 1,
+            "shift": range(NORM_FRAC + MAX_GAMMA_SHIFT + 1),
+            "lo": out,
+            "hi": out,
+        }
+    )
+
+
 class Sums(StreamUnit):
     """Sum and sum of squares of a token.
 
     Latency ceil(log2 lanes) + 3 cycles from the last word; one word per cycle.
 
-    Ports: `i` an array of `lanes` elements, signed(16); `o` a structure of `total` and `squares`.
+    Ports: `i` words of rows (`hwq.rtl.rows.row_word`), signed(16); `o` a structure of `total` and
+    `squares`; `centered` whether the sum is of the elements, or 0.
 
     A multiplier and two adders per lane.
 
     Parameters
     ----------
-    dim, lanes, words : int
-        Length of a token, elements per word, words per token.
-    centered : bool
-        Whether the sum is of the elements, or 0.
+    max_dim, lanes : int
+        Length of the longest token, elements per word.
     """
 
-    def __init__(self, dim: int, lanes: int, words: int, centered: bool) -> None:
-        self.lanes, self.inputs_per_result, self.centered = lanes, words, centered
+    def __init__(self, max_dim: int, lanes: int) -> None:
+        self.lanes = lanes
         # |x| <= 2**15 and x**2 <= 2**30
-        total, squares = holding(dim * LARGEST), unsigned((dim * LARGEST**2).bit_length())
+        total, squares = holding(max_dim * LARGEST), unsigned((max_dim * LARGEST**2).bit_length())
         self.square = unsigned((LARGEST**2).bit_length())
-        self.total = Reduce(ELEMENT, total, lanes, words, operator.add)
-        self.squares = Reduce(self.square, squares, lanes, words, operator.add)
+        self.total = Reduce(ELEMENT, total, lanes, operator.add)
+        self.squares = Reduce(self.square, squares, lanes, operator.add)
         sums = data.StructLayout({"total": total, "squares": squares})
-        super().__init__(data.ArrayLayout(ELEMENT, lanes), sums)
+        super().__init__(row_word(ELEMENT, lanes), sums, {"centered": In(1)})
 
     @property
     def latency_cycles(self) -> int:
@@ -57,17 +74,21 @@ class Sums(StreamUnit):
         """Return the squares and both reductions, which run in step."""
         m = Module()
         m.submodules.total, m.submodules.squares = total, squares = self.total, self.squares
-        ready = Signal()
+        ready, last = Signal(), Signal()
         p = Pipeline(m, self.i.valid, ready, depth=1)
         m.d.comb += self.i.ready.eq(p.ready)
         fork(m, p.valid[0], ready, [total.i, squares.i])
+        with m.If(p.load[0]):
+            m.d.sync += last.eq(self.i.p.last)
+        m.d.comb += [total.i.p.last.eq(last), squares.i.p.last.eq(last)]
         for k in range(self.lanes):
             x, square = Signal(ELEMENT, name=f"x_{k}"), Signal(self.square, name=f"square_{k}")
+            element = Signal(ELEMENT, name=f"element_{k}")
+            m.d.comb += element.eq(Mux(self.i.p.keep[k], self.i.p.elements[k], 0))
             with m.If(p.load[0]):
-                m.d.sync += x.eq(self.i.payload[k])
-                m.d.sync += square.eq(self.i.payload[k] * self.i.payload[k])
-            m.d.comb += total.i.payload[k].eq(x if self.centered else 0)
-            m.d.comb += squares.i.payload[k].eq(square)
+                m.d.sync += [x.eq(element), square.eq(element * element)]
+            m.d.comb += total.i.p.elements[k].eq(Mux(self.centered, x, 0))
+            m.d.comb += squares.i.p.elements[k].eq(square)
         m.d.comb += [
             self.o.valid.eq(total.o.valid & squares.o.valid),
             total.o.ready.eq(self.o.ready & squares.o.valid),
@@ -86,25 +107,26 @@ class ReciprocalDeviation(StreamUnit):
     Latency 41 cycles; one token per cycle.
 
     Ports: `i` the sums; `o` a structure of `total`, `pair`, unsigned(5), and `reciprocal`,
-    unsigned(19).
+    unsigned(19); `dim` and `epsilon`.
 
     Two multipliers, a shifter, a root of 18 stages and a divider of 19.
 
     Parameters
     ----------
-    spec : LayerNormSpec
-        dim and epsilon.
     sums : data.StructLayout
         Shape of the sums.
+    max_dim, max_epsilon : int
+        Largest dim and epsilon.
     """
 
-    def __init__(self, spec: LayerNormSpec, sums: data.StructLayout) -> None:
-        self.spec = spec
+    def __init__(self, sums: data.StructLayout, max_dim: int, max_epsilon: int) -> None:
+        self.max_dim, self.max_epsilon = max_dim, max_epsilon
         self.rest = data.StructLayout({"total": sums["total"].shape, "pair": PAIR})
         known = data.StructLayout({"rest": self.rest, "reciprocal": RECIPROCAL})
         self.root = Isqrt(IsqrtSpec(2 * ROOT_BITS))
         self.divide = Divide(2 * ROOT_BITS, ROOT_BITS, RECIPROCAL.width)
-        super().__init__(sums, known)
+        ports = {"dim": In(range(max_dim + 1)), "epsilon": In(range(max_epsilon + 1))}
+        super().__init__(sums, known, ports)
 
     @property
     def latency_cycles(self) -> int:
@@ -114,7 +136,6 @@ class ReciprocalDeviation(StreamUnit):
     def elaborate(self, platform: object) -> Module:
         """Return the four stages, the root, the division and what waits beside them."""
         m = Module()
-        spec = self.spec
         ready = Signal()
         p = Pipeline(m, self.i.valid, ready, depth=4)
         m.d.comb += self.i.ready.eq(p.ready)
@@ -124,14 +145,14 @@ class ReciprocalDeviation(StreamUnit):
                 m.d.sync += totals[k].eq(before)
 
         # stages 1 and 2: the variance; D*squares <= (D * 2**15)**2, and total**2 is not larger
-        bound = (spec.dim * LARGEST) ** 2
+        bound = (self.max_dim * LARGEST) ** 2
         product, square = Signal(range(bound + 1)), Signal(range(bound + 1))
-        variance_2, variance_3 = (Signal(range(bound + spec.epsilon + 1)) for _ in range(2))
+        variance_2, variance_3 = (Signal(range(bound + self.max_epsilon + 1)) for _ in range(2))
         with m.If(p.load[0]):
-            m.d.sync += product.eq(spec.dim * self.i.p.squares)
+            m.d.sync += product.eq(self.dim * self.i.p.squares)
             m.d.sync += square.eq(self.i.p.total * self.i.p.total)
         with m.If(p.load[1]):
-            m.d.sync += variance_2.eq(product - square + spec.epsilon)
+            m.d.sync += variance_2.eq(product - square + self.epsilon)
 
         # stage 3: the leading bit; epsilon is at least 1, so there is one
         lead = Signal(PAIR)
@@ -160,8 +181,9 @@ class ReciprocalDeviation(StreamUnit):
         connect(m, divide.o, rest.known)
         m.d.comb += [
             root.i.payload.eq(mantissa),
-            rest.words.p.total.eq(totals[3]),
-            rest.words.p.pair.eq(pair_4),
+            rest.words.p.word.total.eq(totals[3]),
+            rest.words.p.word.pair.eq(pair_4),
+            rest.words.p.last.eq(1),
             divide.i.valid.eq(root.o.valid),
             root.o.ready.eq(divide.i.ready),
             divide.i.p.dividend.eq(1 << (2 * ROOT_BITS - 1)),

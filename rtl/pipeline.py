@@ -1,6 +1,6 @@
 """What all units share: the stream interface, and valid/ready stages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, signed
@@ -20,13 +20,19 @@ class StreamUnit(wiring.Component):
     ----------
     i, o : ShapeLike
         Payload shapes of the two streams.
+    ports : mapping of str to Member, optional
+        Further ports. `settings`, if it has them, are the formats and sizes of a layer: they may
+        change only while the unit is empty.
     """
 
     inputs_per_result = 1
     outputs_per_result = 1
 
-    def __init__(self, i: ShapeLike, o: ShapeLike) -> None:
-        super().__init__({"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))})
+    def __init__(
+        self, i: ShapeLike, o: ShapeLike, ports: Mapping[str, wiring.Member] | None = None
+    ) -> None:
+        streams = {"i": In(stream.Signature(i)), "o": Out(stream.Signature(o))}
+        super().__init__(streams | dict(ports or {}))
 
     @property
     def latency_cycles(self) -> int:

@@ -22,6 +22,15 @@ def to_words(rows: NDArray[np.int64], lanes: int, fill: NDArray[np.int64]) -> ND
     return words.reshape(-1, lanes) if lanes > 1 else words.reshape(-1)
 
 
+def row_words(rows: NDArray[np.int64], lanes: int, fill: NDArray[np.int64]) -> NDArray[np.int64]:
+    """int64[n, length] -> int64[n*words, lanes + 2]: the fields of `row_word`; see `to_words`."""
+    words = -(-rows.shape[1] // lanes)
+    last = np.tile(np.arange(words) == words - 1, len(rows)).astype(np.int64)
+    full, part = (1 << lanes) - 1, (1 << (rows.shape[1] - (words - 1) * lanes)) - 1
+    elements = to_words(rows, lanes, fill).reshape(-1, lanes)
+    return np.column_stack([elements, np.where(last, part, full), last])
+
+
 def to_rows(words: NDArray[np.int64], lanes: int, length: int) -> NDArray[np.int64]:
     """int64[n*words, lanes], or int64[n*words] of one lane -> int64[n, length]."""
     padded = length + -length % lanes
@@ -38,15 +47,38 @@ def largest(a: Value, b: Value) -> Value:
     return Mux(a > b, a, b)
 
 
-def last_word(m: Module, words: int, transfer: ValueLike) -> Value:
-    """Count transfers; return whether the next one is a row's last of `words`."""
-    if words == 1:
-        return Value.cast(1)
-    word = Signal(range(words), name="word")
-    last = word == words - 1
-    with m.If(transfer):
+def row_word(element: ShapeLike, lanes: int) -> data.StructLayout:
+    """Return a word of a row: its elements, which of them count, and whether it is the last."""
+    return data.StructLayout(
+        {"elements": data.ArrayLayout(element, lanes), "keep": lanes, "last": 1}
+    )
+
+
+def mark(m: Module, words: stream.Interface, source: stream.Interface, length: int) -> None:
+    """Give the words of `source` to `words` as those of rows of `length` elements.
+
+    Parameters
+    ----------
+    m : Module
+    words : stream of `row_word`
+        What is connected.
+    source : stream of an array of elements
+    length : int
+        Elements of a row; the last word has what is left.
+    """
+    lanes = source.payload.shape().length
+    count = -(-length // lanes)
+    last, word = Signal(), Signal(range(max(count, 2)), name="word")
+    m.d.comb += [
+        last.eq(word == count - 1),
+        words.payload.elements.eq(source.payload),
+        words.payload.last.eq(last),
+        words.payload.keep.eq(Mux(last, (1 << (length - (count - 1) * lanes)) - 1, -1)),
+        words.valid.eq(source.valid),
+        source.ready.eq(words.ready),
+    ]
+    with m.If(source.valid & source.ready):
         m.d.sync += word.eq(Mux(last, 0, word + 1))
-    return last
 
 
 def connect(m: Module, source: stream.Interface, sink: stream.Interface) -> None:
@@ -72,7 +104,7 @@ class Reduce(StreamUnit):
 
     Latency ceil(log2 lanes) + 2 cycles from the last word; one word per cycle.
 
-    Ports: `i` an array of `lanes` elements; `o` the result.
+    Ports: `i` a structure of `elements`, an array of `lanes`, and `last`; `o` the result.
 
     A tree over the lanes, and one more operator and a register for the row so far.
 
@@ -80,33 +112,23 @@ class Reduce(StreamUnit):
     ----------
     element, result : Shape
         Shapes of an element and of the result; the latter must hold that of any part of a row.
-    lanes, words : int
-        Elements per word, words per row.
+    lanes : int
+        Elements per word.
     combine : callable
         What makes one value of two.
     """
 
     def __init__(
-        self,
-        element: Shape,
-        result: Shape,
-        lanes: int,
-        words: int,
-        combine: Callable[[Value, Value], Value],
+        self, element: Shape, result: Shape, lanes: int, combine: Callable[[Value, Value], Value]
     ) -> None:
         self.lanes, self.combine = lanes, combine
-        self.inputs_per_result = words
-        super().__init__(data.ArrayLayout(element, lanes), result)
+        word = {"elements": data.ArrayLayout(element, lanes), "last": 1}
+        super().__init__(data.StructLayout(word), result)
 
     @property
     def latency_cycles(self) -> int:
         """The tree, the row so far, and the result."""
         return tree_stages(self.lanes) + 2
-
-    @property
-    def interval_cycles(self) -> int:
-        """One word per cycle."""
-        return self.inputs_per_result
 
     def elaborate(self, platform: object) -> Module:
         """Return the tree, the accumulator and the result."""
@@ -117,7 +139,8 @@ class Reduce(StreamUnit):
         m.d.comb += self.i.ready.eq(front.ready)
 
         # stages 1 .. levels: pairs; an odd one out only waits
-        values = [self.i.payload[lane] for lane in range(self.lanes)]
+        values = [self.i.p.elements[lane] for lane in range(self.lanes)]
+        last: Value = self.i.p.last
         for level in range(levels):
             pairs = [
                 self.combine(*values[k : k + 2]) if k + 1 < len(values) else values[k]
@@ -126,15 +149,15 @@ class Reduce(StreamUnit):
             values = [
                 Signal(pair.shape(), name=f"level_{level + 1}_{k}") for k, pair in enumerate(pairs)
             ]
+            last_before, last = last, Signal(name=f"last_{level + 1}")
             with m.If(front.load[level]):
                 m.d.sync += [value.eq(pair) for value, pair in zip(values, pairs, strict=True)]
+                m.d.sync += last.eq(last_before)
 
         # stage levels + 1: the row so far
         row, first, ends = Signal.like(self.o.payload), Signal(init=1), Signal()
         arrives = front.valid[levels - 1] if levels else self.i.valid
-        transfer = arrives & front.load[levels]
-        last = last_word(m, self.inputs_per_result, transfer)
-        with m.If(transfer):
+        with m.If(arrives & front.load[levels]):
             m.d.sync += [
                 row.eq(Mux(first, values[0], self.combine(row, values[0]))),
                 first.eq(last),
@@ -157,7 +180,8 @@ class RowBuffer(wiring.Component):
 
     A word can leave 2 cycles after it came; one word per cycle.
 
-    Ports: `words` and `known`, the two streams; `o` a structure of `word`, `known` and `last`.
+    Ports: `words`, a stream of structures of `word` and `last`; `known`, a stream; `o` a structure
+    of `word`, `known` and `last`.
 
     A memory of words + latency + 2 words.
 
@@ -166,17 +190,18 @@ class RowBuffer(wiring.Component):
     word, known : ShapeLike
         Shapes of the payloads.
     words : int
-        Words per row.
+        Words of the longest row.
     latency : int
         Cycles, at least 2, from a row's last word to its `known`; so many words of later rows
         arrive meanwhile.
     """
 
     def __init__(self, word: ShapeLike, known: ShapeLike, words: int, latency: int) -> None:
-        self.row, self.depth = words, words + latency + 2
+        self.depth = words + latency + 2
+        marked = data.StructLayout({"word": word, "last": 1})
         joined = data.StructLayout({"word": word, "known": known, "last": 1})
         ports = {
-            "words": In(stream.Signature(word)),
+            "words": In(stream.Signature(marked)),
             "known": In(stream.Signature(known)),
             "o": Out(stream.Signature(joined)),
         }
@@ -187,17 +212,17 @@ class RowBuffer(wiring.Component):
         m = Module()
         word = Value.cast(self.words.payload)
         m.submodules.queue = queue = SyncFIFOBuffered(width=len(word), depth=self.depth)
+        leaving = data.View(self.words.payload.shape(), queue.r_data)
         transfer = self.o.valid & self.o.ready
-        last = last_word(m, self.row, transfer)
         m.d.comb += [
             queue.w_data.eq(word),
             queue.w_en.eq(self.words.valid),
             self.words.ready.eq(queue.w_rdy),
-            Value.cast(self.o.p.word).eq(queue.r_data),
+            Value.cast(self.o.p.word).eq(Value.cast(leaving.word)),
             Value.cast(self.o.p.known).eq(Value.cast(self.known.payload)),
-            self.o.p.last.eq(last),
+            self.o.p.last.eq(leaving.last),
             self.o.valid.eq(queue.r_rdy & self.known.valid),
             queue.r_en.eq(transfer),
-            self.known.ready.eq(transfer & last),
+            self.known.ready.eq(transfer & leaving.last),
         ]
         return m

@@ -1,17 +1,18 @@
 """The stages of the softmax: powers of two, the reciprocal of their sum, and the scaling."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.exp2 import ACC_FRAC, COEFFICIENTS
-from hwq.numerics.softmax import DIVISOR_BITS, RECIPROCAL_BITS, SUM_FRAC
+from hwq.numerics.softmax import DIVISOR_BITS, MAX_FRAC, RECIPROCAL_BITS, SUM_FRAC
 from hwq.rtl.divide import Divide
 from hwq.rtl.pipeline import Pipeline, StreamUnit
 from hwq.rtl.rows import RowBuffer, connect, fork
 
 GUARD = SUM_FRAC - ACC_FRAC
 FARTHEST = 31
+UP = range(MAX_FRAC)
 POWER = unsigned(SUM_FRAC + 1)
 SHORT_POWER = unsigned(ACC_FRAC + 1)
 PROBABILITY = unsigned(16)
@@ -26,24 +27,23 @@ KNOWN = data.StructLayout({"reciprocal": unsigned(QUOTIENT_BITS), "octave": unsi
 
 
 class PowerLane(wiring.Component):
-    """power = (polynomial(f) << 13) >> min(k, 31), with x - highest = -k*2**frac + f.
+    """power = (polynomial(f) << 13) >> min(k, 31), with (x - highest) << up = -k*2**14 + f.
 
-    Ten registers, which take their values whenever `load` says so; `keep` belongs to the last.
+    Ten registers, which take their values whenever `load` says so; `keep` belongs to the first.
+    The polynomial rounds half up: zeros below a fraction of fewer bits change nothing.
 
     Parameters
     ----------
     score : Shape
         Shape of x.
-    frac : int
-        Fraction bits of x.
     """
 
-    def __init__(self, score: Shape, frac: int) -> None:
-        self.frac = frac
+    def __init__(self, score: Shape) -> None:
         ports = {
             "load": In(POWER_STAGES),
             "x": In(score),
             "highest": In(score),
+            "up": In(UP),
             "keep": In(1),
             "power": Out(POWER),
         }
@@ -52,39 +52,40 @@ class PowerLane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Return the ten stages."""
         m = Module()
-        frac = self.frac
         first, *others = COEFFICIENTS
 
-        # stage 1: the distance; one bit more than a score, and at least one above the fraction
-        distance = Signal(signed(max(self.x.shape().width, frac) + 1))
+        # stage 1: the distance, in 2**-14
+        distance, kept = Signal(signed(len(self.x) + MAX_FRAC)), Signal(name="keep_1")
         with m.If(self.load[0]):
-            m.d.sync += distance.eq(self.x - self.highest)
+            m.d.sync += [distance.eq((self.x - self.highest) << self.up), kept.eq(self.keep)]
 
         # stages 2 .. 9: the polynomial of the fraction, as in exp2; acc < 2**(ACC_FRAC + 1).
         # The octaves are not negative, as no score is above the highest
-        octaves = Signal(range(1 << max(distance.shape().width - frac, 6)))
-        m.d.comb += octaves.eq(-(distance >> frac))
-        acc, fraction = first, distance[:frac]
-        shift = Mux(octaves > FARTHEST, FARTHEST, octaves)
+        octaves = Signal(range(1 << max(len(self.x), 6)))
+        m.d.comb += octaves.eq(-(distance >> MAX_FRAC))
+        acc, fraction = first, distance[:MAX_FRAC]
+        shift, keep = Mux(octaves > FARTHEST, FARTHEST, octaves), kept
         for k, coefficient in enumerate(others):
-            product = Signal(unsigned(ACC_FRAC + 1 + frac), name=f"product_{k}")
-            rounded = ((product + (1 << (frac - 1))) >> frac) + coefficient
+            product = Signal(unsigned(ACC_FRAC + 1 + MAX_FRAC), name=f"product_{k}")
+            rounded = ((product + (1 << (MAX_FRAC - 1))) >> MAX_FRAC) + coefficient
             sources = [(acc * fraction, product), (rounded, Signal(ACC_FRAC + 1, name=f"acc_{k}"))]
             for half, (value, register) in enumerate(sources):
                 stage = 2 * k + half + 1
-                next_fraction = Signal(frac, name=f"fraction_{stage}")
+                next_fraction = Signal(MAX_FRAC, name=f"fraction_{stage}")
                 next_shift = Signal(range(FARTHEST + 1), name=f"shift_{stage}")
+                next_keep = Signal(name=f"keep_{stage + 1}")
                 with m.If(self.load[stage]):
                     m.d.sync += [
                         register.eq(value),
                         next_fraction.eq(fraction),
                         next_shift.eq(shift),
+                        next_keep.eq(keep),
                     ]
-                acc, fraction, shift = register, next_fraction, next_shift
+                acc, fraction, shift, keep = register, next_fraction, next_shift, next_keep
 
         # stage 10: the octaves
         with m.If(self.load[POWER_STAGES - 1]):
-            m.d.sync += self.power.eq(Mux(self.keep, (acc << GUARD) >> shift, 0))
+            m.d.sync += self.power.eq(Mux(keep, (acc << GUARD) >> shift, 0))
         return m
 
 
@@ -93,25 +94,26 @@ class Powers(StreamUnit):
 
     Latency 10 cycles; one word per cycle.
 
-    Ports: `i` a structure of `word`, the scores, `known`, the highest, and `last`; `o` an array
-    of unsigned(31) with 30 fraction bits.
+    Ports: `i` a structure of `word`, the scores and which of them to `keep`, `known`, the highest,
+    and `last`; `o` a structure of `elements`, unsigned(31) with 30 fraction bits, and `last`; `up`
+    by how much a score is shifted left to have 14 fraction bits.
 
-    Per lane four multipliers of 18 x frac bits and a shifter.
+    Per lane four multipliers of 18 x 14 bits and two shifters.
 
     Parameters
     ----------
     score : Shape
         Shape of a score.
-    frac : int
-        Its fraction bits.
-    lanes, used : int
-        Scores per word, and how many of them the last word of a row has.
+    lanes : int
+        Scores per word.
     """
 
-    def __init__(self, score: Shape, frac: int, lanes: int, used: int) -> None:
-        self.score, self.frac, self.lanes, self.used = score, frac, lanes, used
-        word = {"word": data.ArrayLayout(score, lanes), "known": score, "last": 1}
-        super().__init__(data.StructLayout(word), data.ArrayLayout(POWER, lanes))
+    def __init__(self, score: Shape, lanes: int) -> None:
+        self.score, self.lanes = score, lanes
+        self.word = data.StructLayout({"scores": data.ArrayLayout(score, lanes), "keep": lanes})
+        word = {"word": self.word, "known": score, "last": 1}
+        power = {"elements": data.ArrayLayout(POWER, lanes), "last": 1}
+        super().__init__(data.StructLayout(word), data.StructLayout(power), {"up": In(UP)})
 
     @property
     def latency_cycles(self) -> int:
@@ -123,20 +125,21 @@ class Powers(StreamUnit):
         m = Module()
         p = Pipeline(m, self.i.valid, self.o.ready, POWER_STAGES)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
-        last = self.i.p.last
-        for stage in range(POWER_STAGES - 1):
-            register = Signal(name=f"last_{stage + 1}")
+        last: Value = self.i.p.last
+        for stage in range(POWER_STAGES):
+            last_before, last = last, Signal(name=f"last_{stage + 1}")
             with m.If(p.load[stage]):
-                m.d.sync += register.eq(last)
-            last = register
+                m.d.sync += last.eq(last_before)
+        m.d.comb += self.o.p.last.eq(last)
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = PowerLane(self.score, self.frac)
+            m.submodules[f"lane_{k}"] = lane = PowerLane(self.score)
             m.d.comb += [load.eq(p.load[n]) for n, load in enumerate(lane.load)]
             m.d.comb += [
-                lane.x.eq(self.i.p.word[k]),
+                lane.x.eq(self.i.p.word.scores[k]),
+                lane.keep.eq(self.i.p.word.keep[k]),
                 lane.highest.eq(self.i.p.known),
-                lane.keep.eq(~last if k >= self.used else 1),
-                self.o.payload[k].eq(lane.power),
+                lane.up.eq(self.up),
+                self.o.p.elements[k].eq(lane.power),
             ]
         return m
 
@@ -198,7 +201,8 @@ class Reciprocal(StreamUnit):
         m.d.comb += [
             divide.i.p.dividend.eq((1 << unity) + (divisor >> 1)),
             divide.i.p.divisor.eq(divisor),
-            octaves.words.payload.eq(octave_2),
+            octaves.words.p.word.eq(octave_2),
+            octaves.words.p.last.eq(1),
             self.o.valid.eq(octaves.o.valid),
             octaves.o.ready.eq(self.o.ready),
             self.o.p.reciprocal.eq(octaves.o.p.known),

@@ -5,7 +5,7 @@ from numpy.testing import assert_array_equal
 from hwq.numerics.activation import FUNCTIONS, ActivationSpec
 from hwq.numerics.rounding import half_up_shift
 from hwq.numerics.units import UNITS
-from hwq.rtl.activation import Activation
+from hwq.rtl.activation import Activation, ActivationCore
 from hwq.rtl.catalog import TWINS
 from hwq.testing import run_stream
 
@@ -28,14 +28,24 @@ def test_ends_of_every_format(function: str, in_frac: int, in_bits: int) -> None
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_core_takes_every_format(function: str) -> None:
+    """One netlist: all formats in turn."""
+    core = ActivationCore(function, 10)
+    inputs = np.arange(-512, 512)
+    for frac in range(8, 13):
+        run = run_stream(core, inputs, settings={"up": 12 - frac})
+        assert_array_equal(run.outputs, ActivationSpec(function, frac, 10).compute(inputs))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_accumulator_fits(function: str) -> None:
     unit = Activation(ActivationSpec(function))
-    c2, c1, c0 = unit.table.astype(np.int64)
+    c2, c1, c0 = unit.core.table.astype(np.int64)
     bits = unit.spec.curve.segment_bits
     u = np.arange(1 << bits)[:, None]
     first = half_up_shift(c2 * u, bits) + c1
     second = half_up_shift(first * u, bits) + c0
-    limit = 1 << (unit.acc.width - 1)
+    limit = 1 << (unit.core.acc.width - 1)
     for values in (c2, c1, c0, first, second):
         assert -limit <= values.min() and values.max() < limit
 

@@ -1,16 +1,22 @@
 import numpy as np
 import pytest
+from amaranth.hdl import Module, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 from numpy.testing import assert_array_equal
 
 from hwq.errors import SpecError
 from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.layer_norm import MAX_EPSILON
+from hwq.numerics.layer_norm import LayerNorm as Norm
 from hwq.numerics.unit import UnitTiming
 from hwq.numerics.units import UNITS
 from hwq.rtl.catalog import TWINS
 from hwq.rtl.catalog.rows import enough_rows, example_layer_norm
-from hwq.rtl.layer_norm import LayerNorm
-from hwq.rtl.rows import to_rows
-from hwq.testing import run_stream
+from hwq.rtl.layer_norm import LayerNorm, LayerNormCore, parameter_memory
+from hwq.rtl.pipeline import StreamUnit
+from hwq.rtl.rows import row_words, to_rows, to_words
+from hwq.testing import every, never, random_stall, run_stream
 
 CASES = TWINS["layer_norm"].verified
 
@@ -31,6 +37,67 @@ def test_cycles_are_the_formulas_at_every_shape(length: int, lanes: int) -> None
     assert_array_equal(run.outputs, unit.compute(inputs))
     measured = UnitTiming(run.latency_cycles(unit), run.interval_cycles(unit))
     assert measured == UNITS["layer_norm"].timing(length, lanes)
+
+
+class WithMemory(StreamUnit):
+    """A core beside a memory of parameters."""
+
+    def __init__(self, core: LayerNormCore, norm: Norm) -> None:
+        self.core, self.memory = core, parameter_memory(norm, core.lanes)
+        shapes = core.i.payload.shape(), core.o.payload.shape()
+        super().__init__(*shapes, {"settings": In(core.settings.shape())})
+
+    @property
+    def latency_cycles(self) -> int:
+        return self.core.latency_cycles
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.core, m.submodules.memory = core, memory = self.core, self.memory
+        read = memory.read_port()
+        m.d.comb += [
+            core.settings.eq(self.settings),
+            read.addr.eq(core.parameters.address),
+            read.en.eq(core.parameters.enable),
+            core.parameters.data.eq(read.data),
+        ]
+        wiring.connect(m, wiring.flipped(self.i), core.i)
+        wiring.connect(m, core.o, wiring.flipped(self.o))
+        return m
+
+
+@pytest.mark.parametrize(
+    "stalls", [(never(), never()), (random_stall(0, 0.4), every(3))], ids=("flowing", "stalled")
+)
+@pytest.mark.parametrize(
+    "norm",
+    [
+        example_layer_norm(1, 12, FixedPoint(16, 11)),
+        example_layer_norm(11, 15, FixedPoint(9, 7, signed=False), MAX_EPSILON),
+        example_layer_norm(6, 31, FixedPoint(12, 27), 3),
+        example_layer_norm(8, 3, FixedPoint(18, 18), 1 << 44, spread=0.43),
+        example_layer_norm(7, 14, FixedPoint(12, 9), 1 << 20, centered=False),
+    ],
+    ids=lambda norm: f"dim{norm.spec.dim}",
+)
+def test_the_core_takes_tokens_of_any_length_and_format(norm: Norm, stalls) -> None:
+    """One netlist: only settings and the memory of parameters are another layer's."""
+    rng, spec = np.random.default_rng(0), norm.spec
+    core = LayerNormCore(11, 4, signed(18))
+    tokens = rng.integers(-(1 << 15), 1 << 15, (60, spec.dim)) >> rng.integers(0, 12, (60, 1))
+    words = row_words(tokens, 4, rng.integers(-(1 << 15), 1 << 15, (60, 4)))
+    settings = {
+        "dim": spec.dim,
+        "epsilon": spec.epsilon,
+        "centered": spec.centered,
+        "shift": spec.shift,
+        "lo": spec.out.min,
+        "hi": spec.out.max,
+    }
+    run = run_stream(WithMemory(core, norm), words, *stalls, settings=settings)
+    y, _ = norm.compute(tokens.astype(np.int16))
+    wanted = to_words(y.astype(np.int64), 4, np.zeros((60, 4), np.int64))
+    assert_array_equal(run.outputs, wanted)
 
 
 @pytest.mark.parametrize("epsilon", [1, (1 << 60) - 1])

@@ -1,24 +1,62 @@
 import operator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from amaranth.hdl import Module, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream
+from amaranth.lib.wiring import Component, Out
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from hwq.numerics.unit import UnitTiming
 from hwq.rtl.pipeline import StreamUnit
-from hwq.rtl.rows import Reduce, RowBuffer, fork, largest, to_rows, to_words
+from hwq.rtl.rows import (
+    Reduce,
+    RowBuffer,
+    connect,
+    fork,
+    largest,
+    mark,
+    row_word,
+    to_rows,
+    to_words,
+)
 
 
-class Largest(Reduce):
+class Reduced(StreamUnit):
+    """Rows of one length, marked and reduced."""
+
+    def __init__(self, reduce: Reduce, words: int, compute: Callable[..., NDArray]) -> None:
+        self.reduce, self.inputs_per_result, self.by_numpy = reduce, words, compute
+        super().__init__(reduce.i.payload.shape()["elements"].shape, reduce.o.payload.shape())
+
+    @property
+    def latency_cycles(self) -> int:
+        return self.reduce.latency_cycles
+
+    @property
+    def interval_cycles(self) -> int:
+        return self.inputs_per_result
+
     def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        return to_rows(inputs, self.lanes, self.lanes * self.inputs_per_result).max(axis=1)
+        lanes = self.reduce.lanes
+        return self.by_numpy(to_rows(inputs, lanes, lanes * self.inputs_per_result), axis=1)
 
-
-class Total(Reduce):
-    def compute(self, inputs: NDArray[np.int64]) -> NDArray[np.int64]:
-        return to_rows(inputs, self.lanes, self.lanes * self.inputs_per_result).sum(axis=1)
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.reduce = reduce = self.reduce
+        lanes = reduce.lanes
+        words = Component({"w": Out(stream.Signature(row_word(signed(8), lanes)))}).w
+        mark(m, words, self.i, lanes * self.inputs_per_result)
+        m.d.comb += [
+            reduce.i.p.elements.eq(words.p.elements),
+            reduce.i.p.last.eq(words.p.last),
+            reduce.i.valid.eq(words.valid),
+            words.ready.eq(reduce.i.ready),
+        ]
+        connect(m, reduce.o, self.o)
+        return m
 
 
 class FromLargest(StreamUnit):
@@ -43,12 +81,18 @@ class FromLargest(StreamUnit):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self.inputs_per_result
-        m.submodules.reduce = reduce = Reduce(signed(8), signed(8), 1, words, largest)
+        m.submodules.reduce = reduce = Reduce(signed(8), signed(8), 1, largest)
         m.submodules.buffer = buffer = RowBuffer(signed(8), signed(8), words, latency=2)
         fork(m, self.i.valid, self.i.ready, [buffer.words, reduce.i])
+        word, last = Signal(range(max(words, 2))), Signal()
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += word.eq(Mux(last, 0, word + 1))
         m.d.comb += [
-            buffer.words.payload.eq(self.i.payload),
-            reduce.i.payload[0].eq(self.i.payload),
+            last.eq(word == words - 1),
+            buffer.words.p.word.eq(self.i.payload),
+            buffer.words.p.last.eq(last),
+            reduce.i.p.elements[0].eq(self.i.payload),
+            reduce.i.p.last.eq(last),
             buffer.known.payload.eq(reduce.o.payload),
             buffer.known.valid.eq(reduce.o.valid),
             reduce.o.ready.eq(buffer.known.ready),
@@ -69,8 +113,10 @@ def test_a_row_is_reduced_to_one_value(shape: tuple[int, int], check) -> None:
     lanes, words = shape
     timing = UnitTiming((lanes - 1).bit_length() + 2, words)
     inputs = random_words(lanes, words)
-    check(Largest(signed(8), signed(8), lanes, words, largest), inputs, timing)
-    check(Total(signed(8), signed(14), lanes, words, operator.add), inputs, timing)
+    check(Reduced(Reduce(signed(8), signed(8), lanes, largest), words, np.max), inputs, timing)
+    check(
+        Reduced(Reduce(signed(8), signed(14), lanes, operator.add), words, np.sum), inputs, timing
+    )
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 9])

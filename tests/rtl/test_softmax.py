@@ -7,8 +7,9 @@ from hwq.numerics.softmax import SoftmaxSpec
 from hwq.numerics.unit import UnitTiming
 from hwq.numerics.units import UNITS
 from hwq.rtl.catalog import TWINS
-from hwq.rtl.softmax import Softmax
-from hwq.testing import run_stream
+from hwq.rtl.rows import row_words, to_words
+from hwq.rtl.softmax import Softmax, SoftmaxCore
+from hwq.testing import every, never, random_stall, run_stream
 
 CASES = TWINS["softmax"].verified
 
@@ -31,6 +32,24 @@ def test_cycles_are_the_formulas_at_every_shape(length: int, lanes: int) -> None
     assert measured == UNITS["softmax"].timing(length, lanes)
 
 
+@pytest.mark.parametrize("frac", [1, 6, 14])
+@pytest.mark.parametrize(
+    "stalls", [(never(), never()), (random_stall(0, 0.4), every(3))], ids=("flowing", "stalled")
+)
+def test_the_core_takes_rows_of_any_length_and_format(frac: int, stalls) -> None:
+    """One netlist: rows of 1 to 11 scores, mixed, under each format in turn."""
+    rng = np.random.default_rng(frac)
+    core, spec = SoftmaxCore(11, 4, in_bits=10), SoftmaxSpec(frac)
+    words, wanted = [], []
+    for length in (*range(1, 12), *rng.integers(1, 12, 30).tolist()):
+        row = rng.integers(-512, 512, (1, length)) >> rng.integers(0, 9)
+        words.append(row_words(row, 4, rng.integers(-512, 512, (1, 4))))
+        unused = np.zeros((1, 4), np.int64)
+        wanted.append(to_words(spec.compute(row.astype(np.int32)).astype(np.int64), 4, unused))
+    run = run_stream(core, np.concatenate(words), *stalls, settings={"up": 14 - frac})
+    assert_array_equal(run.outputs, np.concatenate(wanted))
+
+
 def test_unused_lanes_are_ignored_and_leave_as_zero() -> None:
     unit = Softmax(SoftmaxSpec(4), 3, 2)
     words = np.array([[5, 5], [5, 32767], [-9, -9], [-9, -32768]])
@@ -41,7 +60,7 @@ def test_unused_lanes_are_ignored_and_leave_as_zero() -> None:
 
 def test_longest_row_of_equal_scores_fits_its_sum() -> None:
     unit = Softmax(SoftmaxSpec(1), 4096, 1, in_bits=2)
-    assert unit.total.o.payload.shape().width == 43
+    assert unit.core.total.o.payload.shape().width == 43
     words = np.full(4096, 1)
     assert_array_equal(run_stream(unit, words).outputs, np.full(4096, 16))
 
