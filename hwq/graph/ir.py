@@ -235,6 +235,6 @@ def _needed(pool: Mapping[str, Node], outputs: Sequence[str]) -> tuple[Node, ...
 
 def constant_like(value: Any, dtype: str = "float32") -> Constant:
     """Return `value` as a read-only contiguous array."""
-    array = np.asarray(value, dtype=dtype, order="C")
+    array = np.ascontiguousarray(np.asarray(value, dtype=dtype))
     array.setflags(write=False)
     return array
