@@ -152,6 +152,8 @@ class ArraySpec:
         row_tiles, column_tiles = -(-extents.row // self.rows), -(-extents.column // self.columns)
         tiles = (row_tiles, column_tiles, column_tiles)
         for name, length, count in zip(names, lengths, tiles, strict=True):
+            for what, value in (("base", base[name]), ("stride", stride[name])):
+                require(value >= 0, f"{what} of {name} must not be negative, not {value}")
             need = base[name] + (count - 1) * stride[name] + length
             depth = depths[name]
             require(need <= depth, f"{name}_depth must be at least {need} words, not {depth}")

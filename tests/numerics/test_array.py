@@ -106,6 +106,14 @@ def test_a_program_of_a_tile():
             lambda: ArraySpec(4, 4).program(1, 1, 1, bases=(0, 0, 1024)),
             "result_depth must be at least 1025 words, not 1024",
         ),
+        (
+            lambda: ArraySpec(4, 4).program(1, 1, 1, bases=(-3, 0, 0)),
+            "base of a must not be negative, not -3",
+        ),
+        (
+            lambda: ArraySpec(4, 4).program(1, 1, 1, strides=(1, -1, 1)),
+            "stride of b must not be negative, not -1",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):

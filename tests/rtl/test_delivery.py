@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,14 @@ def smallest(stem: str) -> StreamUnit:
     return min(TWINS[stem].verified.values(), key=lambda u: u.interval_cycles + u.inputs_per_result)
 
 
-def bench(folder: Path, stem: str) -> str:
+def bench(folder: Path, stem: str, modules: Sequence[str] = ()) -> str:
+    """What the bench of a unit prints, compiled with all of these files, or its own alone."""
     if shutil.which("iverilog") is None:
         pytest.skip("needs Icarus: apt-get install iverilog")
     # no warning of any kind, in the Verilog of 2005
     options = ["-g2005", "-Wall", "-o", "bench"]
     made = subprocess.run(
-        ["iverilog", *options, f"{stem}.v", f"{stem}_tb.v"],
+        ["iverilog", *options, "-s", f"{stem}_tb", *(modules or [f"{stem}.v"]), f"{stem}_tb.v"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -47,6 +49,20 @@ def bench(folder: Path, stem: str) -> str:
 def test_the_bench_passes(stem: str, tmp_path: Path) -> None:
     write(delivered(smallest(stem), stem), tmp_path)
     assert f"PASS {stem}: " in bench(tmp_path, stem)
+
+
+def test_units_are_compiled_together(tmp_path: Path) -> None:
+    """No module of one is taken for another's: two units, and one unit of two widths."""
+    units = {
+        "narrow": TWINS["softmax"].verified["length5_lanes1"],
+        "wide": TWINS["softmax"].verified["length6_lanes4_wide"],
+        "norm": TWINS["layer_norm"].verified["length13_lanes4"],
+        "log2": TWINS["log2"].default,
+    }
+    for name, unit in units.items():
+        write(delivered(unit, name), tmp_path)
+    for name in units:
+        assert f"PASS {name}: " in bench(tmp_path, name, [f"{other}.v" for other in units])
 
 
 def test_the_bench_sees_a_wrong_value(tmp_path: Path) -> None:
