@@ -1,0 +1,236 @@
+"""Gateware that encodes for every quantizer: what kind of codes is a setting."""
+
+from enum import IntEnum
+from functools import singledispatch
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data
+from amaranth.lib.wiring import In
+
+from hwq.errors import require
+from hwq.numerics.log2 import Log2Spec
+from hwq.numerics.requantize import MULT_BITS, SHIFT_BITS, RequantizeSpec
+from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
+from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
+from hwq.numerics.twin_uniform import TwinUniformSpec
+from hwq.numerics.uniform import UniformSpec
+from hwq.rtl.payload import ends
+from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift
+
+ELEMENT = signed(18)
+"""What is encoded: 16-bit fixed point or probabilities."""
+CODE = signed(9)
+"""Codes of at most 8 bits, of either sign."""
+_ADDEND, _HELD = signed(31), signed(FRACTION_BITS + 1)
+_LARGEST = (1 << FRACTION_BITS) - 1
+# mantissas at which the level drops, of one and of two steps an octave
+_ONE_STEP, _TWO_STEPS = (Log2Spec(steps_per_octave=steps).thresholds for steps in (1, 2))
+
+
+class Kind(IntEnum):
+    """What becomes of y = (x + addend) * mult * 2**-shift + zero_point, rounded half up."""
+
+    UNIFORM = 0
+    """y, held in lo..hi."""
+    TWIN_BY_SIZE = 1
+    """y, or where that is above `top` a coarser one with a flag: softmax."""
+    TWIN_BY_SIGN = 2
+    """-y, or where x >= 0 a coarser one with a flag: GELU."""
+    LOG2 = 3
+    """Minus the logarithm of y, held in lo..hi, as a fraction of 2**16."""
+
+
+SETTINGS = data.StructLayout(
+    {
+        "kind": Kind,
+        "addend": _ADDEND,
+        "mult": unsigned(MULT_BITS),
+        "shift": unsigned(SHIFT_BITS),
+        "zero_point": _HELD,
+        "lo": _HELD,
+        "hi": _HELD,
+        # twin uniform codes: the coarse scale is 2**m times the fine one; largest magnitude
+        "m": range(16),
+        "top": range(1 << 7),
+        # logarithms: two steps an octave, level of code 0, last level, code of zero
+        "two_steps": 1,
+        "offset": range(32),
+        "max_level": range(32),
+        "zero_code": range(1 << 8),
+    }
+)
+
+
+class Encoder(StreamUnit):
+    """Codes of one element for any quantizer; the formulas are those of `hwq.numerics`.
+
+    Latency 4 cycles, 7 of logarithms; one code per cycle.
+
+    Ports: `i` an element, signed(18); `o` its code, signed(9); `settings` (`encoder_settings`).
+
+    A multiplier of 32 x 16 bits, three shifters and comparators.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ELEMENT, CODE, {"settings": In(SETTINGS)})
+
+    @property
+    def latency_cycles(self) -> int:
+        """Of logarithms: add, multiply, round, hold; leading one, mantissa, code."""
+        return 7
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the stages; logarithms go through three more."""
+        m = Module()
+        is_log = self.settings.kind == Kind.LOG2
+        logs_ready = Signal()
+        front = Pipeline(m, self.i.valid, Mux(is_log, logs_ready, self.o.ready), depth=4)
+        held = self._held(m, front)
+        back = Pipeline(m, front.valid[3] & is_log, self.o.ready, depth=3)
+        code = self._logarithm(m, back, held[:FRACTION_BITS])
+        m.d.comb += [
+            self.i.ready.eq(front.ready),
+            logs_ready.eq(back.ready),
+            self.o.valid.eq(Mux(is_log, back.valid[2], front.valid[3])),
+            self.o.payload.eq(Mux(is_log, code, held)),
+        ]
+        return m
+
+    def _held(self, m: Module, p: Pipeline) -> Value:
+        """Stages 1 to 4: the uniform or twin uniform code, or the fraction."""
+        s = self.settings
+        by_sign = s.kind == Kind.TWIN_BY_SIGN
+        is_twin = by_sign | (s.kind == Kind.TWIN_BY_SIZE)
+
+        # stages 1 and 2: |x + addend| < 2**31; the sign goes along
+        total = Signal((self.i.payload + s.addend).shape())
+        product = Signal((total * s.mult).shape())
+        positive_1, positive_2, positive_3 = (Signal() for _ in range(3))
+        with m.If(p.load[0]):
+            m.d.sync += [total.eq(self.i.payload + s.addend), positive_1.eq(~self.i.payload[-1])]
+        with m.If(p.load[1]):
+            m.d.sync += [product.eq(total * s.mult), positive_2.eq(positive_1)]
+
+        # stage 3: round half up, in both ranges
+        fine, coarse = Signal.like(product), Signal.like(product)
+        with m.If(p.load[2]):
+            m.d.sync += [
+                fine.eq(half_up_shift(product, s.shift) + s.zero_point),
+                coarse.eq(half_up_shift(product, s.shift + s.m)),
+                positive_3.eq(positive_2),
+            ]
+
+        # stage 4: select and hold
+        flag, value = Signal(), Signal.like(product)
+        lo, hi = (Mux(is_twin, twin, end) for twin, end in ((0, s.lo), (s.top, s.hi)))
+        m.d.comb += flag.eq(Mux(by_sign, positive_3, (fine > s.top) & (coarse > 0)) & is_twin)
+        m.d.comb += value.eq(Mux(flag, coarse, Mux(by_sign, -fine, fine)))
+        held = Signal(_HELD)
+        with m.If(p.load[3]):
+            within = Mux(value > hi, hi, Mux(value < lo, lo, value))
+            m.d.sync += held.eq(within + Mux(flag, s.top + 1, 0))
+        return held
+
+    def _logarithm(self, m: Module, p: Pipeline, fraction: Value) -> Value:
+        """Stages 5 to 7, as `hwq.rtl.log2`."""
+        s = self.settings
+
+        # stage 5: leading one; the last assignment wins, so the highest bit does
+        lead, left, x = Signal(range(16)), Signal(range(16)), Signal(FRACTION_BITS)
+        for k in range(FRACTION_BITS):
+            with m.If(fraction[k]):
+                m.d.comb += lead.eq(k)
+        with m.If(p.load[0]):
+            m.d.sync += [x.eq(fraction), left.eq(15 - lead)]
+
+        # stage 6: normalised mantissa against the thresholds
+        mantissa, level, zero = Signal(16), Signal(range(33)), Signal()
+        one, two = (
+            sum((mantissa >= threshold for threshold in thresholds), start=0)
+            for thresholds in (_ONE_STEP, _TWO_STEPS)
+        )
+        octaves = left + 1
+        m.d.comb += mantissa.eq(x << left)
+        with m.If(p.load[1]):
+            m.d.sync += [
+                level.eq(Mux(s.two_steps, 2 * octaves - two, octaves - one)),
+                zero.eq(x == 0),
+            ]
+
+        # stage 7: offset and clamp
+        code = Signal(unsigned(8))
+        with m.If(p.load[2]):
+            shifted = Mux(level < s.offset, 0, level - s.offset)
+            m.d.sync += code.eq(Mux(zero | (level > s.max_level), s.zero_code, shifted))
+        return code
+
+
+def encoder_settings(spec: object) -> dict[str, int]:
+    """Return the settings under which `Encoder` gives the codes of a spec.
+
+    Raises
+    ------
+    SpecError
+        For a spec whose codes it does not give: uniform ones have 8 bits at most.
+    """
+    settings = _settings(spec)
+    for name, value in settings.items():
+        least, most = ends(Shape.cast(SETTINGS[name].shape))
+        require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")
+    return settings
+
+
+@singledispatch
+def _settings(spec: object) -> dict[str, int]:
+    require(False, f"an encoder must be that of a quantizer, not {type(spec).__name__}")
+    raise AssertionError
+
+
+@_settings.register
+def _(spec: UniformSpec) -> dict[str, int]:
+    require(spec.bits < CODE.width, f"bits must be at most {CODE.width - 1}, not {spec.bits}")
+    low = -(1 << (spec.bits - 1)) if spec.signed else 0
+    return _scaled(spec.unit) | {
+        "kind": Kind.UNIFORM,
+        "lo": low,
+        "hi": low + (1 << spec.bits) - 1,
+    }
+
+
+@_settings.register
+def _(spec: TwinUniformSpec) -> dict[str, int]:
+    kind = Kind.TWIN_BY_SIGN if spec.form == "gelu" else Kind.TWIN_BY_SIZE
+    return {"kind": kind, "mult": spec.mult, "shift": spec.shift, "m": spec.m, "top": spec.top}
+
+
+@_settings.register
+def _(spec: Log2Spec) -> dict[str, int]:
+    # a fraction of fewer bits is shifted up; one of 16 is itself
+    up = 1 << (FRACTION_BITS - spec.in_bits)
+    return {"kind": Kind.LOG2, "mult": up, "shift": 0, "hi": _LARGEST} | _levels(spec)
+
+
+@_settings.register
+def _(spec: ShiftLog2Spec) -> dict[str, int]:
+    whole = {"kind": Kind.LOG2, "addend": spec.shift_add, "hi": _LARGEST}
+    return whole | _scaled(spec.fraction) | _levels(spec.log2)
+
+
+@_settings.register
+def _(spec: ShiftUniformLog2Spec) -> dict[str, int]:
+    # max(min(f, most), 0) + eta, which saturates, is f + eta held in eta..most
+    held = {"kind": Kind.LOG2, "lo": spec.eta, "hi": _LARGEST}
+    return held | _scaled(spec.fraction) | _levels(spec.log2) | {"zero_point": spec.eta}
+
+
+def _scaled(unit: RequantizeSpec) -> dict[str, int]:
+    return {"mult": unit.mult, "shift": unit.shift, "zero_point": unit.zero_point}
+
+
+def _levels(log2: Log2Spec) -> dict[str, int]:
+    return {
+        "two_steps": log2.steps_per_octave - 1,
+        "offset": log2.offset,
+        "max_level": log2.max_level,
+        "zero_code": log2.zero_code,
+    }
