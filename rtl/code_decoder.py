@@ -1,0 +1,141 @@
+"""Gateware that decodes codes for any processing element: what kind of codes is a setting."""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from itertools import product
+
+import numpy as np
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from numpy.typing import NDArray
+
+from hwq.errors import SpecError, require
+from hwq.numerics.pe import MAX_SHIFT, PeSpec
+
+CODE = signed(9)
+"""A code of at most 8 bits, of either sign, as it is stored."""
+DECODED = data.StructLayout({"significand": signed(9), "shift": range(MAX_SHIFT + 1), "plane": 1})
+"""What an element of any kind sees of a code: all bits zero make the product zero."""
+
+
+class Kind(IntEnum):
+    """What a code is."""
+
+    SIGNIFICAND = 0
+    """Its own significand: uniform codes."""
+    TWIN = 1
+    """A magnitude and above it a flag, for a shift by `shift`; `negative` without the flag."""
+    LEVEL = 2
+    """2**(shift - ceil(level / steps)) with level = code + offset; `rest` beyond `max_level`."""
+
+
+SETTINGS = data.StructLayout(
+    {
+        "kind": Kind,
+        "shift": range(MAX_SHIFT + 1),
+        "flag": range(8),
+        "negative": 1,
+        "two_steps": 1,
+        "offset": range(2 * MAX_SHIFT + 1),
+        "max_level": range(2 * MAX_SHIFT + 2),
+        "rest": 1,
+    }
+)
+
+
+class CodeDecoder(wiring.Component):
+    """Significand, shift and plane of a code, without a register.
+
+    Ports: `code` signed(9), `decoded` (`DECODED`), `settings` (`decoder_settings`).
+
+    Two adders and a few multiplexers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"code": In(CODE), "settings": In(SETTINGS), "decoded": Out(DECODED)})
+
+    def elaborate(self, platform: object) -> Module:
+        """Return all three decoders and the choice."""
+        m = Module()
+        s, code = self.settings, self.code
+        flagged, magnitude = Signal(), Signal(unsigned(8))
+        bit = Signal(unsigned(8))
+        m.d.comb += [
+            bit.eq(1 << s.flag),
+            flagged.eq((code & bit).any()),
+            magnitude.eq(code & (bit - 1)),
+        ]
+        level, lives = Signal(unsigned(9)), Signal()
+        m.d.comb += [
+            level.eq(code[:8] + s.offset),
+            lives.eq(level <= s.max_level),
+        ]
+        exponent = Mux(s.two_steps, (level + 1) >> 1, level)
+        with m.Switch(s.kind):
+            with m.Case(Kind.SIGNIFICAND):
+                m.d.comb += self.decoded.significand.eq(code)
+            with m.Case(Kind.TWIN):
+                m.d.comb += [
+                    self.decoded.significand.eq(Mux(s.negative & ~flagged, -magnitude, magnitude)),
+                    self.decoded.shift.eq(Mux(flagged, s.shift, 0)),
+                ]
+            with m.Case(Kind.LEVEL):
+                m.d.comb += [
+                    self.decoded.significand.eq(lives | s.rest),
+                    self.decoded.shift.eq(Mux(lives, s.shift - exponent, 0)),
+                    self.decoded.plane.eq(lives & s.two_steps & level[0]),
+                ]
+        return m
+
+
+def decoder_settings(pe: PeSpec) -> dict[str, int]:
+    """Return the settings under which `CodeDecoder` gives what the tables of an element say.
+
+    Raises
+    ------
+    SpecError
+        For tables that it does not give, and codes of more than 8 bits.
+    """
+    require(pe.a_bits <= 8, f"a_bits of a decoder must be at most 8, not {pe.a_bits}")
+    wanted = np.array([pe.significand, pe.shift, pe.plane])
+    for settings in _guesses(pe):
+        if (decoded(settings, pe) == wanted).all():
+            return settings
+    raise SpecError(f"no decoder has the tables of this element of kind {pe.kind.name}")
+
+
+def decoded(settings: dict[str, int], pe: PeSpec) -> NDArray[np.int64]:
+    """Return significand, shift and plane of every code of an element: int64[3, 2**a_bits]."""
+    get = {name: 0 for name, _ in SETTINGS} | settings
+    codes = np.arange(1 << pe.a_bits)
+    zero = np.zeros_like(codes)
+    if get["kind"] == Kind.SIGNIFICAND:
+        signed_codes = codes - (codes >= 1 << (pe.a_bits - 1)) * (1 << pe.a_bits)
+        return np.stack([signed_codes if min(pe.significand) < 0 else codes, zero, zero])
+    if get["kind"] == Kind.TWIN:
+        flags, magnitudes = codes >> get["flag"], codes & ((1 << get["flag"]) - 1)
+        negative = (flags == 0) & bool(get["negative"])
+        return np.stack([np.where(negative, -magnitudes, magnitudes), flags * get["shift"], zero])
+    level, steps = codes + get["offset"], get["two_steps"] + 1
+    lives = level <= get["max_level"]
+    shift = get["shift"] - -(-level // steps)
+    significand = lives | bool(get["rest"])
+    return np.stack([significand, np.where(lives, shift, 0), np.where(lives, level % steps, 0)])
+
+
+def _guesses(pe: PeSpec) -> Iterator[dict[str, int]]:
+    """Yield all settings whose tables have something of those of an element."""
+    yield {"kind": Kind.SIGNIFICAND.value}
+    twin = {"kind": Kind.TWIN.value, "shift": max(pe.shift), "flag": pe.a_bits - 1}
+    yield twin
+    yield {**twin, "negative": 1}
+    rest = int(pe.significand[-1] != 0)
+    # the last code that lives may be 1 << 0, as the rest is
+    lives = np.count_nonzero(pe.shift) + 1 if rest else np.count_nonzero(pe.significand)
+    for two_steps, offset in product((0, 1), range(2 * MAX_SHIFT + 1)):
+        shift = pe.shift[0] + -(-offset // (two_steps + 1))
+        most = offset + int(lives) - 1
+        if lives and shift <= MAX_SHIFT and most <= 2 * MAX_SHIFT + 1:
+            level = {"two_steps": two_steps, "offset": offset, "max_level": most, "rest": rest}
+            yield {"kind": Kind.LEVEL.value, "shift": shift, **level}
