@@ -6,52 +6,57 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from hwq.errors import require
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.array_controller import ArrayController, controller
 from hwq.rtl.array_grid import ArrayGrid, delayed
-from hwq.rtl.array_program import program_layout, tag_layout
-from hwq.rtl.pe import decoded
+from hwq.rtl.array_program import address_bits, program_layout, tag_layout
+from hwq.rtl.pe import decoded, decoded_layout
 
 
-class Array(wiring.Component):
-    """A systolic array that computes out[M, N] = a[M, K] b[K, N] by itself, from its own memories.
+class ArrayCore(wiring.Component):
+    """A systolic array that computes out[M, N] = a[M, K] b[K, N] from operands that it asks for.
 
-    Cycles of a program: (folds - 1) * max(stream, rows) + stream + 2 * rows + columns + 2; see
-    `hwq.arch.systolic`. `cycles` holds this number from the last result until the next start.
+    Cycles of a program: (folds - 1) * max(stream, rows) + stream + 2 * rows + columns + 1 +
+    read_cycles; see `hwq.arch.systolic`. `cycles` holds this number from the last result until the
+    next start.
 
     Ports:
 
     * `product` (`array_program.program_layout`) and `start`: taken when `busy` is low;
     * `busy` until the last result is written, `cycles` unsigned(32);
-    * `a_write`, `b_write`: `address`, `data` (a word of codes; a word of signed numbers), `enable`;
-      may be used at any time;
+    * `left`, `top`: of each operand `address`, and `next` while a word of it is asked for, in the
+      order of the addresses; `word`, read_cycles later: decoded codes, or signed numbers;
     * `read_address`, `read_data`: a word of results in the next cycle, while `busy` is low;
     * `o`: complete words of results, one in each cycle in which `valid` is high: `address`,
       `sums` signed(acc_bits) per column and plane. There is no `ready`.
 
-    rows x columns elements, three memories with synchronous reads, an adder per column and plane.
+    rows x columns elements, a memory with synchronous reads, an adder per column and plane.
 
     Parameters
     ----------
     spec : ArraySpec
+    read_cycles : int
+        From the cycle in which a word is asked for to the one in which it is there.
     """
 
-    def __init__(self, spec: ArraySpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: ArraySpec, read_cycles: int = 1) -> None:
+        require(read_cycles >= 1, f"read_cycles must be at least 1, not {read_cycles}")
+        self.spec, self.read_cycles = spec, read_cycles
         pe = spec.pe
         sums = data.ArrayLayout(signed(pe.acc_bits), pe.planes)
-        self.a_word = data.ArrayLayout(unsigned(pe.a_bits), spec.a_lanes)
-        self.b_word = data.ArrayLayout(signed(pe.b_bits), spec.b_lanes)
         self.result_word = data.ArrayLayout(sums, spec.columns)
-        result_bits = ceil_log2(spec.result_depth)
+        left_bits, top_bits, result_bits = address_bits(spec)
+        a, b = decoded_layout(pe), signed(pe.b_bits)
+        left, top = (a, b) if spec.a_is_left else (b, a)
         super().__init__(
             {
                 "product": In(program_layout(spec)),
                 "start": In(1),
                 "busy": Out(1),
                 "cycles": Out(32),
-                "a_write": In(write_port(self.a_word, spec.a_depth)),
-                "b_write": In(write_port(self.b_word, spec.b_depth)),
+                "left": Out(_operand_port(left_bits, data.ArrayLayout(left, spec.rows))),
+                "top": Out(_operand_port(top_bits, data.ArrayLayout(top, spec.columns))),
                 "read_address": In(result_bits),
                 "read_data": Out(self.result_word),
                 "o": Out(
@@ -77,45 +82,29 @@ class Array(wiring.Component):
             control.start.eq(self.start & ~control.busy),
             self.busy.eq(control.busy),
             self.cycles.eq(control.cycles),
+            self.left.address.eq(control.left),
+            self.left.next.eq(control.left_next),
+            self.top.address.eq(control.top),
+            self.top.next.eq(control.top_next),
         ]
-        left, top = control.left, control.top
-        a_address, b_address = (left, top) if spec.a_is_left else (top, left)
-        a = self._operand(m, "a", self.a_word, spec.a_depth, a_address)
-        b = self._operand(m, "b", self.b_word, spec.b_depth, b_address)
-        a = [decoded(spec.pe, code) for code in a]
-        left_word, top_word = (a, b) if spec.a_is_left else (b, a)
 
         # the left word has a register behind its decoder. A stationary top word goes straight to
         # the registers that it is shifted through; one that meets the left word has a register too
         edge_cycles = 2 if spec.dataflow == "output_stationary" else 1
-        for r, operand in enumerate(left_word):
+        for r, operand in enumerate(self.left.word):
             m.d.comb += Value.cast(grid.left[r]).eq(delayed(m, operand, 1))
         # columns beyond the edge and, where the block is stationary, rows beyond K are zero
-        count = delayed(m, control.top_count, 1)
-        for c, operand in enumerate(top_word):
-            masked = operand & (count > c).replicate(len(operand))
+        count = delayed(m, control.top_count, self.read_cycles)
+        for c, operand in enumerate(self.top.word):
+            bits = Value.cast(operand)
+            masked = bits & (count > c).replicate(len(bits))
             m.d.comb += Value.cast(grid.top[c]).eq(delayed(m, masked, edge_cycles - 1))
+        edge_cycles += self.read_cycles - 1
         for name in grid.controls:
             m.d.comb += getattr(grid, name).eq(delayed(m, getattr(control, name), edge_cycles))
 
         self._results(m, control, grid)
         return m
-
-    def _operand(
-        self, m: Module, name: str, word: data.ArrayLayout, depth: int, address: Value
-    ) -> list[Value]:
-        """Return the lanes of the word at `address`, one cycle later."""
-        memory = Memory(shape=word, depth=depth, init=[])
-        m.submodules[f"{name}_memory"] = memory
-        write, read = memory.write_port(), memory.read_port()
-        port = getattr(self, f"{name}_write")
-        m.d.comb += [
-            write.addr.eq(port.address),
-            Value.cast(write.data).eq(port.data),
-            write.en.eq(port.enable),
-            read.addr.eq(address),
-        ]
-        return [Value.cast(read.data[lane]) for lane in range(word.length)]
 
     def _results(self, m: Module, control: ArrayController, grid: ArrayGrid) -> None:
         """Add a word to the one that is there, write it, and send it if it is complete.
@@ -129,7 +118,8 @@ class Array(wiring.Component):
         )
         write = memory.write_port()
         read = memory.read_port(transparent_for=(write,) if spec.rows == 1 else ())
-        tag_before = data.View(tag_layout(spec), delayed(m, control.tag, spec.rows + spec.columns))
+        before = spec.rows + spec.columns + self.read_cycles - 1
+        tag_before = data.View(tag_layout(spec), delayed(m, control.tag, before))
         tag = data.View(tag_layout(spec), delayed(m, tag_before, 1))
         m.d.comb += [
             read.addr.eq(Mux(self.busy, tag_before.address, self.read_address)),
@@ -145,6 +135,85 @@ class Array(wiring.Component):
             for plane in range(spec.pe.planes):
                 before = Mux(tag.accumulate, read.data[c][plane], 0)
                 m.d.comb += write.data[c][plane].eq(before + grid.sums[c][plane])
+
+
+class Array(wiring.Component):
+    """An array with memories of its operands, whose codes are those of its elements' tables.
+
+    Ports are those of `ArrayCore`, without the operands, and
+
+    * `a_write`, `b_write`: `address`, `data` (a word of codes; a word of signed numbers), `enable`;
+      may be used at any time.
+
+    The core, two memories with synchronous reads, and a decoder per lane of codes.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+    """
+
+    def __init__(self, spec: ArraySpec) -> None:
+        self.spec, self.core = spec, ArrayCore(spec)
+        pe = spec.pe
+        self.a_word = data.ArrayLayout(unsigned(pe.a_bits), spec.a_lanes)
+        self.b_word = data.ArrayLayout(signed(pe.b_bits), spec.b_lanes)
+        self.result_word = self.core.result_word
+        members = dict(self.core.signature.members)
+        del members["left"], members["top"]
+        super().__init__(
+            {
+                **members,
+                "a_write": In(write_port(self.a_word, spec.a_depth)),
+                "b_write": In(write_port(self.b_word, spec.b_depth)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the core and the memories."""
+        m = Module()
+        spec, core = self.spec, self.core
+        m.submodules.core = core
+        a_port, b_port = (core.left, core.top) if spec.a_is_left else (core.top, core.left)
+        for lane, code in enumerate(self._operand(m, "a", self.a_word, spec.a_depth, a_port)):
+            m.d.comb += Value.cast(a_port.word[lane]).eq(decoded(spec.pe, code))
+        for lane, number in enumerate(self._operand(m, "b", self.b_word, spec.b_depth, b_port)):
+            m.d.comb += Value.cast(b_port.word[lane]).eq(number)
+        m.d.comb += [
+            Value.cast(core.product).eq(Value.cast(self.product)),
+            core.start.eq(self.start),
+            core.read_address.eq(self.read_address),
+            self.busy.eq(core.busy),
+            self.cycles.eq(core.cycles),
+            Value.cast(self.read_data).eq(Value.cast(core.read_data)),
+        ]
+        wiring.connect(m, core.o, wiring.flipped(self.o))
+        return m
+
+    def _operand(
+        self,
+        m: Module,
+        name: str,
+        word: data.ArrayLayout,
+        depth: int,
+        port: wiring.FlippedInterface | wiring.PureInterface,
+    ) -> list[Value]:
+        """Return the lanes of the word at the address that is asked for, one cycle later."""
+        memory = Memory(shape=word, depth=depth, init=[])
+        m.submodules[f"{name}_memory"] = memory
+        write, read = memory.write_port(), memory.read_port()
+        outside = getattr(self, f"{name}_write")
+        m.d.comb += [
+            write.addr.eq(outside.address),
+            Value.cast(write.data).eq(outside.data),
+            write.en.eq(outside.enable),
+            read.addr.eq(port.address),
+        ]
+        return [Value.cast(read.data[lane]) for lane in range(word.length)]
+
+
+def _operand_port(bits: int, word: data.ArrayLayout) -> wiring.Signature:
+    """Return the signature of an operand, as the core sees it."""
+    return wiring.Signature({"address": Out(bits), "next": Out(1), "word": In(word)})
 
 
 def write_port(word: ShapeLike, depth: int) -> wiring.Signature:

@@ -16,7 +16,8 @@ class ArrayController(wiring.Component):
     """Runs one program: this class holds what both kinds of dataflow share.
 
     Ports: `product` is taken with `start`, which may be high when `busy` is low; `left`, `top`
-    addresses of the words that are read in this cycle, `top_count` how many elements of the top
+    addresses of the words that are asked for in this cycle, while `left_next`, `top_next` are
+    high, in the order of the program; `top_count` how many elements of the top
     word are to be kept; `begin`, and `load` or `take`: what the array gets two cycles later; `tag`
     the word of results that leaves the array rows + columns + 1 cycles later; `busy` until
     `finished`, `cycles`.
@@ -36,6 +37,8 @@ class ArrayController(wiring.Component):
                 "finished": In(1),
                 "left": Out(left),
                 "top": Out(top),
+                "left_next": Out(1),
+                "top_next": Out(1),
                 "top_count": Out(spec.extent_bits),
                 "tag": Out(tag_layout(spec)),
                 "busy": Out(1),
@@ -111,6 +114,7 @@ class StationaryController(ArrayController):
             ahead.eq(spec.rows - 1 - step),
             self.load.eq(loading & (ahead >= 0)),
             self.load_begin.eq(loading & (step == 0)),
+            self.top_next.eq(self.load),
             self.top.eq(walk.top + walk.row + ahead),
             # beyond K the block holds zeros, whatever streams past
             self.top_count.eq(Mux(ahead < walk.rows, walk.columns, 0)),
@@ -119,7 +123,8 @@ class StationaryController(ArrayController):
         m.d.comb += [
             self.begin.eq(streaming & (step == 0)),
             self.left.eq(left + step),
-            self.tag.valid.eq(streaming & (step < program.stream)),
+            self.left_next.eq(streaming & (step < program.stream)),
+            self.tag.valid.eq(self.left_next),
             self.tag.address.eq(result + step),
             self.tag.accumulate.eq(program.accumulate | ~first_row),
             self.tag.complete.eq(program.complete & last_row),
@@ -160,6 +165,8 @@ class OutputController(ArrayController):
             self.begin.eq(streaming & (step == 0)),
             self.left.eq(walk.left + step),
             self.top.eq(walk.top + step),
+            self.left_next.eq(valid),
+            self.top_next.eq(valid),
             self.top_count.eq(Mux(valid, walk.columns, 0)),
         ]
 

@@ -8,22 +8,23 @@ from hwq.sim.component import ALONE
 from hwq.sim.fault import Fault
 
 Key = tuple[PeKind, Dataflow, int, int]
-_CONTROLLER, _WALK, _GRID = f"{ALONE}.controller", f"{ALONE}.controller.walk", f"{ALONE}.grid"
+_CORE = f"{ALONE}.core"
+_CONTROLLER, _WALK, _GRID = f"{_CORE}.controller", f"{_CORE}.controller.walk", f"{_CORE}.grid"
 _KEEPS, _SUMS = "StationaryPe_0", "AccumulatingPe_0"
 _NEVER_TAKEN = (
     "sums are taken in the cycle after the last operands, and the next fold begins with zero: "
     "what is added in between goes nowhere"
 )
-_WRITE_THROUGH = """reg [5:0] _2_;
+_WRITE_THROUGH = """reg [5:0] _0_;
   always @(posedge one_clk) begin
-    _2_ <= read__addr;
+    _0_ <= read__addr;
   end
-  assign read_data = result_memory[_2_];"""
-_READ_FIRST = """reg [31:0] _2_;
+  assign read_data = result_memory[_0_];"""
+_READ_FIRST = """reg [31:0] _0_;
   always @(posedge one_clk) begin
-    _2_ <= result_memory[read__addr];
+    _0_ <= result_memory[read__addr];
   end
-  assign read_data = _2_;"""
+  assign read_data = _0_;"""
 
 OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
     (MULTIPLY, "weight_stationary", 3, 2): (
@@ -67,11 +68,11 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         Fault(
             "a fold of rows too many", "last_row = rows <= 2'h3;", "last_row = rows < 2'h3;", _WALK
         ),
-        Fault("columns beyond N not zero", "\\after$A  > 1'h1;", "\\after$A  > 1'h0;", ALONE, 8),
-        Fault("start taken while busy", "\\start$A  & $B ;", "\\start$A ;", ALONE),
+        Fault("columns beyond N not zero", "\\after$A  > 1'h1;", "\\after$A  > 1'h0;", _CORE, 8),
+        Fault("start taken while busy", "\\start$A  & $B ;", "\\start$A ;", _CORE),
     ),
     (MULTIPLY, "weight_stationary", 1, 1): (
-        Fault("word read before it is written", _WRITE_THROUGH, _READ_FIRST, ALONE),
+        Fault("word read before it is written", _WRITE_THROUGH, _READ_FIRST, _CORE),
     ),
     (SHIFT_PARITY, "input_stationary", 2, 3): (
         Fault(
@@ -91,7 +92,7 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
             "plane added to the other",
             "$A  = \\after$B [7] ? read_data[63:32]",
             "$A  = \\after$B [7] ? read_data[31:0]",
-            ALONE,
+            _CORE,
         ),
         Fault(
             "row of the block forgotten",
