@@ -11,12 +11,28 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from hwq.errors import SpecError, require
-from hwq.numerics.pe import MAX_SHIFT, PeSpec
+from hwq.numerics.pe import MAX_SHIFT, CodeTables, PeKind, PeSpec
 
 CODE = signed(9)
 """A code of at most 8 bits, of either sign, as it is stored."""
 DECODED = data.StructLayout({"significand": signed(9), "shift": range(MAX_SHIFT + 1), "plane": 1})
 """What an element of any kind sees of a code: all bits zero make the product zero."""
+
+
+def any_element(b_bits: int = 8, acc_bits: int = 32) -> PeSpec:
+    """Return the element of an array that runs every kind of code, once it is decoded.
+
+    Its tables have every significand, shift and plane; no code is looked up in them.
+    """
+    codes = range(1 << CODE.width)
+    half = len(codes) // 2
+    return PeSpec(
+        PeKind("any", "scaled_multiplier", lambda bits: CodeTables(), MAX_SHIFT + 1, planes=2),
+        *(CODE.width, b_bits, acc_bits),
+        tuple(code - len(codes) * (code >= half) for code in codes),
+        tuple(code % (MAX_SHIFT + 1) for code in codes),
+        tuple(code % 2 for code in codes),
+    )
 
 
 class Kind(IntEnum):

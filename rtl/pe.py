@@ -8,9 +8,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.pe import PeSpec
-from hwq.rtl import multiplier, shifter
+from hwq.rtl import multiplier, scaled_multiplier, shifter
 
-FAMILIES: Mapping[str, ModuleType] = {"multiplier": multiplier, "shifter": shifter}
+FAMILIES: Mapping[str, ModuleType] = {
+    "multiplier": multiplier,
+    "shifter": shifter,
+    "scaled_multiplier": scaled_multiplier,
+}
 """Makers of a product by the family of a kind: `layout`, `entry` and `product`."""
 
 

@@ -1,0 +1,204 @@
+"""Products of packed operands of every kind of codes, on one netlist."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import wiring
+from amaranth.sim import Simulator
+from numpy.typing import NDArray
+
+from hwq.arch.systolic import matmul_cycles
+from hwq.errors import SpecError
+from hwq.numerics.log2 import Log2Spec
+from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, PeSpec
+from hwq.quantizers.mac_form import MacForm
+from hwq.rtl.buffer import READ_CYCLES, Buffer
+from hwq.rtl.code_decoder import decoder_settings
+from hwq.rtl.product_engine import LEVELS, ProductEngine
+
+ROWS, COLUMNS, GRANULES, DEPTH = 4, 3, 8, 512
+KINDS = {
+    "uniform": lambda bits: PeSpec(MULTIPLY, bits),
+    "signed": lambda bits: PeSpec(
+        MULTIPLY, bits, significand=(*range(1 << bits - 1), *range(-(1 << bits - 1), 0))
+    ),
+    "twin": lambda bits: PeSpec(
+        *(MULTIPLY_SHIFT, bits, 8, 32),
+        (*range(0, -(1 << bits - 1), -1), *range(1 << bits - 1)),
+        (0,) * (1 << bits - 1) + (3,) * (1 << bits - 1),
+    ),
+    "log2": lambda bits: MacForm.logarithmic(Log2Spec(16, bits)).element(),
+    "log_sqrt2": lambda bits: MacForm.logarithmic(Log2Spec(16, bits, 2, 1)).element(),
+}
+
+
+class Bench(Elaboratable):
+    """The engine between its buffers."""
+
+    def __init__(self) -> None:
+        self.activation = Buffer(DEPTH, ROWS * GRANULES, ROWS, 8, 1, 1)
+        self.weight = Buffer(DEPTH, COLUMNS * GRANULES, COLUMNS, 8, 1, 1)
+        self.engine = ProductEngine(ROWS, COLUMNS, self.activation, self.weight, 256)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.activation, m.submodules.weight = self.activation, self.weight
+        m.submodules.engine = self.engine
+        wiring.connect(m, self.engine.a_read, self.activation.read[0])
+        wiring.connect(m, self.engine.b_read, self.weight.read[0])
+        return m
+
+
+@dataclass
+class Operand:
+    """Rows of integers, packed; `pitch` from one row to the next, in granules."""
+
+    values: NDArray[np.int64]
+    lanes: int
+    bits: int
+    base: int = 0
+    pitch: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        words = -(-self.values.shape[1] // self.lanes)
+        # rows begin at words
+        self.pitch = -(-words * self.bits // GRANULES) * GRANULES
+
+    def writes(self):
+        """Address, elements and which of them are kept, of every word of every row."""
+        for number, row in enumerate(self.values):
+            for first in range(0, len(row), self.lanes):
+                part = row[first : first + self.lanes].tolist()
+                address = self.base + number * self.pitch + first // self.lanes * self.bits
+                yield address, part + [0] * (self.lanes - len(part)), (1 << len(part)) - 1
+
+
+@dataclass
+class Case:
+    """A product of seeded codes."""
+
+    m: int
+    k: int
+    n: int
+    kind: str
+    bits: int
+    b_bits: int
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng([self.m, self.k, self.n, self.bits, self.b_bits])
+        self.pe = KINDS[self.kind](self.bits)
+        codes = rng.integers(0, 1 << self.bits, (self.m, self.k))
+        half = 1 << (self.b_bits - 1)
+        # b first has room for the rows beyond K that a last tile reads
+        self.b = Operand(rng.integers(-half, half, (self.k, self.n)), COLUMNS, self.b_bits)
+        self.a = Operand(codes, ROWS, self.bits, base=64)
+        self.wanted = self.pe.tables()[:, codes] @ self.b.values
+
+    def command(self) -> dict:
+        """Fields of the engine's command."""
+        tiles_k, tiles_n = -(-self.k // ROWS), -(-self.n // COLUMNS)
+        b_rows = [(ROWS, -self.b.pitch), (tiles_k, ROWS * self.b.pitch), (tiles_n, self.b_bits)]
+        a_rows = [(self.m, self.a.pitch), (tiles_k, self.bits), (tiles_n, 0)]
+        return {
+            "a": (self.a.base, a_rows, self.bits, self.kind == "signed"),
+            "b": ((ROWS - 1) * self.b.pitch, b_rows, self.b_bits, True),
+        }
+
+
+def set_fields(ctx, view, values: dict[str, int]) -> None:
+    """Set every field, those without a value to 0."""
+    for name, _ in view.shape():
+        ctx.set(view[name], values.get(name, 0))
+
+
+def set_operand(ctx, operand, base: int, loops: list[tuple[int, int]], bits, is_signed) -> None:
+    ctx.set(operand.bits, bits)
+    ctx.set(operand.signed, is_signed)
+    ctx.set(operand.walk.base, base)
+    for level in range(LEVELS):
+        count, stride = loops[level] if level < len(loops) else (1, 0)
+        loop = operand.walk.loops[level]
+        set_fields(ctx, loop, {"count": count, "stride": stride % (1 << len(loop.stride))})
+
+
+async def write(ctx, port, operand: Operand) -> None:
+    ctx.set(port.bits, operand.bits)
+    for address, elements, keep in operand.writes():
+        for lane, value in enumerate(elements):
+            ctx.set(port.elements[lane], value)
+        ctx.set(port.address, address)
+        ctx.set(port.keep, keep)
+        ctx.set(port.enable, 1)
+        await ctx.tick()
+    ctx.set(port.enable, 0)
+    await ctx.tick().repeat(3)
+
+
+async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
+    """Give the command, and collect the sums that leave: int64[2, M, N]."""
+    extents = engine.core.spec.extents(case.m, case.k, case.n)
+    program = dict(zip(("rows", "columns", "stream"), extents, strict=True))
+    program |= {"result_stride": case.m, "complete": 1}
+    set_fields(ctx, engine.command.program, program)
+    set_fields(ctx, engine.command.decoder, decoder_settings(case.pe))
+    for name, operand in case.command().items():
+        set_operand(ctx, engine.command[name], *operand)
+    ctx.set(engine.start, 1)
+    await ctx.tick()
+    ctx.set(engine.start, 0)
+    ctx.set(engine.command.as_value(), -1)  # it has been taken
+    sums = np.zeros((2, case.m, -(-case.n // COLUMNS), COLUMNS), np.int64)
+    while ctx.get(engine.busy):
+        if ctx.get(engine.o.valid):
+            tile, row = divmod(ctx.get(engine.o.address), case.m)
+            word = ctx.get(engine.o.sums)
+            sums[:, row, tile] = [[word[c][plane] for c in range(COLUMNS)] for plane in (0, 1)]
+        await ctx.tick()
+    return sums.reshape(2, case.m, -1)[:, :, : case.n]
+
+
+def run(cases: list[Case]) -> list[tuple[NDArray[np.int64], int]]:
+    """Sums and cycles of every product, one after another on one machine."""
+    bench, results = Bench(), []
+    engine = bench.engine
+
+    async def testbench(ctx) -> None:
+        for case in cases:
+            await write(ctx, bench.activation.write[0], case.a)
+            await write(ctx, bench.weight.write[0], case.b)
+            sums = await multiply(ctx, engine, case)
+            results.append((sums, ctx.get(engine.cycles)))
+
+    simulator = Simulator(bench)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    return results
+
+
+def check(cases: list[Case]) -> None:
+    for case, (sums, cycles) in zip(cases, run(cases), strict=True):
+        wanted = np.zeros_like(sums)
+        wanted[: len(case.wanted)] = case.wanted
+        np.testing.assert_array_equal(sums, wanted, str(case))
+        shape = case.m, case.n, case.k, ROWS, COLUMNS, "weight_stationary", "rtl"
+        assert cycles == matmul_cycles(*shape) + READ_CYCLES - 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_netlist_runs_codes_of_every_width(kind: str) -> None:
+    check([Case(5, 9, 4, kind, bits, b_bits) for bits in range(2, 9) for b_bits in (3, 8)])
+
+
+@pytest.mark.parametrize("m", [1, 2, 7])
+def test_every_shape_takes_the_time_of_its_formula(m: int) -> None:
+    shapes = [(k, n) for k in (1, 4, 5, 8) for n in (1, 3, 4, 7)]
+    check([Case(m, k, n, "log_sqrt2", 4, 8) for k, n in shapes])
+
+
+def test_lanes_must_be_those_of_the_buffers() -> None:
+    activation, weight = Bench().activation, Bench().weight
+    with pytest.raises(SpecError, match="lanes of weight must be 4, not 3"):
+        ProductEngine(ROWS, 4, activation, weight, 64)
