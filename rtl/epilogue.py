@@ -4,14 +4,32 @@ from collections.abc import Sequence
 from itertools import product as combinations
 
 import numpy as np
-from amaranth.hdl import Module, Shape, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data
+from amaranth.lib.wiring import In
 from numpy.typing import NDArray
 
-from hwq.numerics.epilogue import ZERO_POINT_BITS, EpilogueSpec
+from hwq.errors import require
+from hwq.numerics.epilogue import (
+    ADDEND_BITS,
+    GUARD_BITS,
+    SQRT2,
+    ZERO_POINT_BITS,
+    EpilogueSpec,
+)
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
 from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift
 from hwq.rtl.stimulus import values
+
+SCALING = data.StructLayout(
+    {
+        "addend": signed(ADDEND_BITS),
+        "mult": unsigned(MULT_BITS),
+        "shift": unsigned(6),
+        "zero_point": signed(ZERO_POINT_BITS),
+    }
+)
+"""What a channel has of its own."""
 
 
 class Epilogue(StreamUnit):
@@ -88,27 +106,90 @@ class Epilogue(StreamUnit):
         p = Pipeline(m, self.i.valid, self.o.ready, depth=4)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
         i = self.i.p
-
-        # stage 1: weight the planes, add; the spec holds the sum below 2**46
         weighted = (i[f"acc_{k}"] * weight for k, weight in enumerate(spec.plane_weights))
-        total = Signal(signed(ACC_BITS + 1))
-        mult, shift_1, point_1 = (Signal.like(field) for field in (i.mult, i.shift, i.zero_point))
-        with m.If(p.load[0]):
-            m.d.sync += total.eq(sum(weighted, start=i.addend))
-            m.d.sync += [mult.eq(i.mult), shift_1.eq(i.shift), point_1.eq(i.zero_point)]
-
-        # stage 2: multiply; below 2**(46 + 16)
-        product = Signal(signed(ACC_BITS + MULT_BITS + 1))
-        shift_2, point_2 = Signal.like(shift_1), Signal.like(point_1)
-        with m.If(p.load[1]):
-            m.d.sync += [product.eq(total * mult), shift_2.eq(shift_1), point_2.eq(point_1)]
-
-        # stage 3: round half up, shift by 1 or more, zero point; below 2**61 + 2**16
-        wide = Signal.like(product)
-        with m.If(p.load[2]):
-            m.d.sync += wide.eq(half_up_shift(product, shift_2) + point_2)
-
-        # stage 4: saturate
+        wide = _scaled(m, p, sum(weighted, start=i.addend), i)
         with m.If(p.load[3]):
             m.d.sync += self.o.payload.eq(clamped(wide, spec.lo, spec.hi))
         return m
+
+
+class EpilogueCore(StreamUnit):
+    """From the accumulators of one element, of any product, to its code.
+
+    acc = acc_0 * 2**up + acc_1 * 181 + addend; the code as `Epilogue` has it.
+
+    Latency 4 cycles; one code per cycle.
+
+    Ports: `i` a structure of `acc_0` and `acc_1`, signed(32), and `addend`, `mult`, `shift` and
+    `zero_point` (`SCALING`); `o` the code, of shape `out`; `settings`: `up`, and `lo` and `hi`,
+    the range of the code.
+
+    Parameters
+    ----------
+    out : Shape
+        Shape of a code, which holds all ranges.
+    """
+
+    def __init__(self, out: Shape) -> None:
+        planes = {"acc_0": signed(32), "acc_1": signed(32)}
+        scaling = {name: field.shape for name, field in SCALING}
+        settings = data.StructLayout({"up": range(GUARD_BITS + 1), "lo": out, "hi": out})
+        super().__init__(data.StructLayout(planes | scaling), out, {"settings": In(settings)})
+
+    @property
+    def latency_cycles(self) -> int:
+        """Four registers."""
+        return 4
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the four stages."""
+        m = Module()
+        p = Pipeline(m, self.i.valid, self.o.ready, depth=4)
+        m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
+        i, settings = self.i.p, self.settings
+        total = (i.acc_0 << settings.up) + i.acc_1 * SQRT2[1] + i.addend
+        wide = _scaled(m, p, total, i)
+        held = Mux(wide < settings.lo, settings.lo, wide)
+        with m.If(p.load[3]):
+            m.d.sync += self.o.payload.eq(Mux(wide > settings.hi, settings.hi, held))
+        return m
+
+
+def epilogue_settings(weights: Sequence[int], lo: int, hi: int) -> dict[str, int]:
+    """Return the settings of `EpilogueCore` for planes of these weights and codes lo..hi.
+
+    Raises
+    ------
+    SpecError
+        For other weights than a power of two up to 2**12, and 181 of a second plane.
+    """
+    first, *others = weights
+    up = first.bit_length() - 1
+    require(
+        first == 1 << up and up <= GUARD_BITS and tuple(others) in ((), SQRT2[1:]),
+        f"plane_weights must be a power of two up to {1 << GUARD_BITS} and {SQRT2[1]}, "
+        f"not {tuple(weights)}",
+    )
+    return {"up": up, "lo": lo, "hi": hi}
+
+
+def _scaled(m: Module, p: Pipeline, sum_of_all: Value, i: data.View) -> Signal:
+    """Stages 1 to 3: the sum; times mult, rounded by shift, plus the zero point."""
+    # stage 1: the spec holds the sum below 2**46
+    total = Signal(signed(ACC_BITS + 1))
+    mult, shift_1, point_1 = (Signal.like(field) for field in (i.mult, i.shift, i.zero_point))
+    with m.If(p.load[0]):
+        m.d.sync += total.eq(sum_of_all)
+        m.d.sync += [mult.eq(i.mult), shift_1.eq(i.shift), point_1.eq(i.zero_point)]
+
+    # stage 2: multiply; below 2**(46 + 16)
+    product = Signal(signed(ACC_BITS + MULT_BITS + 1))
+    shift_2, point_2 = Signal.like(shift_1), Signal.like(point_1)
+    with m.If(p.load[1]):
+        m.d.sync += [product.eq(total * mult), shift_2.eq(shift_1), point_2.eq(point_1)]
+
+    # stage 3: round half up, shift by 1 or more, zero point; below 2**61 + 2**16
+    wide = Signal.like(product)
+    with m.If(p.load[2]):
+        m.d.sync += wide.eq(half_up_shift(product, shift_2) + point_2)
+    return wide

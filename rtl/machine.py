@@ -12,8 +12,9 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hwq.rtl.array import Array, write_port
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.lanes import Lanes
-from hwq.rtl.machine_program import ELEMENT, SCALING, MachineSpec, Route, Walk, command_layout
+from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route, Walk, command_layout
 
 
 class Machine(wiring.Component):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,6 +12,7 @@ from amaranth.utils import ceil_log2
 from hwq.errors import require
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.array_program import program_layout
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.payload import fields
 from hwq.rtl.pipeline import StreamUnit
 
@@ -82,12 +83,6 @@ def walk_layout(bits: int) -> data.StructLayout:
     return data.StructLayout(
         {"base": bits, "inner": 16, "outer": 16, "inner_stride": bits, "outer_stride": bits}
     )
-
-
-SCALING = data.StructLayout(
-    {"addend": signed(46), "mult": unsigned(16), "shift": unsigned(6), "zero_point": signed(17)}
-)
-"""What an epilogue or an encoder takes beside its value."""
 
 
 def command_layout(spec: MachineSpec) -> data.StructLayout:

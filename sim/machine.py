@@ -10,8 +10,9 @@ from amaranth.lib import data
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.machine import Machine
-from hwq.rtl.machine_program import SCALING, Route
+from hwq.rtl.machine_program import Route
 from hwq.rtl.payload import pack, unpack
 from hwq.sim.bank import Bank
 from hwq.sim.launch import launch

@@ -32,6 +32,9 @@ A bias is a whole number of units. Products of short codes are coarse ones: a bi
 rounded twice. A fixed shift takes no hardware.
 """
 
+SQRT2 = (128, 181)
+"""Weights of the planes of log_sqrt2 codes: 181/128 ~ sqrt(2)."""
+
 ADDEND_BITS = 46
 """Bias and correction together; a sum with shifted products stays within as many."""
 

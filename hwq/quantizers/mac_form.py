@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.errors import require
+from hwq.numerics.epilogue import SQRT2
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.pe import SHIFT, SHIFT_PARITY, PeKind, PeSpec
-
-SQRT2 = (128, 181)  # the weights of the even and the odd plane: 181/128 ~ sqrt(2)
 
 
 @dataclass(frozen=True, eq=False)
