@@ -1,6 +1,6 @@
 """Products of packed operands of every kind of codes, on one netlist."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, PeSpec
 from hwq.quantizers.mac_form import MacForm
 from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.code_decoder import decoder_settings
-from hwq.rtl.product_engine import LEVELS, ProductEngine
+from hwq.rtl.product_engine import ProductEngine
+from tests.rtl.packed import Packed, set_fields, set_walk
 
 ROWS, COLUMNS, GRANULES, DEPTH = 4, 3, 8, 512
 KINDS = {
@@ -52,30 +53,6 @@ class Bench(Elaboratable):
 
 
 @dataclass
-class Operand:
-    """Rows of integers, packed; `pitch` from one row to the next, in granules."""
-
-    values: NDArray[np.int64]
-    lanes: int
-    bits: int
-    base: int = 0
-    pitch: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        words = -(-self.values.shape[1] // self.lanes)
-        # rows begin at words
-        self.pitch = -(-words * self.bits // GRANULES) * GRANULES
-
-    def writes(self):
-        """Address, elements and which of them are kept, of every word of every row."""
-        for number, row in enumerate(self.values):
-            for first in range(0, len(row), self.lanes):
-                part = row[first : first + self.lanes].tolist()
-                address = self.base + number * self.pitch + first // self.lanes * self.bits
-                yield address, part + [0] * (self.lanes - len(part)), (1 << len(part)) - 1
-
-
-@dataclass
 class Case:
     """A product of seeded codes."""
 
@@ -92,8 +69,9 @@ class Case:
         codes = rng.integers(0, 1 << self.bits, (self.m, self.k))
         half = 1 << (self.b_bits - 1)
         # b first has room for the rows beyond K that a last tile reads
-        self.b = Operand(rng.integers(-half, half, (self.k, self.n)), COLUMNS, self.b_bits)
-        self.a = Operand(codes, ROWS, self.bits, base=64)
+        b = rng.integers(-half, half, (self.k, self.n))
+        self.b = Packed(b, COLUMNS, GRANULES, self.b_bits)
+        self.a = Packed(codes, ROWS, GRANULES, self.bits, base=64)
         self.wanted = self.pe.tables()[:, codes] @ self.b.values
 
     def command(self) -> dict:
@@ -107,35 +85,6 @@ class Case:
         }
 
 
-def set_fields(ctx, view, values: dict[str, int]) -> None:
-    """Set every field, those without a value to 0."""
-    for name, _ in view.shape():
-        ctx.set(view[name], values.get(name, 0))
-
-
-def set_operand(ctx, operand, base: int, loops: list[tuple[int, int]], bits, is_signed) -> None:
-    ctx.set(operand.bits, bits)
-    ctx.set(operand.signed, is_signed)
-    ctx.set(operand.walk.base, base)
-    for level in range(LEVELS):
-        count, stride = loops[level] if level < len(loops) else (1, 0)
-        loop = operand.walk.loops[level]
-        set_fields(ctx, loop, {"count": count, "stride": stride % (1 << len(loop.stride))})
-
-
-async def write(ctx, port, operand: Operand) -> None:
-    ctx.set(port.bits, operand.bits)
-    for address, elements, keep in operand.writes():
-        for lane, value in enumerate(elements):
-            ctx.set(port.elements[lane], value)
-        ctx.set(port.address, address)
-        ctx.set(port.keep, keep)
-        ctx.set(port.enable, 1)
-        await ctx.tick()
-    ctx.set(port.enable, 0)
-    await ctx.tick().repeat(3)
-
-
 async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     """Give the command, and collect the sums that leave: int64[2, M, N]."""
     extents = engine.core.spec.extents(case.m, case.k, case.n)
@@ -143,14 +92,17 @@ async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     program |= {"result_stride": case.m, "complete": 1}
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder_settings(case.pe))
-    for name, operand in case.command().items():
-        set_operand(ctx, engine.command[name], *operand)
+    for name, (base, loops, bits, is_signed) in case.command().items():
+        set_walk(ctx, engine.command[name].walk, base, loops)
+        ctx.set(engine.command[name].bits, bits)
+        ctx.set(engine.command[name].signed, is_signed)
     ctx.set(engine.start, 1)
     await ctx.tick()
     ctx.set(engine.start, 0)
     ctx.set(engine.command.as_value(), -1)  # it has been taken
     sums = np.zeros((2, case.m, -(-case.n // COLUMNS), COLUMNS), np.int64)
     while ctx.get(engine.busy):
+        assert ctx.get(engine.cycles) < 10_000
         if ctx.get(engine.o.valid):
             tile, row = divmod(ctx.get(engine.o.address), case.m)
             word = ctx.get(engine.o.sums)
@@ -166,8 +118,8 @@ def run(cases: list[Case]) -> list[tuple[NDArray[np.int64], int]]:
 
     async def testbench(ctx) -> None:
         for case in cases:
-            await write(ctx, bench.activation.write[0], case.a)
-            await write(ctx, bench.weight.write[0], case.b)
+            await case.a.write(ctx, bench.activation.write[0])
+            await case.b.write(ctx, bench.weight.write[0])
             sums = await multiply(ctx, engine, case)
             results.append((sums, ctx.get(engine.cycles)))
 

@@ -1,0 +1,214 @@
+# amaranth: UnusedElaboratable=no
+"""Layers of the vector unit between two places of a buffer: rows in, rows out, a word a cycle."""
+
+from enum import IntEnum
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwq.errors import require
+from hwq.rtl.affine import parameter_port
+from hwq.rtl.array_grid import delayed
+from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
+from hwq.rtl.encoder import SETTINGS, Encoder
+from hwq.rtl.layer_norm import LayerNormCore
+from hwq.rtl.softmax import SoftmaxCore
+from hwq.rtl.walker import Walker, loops_layout
+
+LEVELS = 3
+"""Loops of an operand: words of a row, rows, heads."""
+
+
+class Route(IntEnum):
+    """What becomes of the elements."""
+
+    MOVE = 0
+    """x."""
+    ADD = 1
+    """x + y, held in lo..hi."""
+    ENCODE = 2
+    """The code of x."""
+    SOFTMAX = 3
+    """Probabilities of a row."""
+    LAYER_NORM = 4
+    """A row, normalised."""
+
+
+class VectorEngine(wiring.Component):
+    """Runs one layer of the vector unit at a time, on any number of rows of any length.
+
+    Cycles of a layer, from `start` to where the next one may start: words of all rows, the latency
+    of what they go through, READ_CYCLES, and 2. No unit makes the words wait: they flow.
+
+    Ports:
+
+    * `command` (`command_layout`), taken with `start`, which may be high while `busy` is low;
+      `words` of a row, `rows` in all; `keep`, which elements of a row's last word count;
+    * `busy`, `cycles` unsigned(32);
+    * `x_read`, `y_read`, `write`: ports of the buffer; `parameters`: a read port of the memory of
+      gamma and beta (`affine.parameter_port`).
+
+    Parameters
+    ----------
+    buffer : Buffer
+        Whose ports are connected; as many lanes has the engine.
+    max_length : int
+        Elements of the longest row.
+    """
+
+    def __init__(self, buffer: Buffer, max_length: int) -> None:
+        require(buffer.max_bits == 16, f"max_bits of buffer must be 16, not {buffer.max_bits}")
+        self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
+        self.softmax = SoftmaxCore(max_length, self.lanes)
+        self.norm = LayerNormCore(max_length, self.lanes, self.element)
+        read, write = (
+            buffer.signature.members[name].signature.flip() for name in ("read", "write")
+        )
+        self.command_shape = self._command_layout(read)
+        super().__init__(
+            {
+                "command": In(self.command_shape),
+                "start": In(1),
+                "busy": Out(1),
+                "cycles": Out(32),
+                "x_read": Out(read),
+                "y_read": Out(read),
+                "write": Out(write),
+                "parameters": Out(parameter_port(self.lanes, self.norm.words)),
+            }
+        )
+
+    def _command_layout(self, read: wiring.Signature) -> data.StructLayout:
+        """Return what says all of a layer."""
+        address, bits = (Shape.cast(read.members[name].shape) for name in ("address", "bits"))
+        operand = {"walk": loops_layout(LEVELS, address.width, 16), "bits": bits, "signed": 1}
+        return data.StructLayout(
+            {
+                "route": Route,
+                "words": 16,
+                "rows": 16,
+                "keep": self.lanes,
+                **{name: data.StructLayout(operand) for name in ("x", "y", "out")},
+                "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
+                "encoder": SETTINGS,
+                "softmax": self.softmax.settings.shape(),
+                "layer_norm": self.norm.settings.shape(),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the walks, the units, and the choice among them."""
+        m = Module()
+        kept = Signal(self.command_shape)
+        begins, ends = Signal(), Signal()
+        m.d.comb += begins.eq(self.start & ~self.busy)
+        with m.If(begins):
+            m.d.sync += [kept.eq(self.command), self.busy.eq(1), self.cycles.eq(1)]
+        with m.Elif(self.busy):
+            m.d.sync += self.cycles.eq(self.cycles + 1)
+            with m.If(ends):
+                m.d.sync += self.busy.eq(0)
+        last_word = self._feed(m, begins, kept)
+        valid, elements = self._units(m, kept, last_word)
+        written_last = self._store(m, begins, kept, valid, elements)
+        # the next layer reads a cycle after it starts
+        m.d.comb += ends.eq(delayed(m, written_last, WRITE_CYCLES - 2))
+        return m
+
+    def _feed(self, m: Module, begins: Value, kept: data.View) -> Value:
+        """Read all words; return whether the one that is there is a row's last."""
+        reading, word = Signal(), Signal(16)
+        ends_row = word + 1 == kept.words
+        walkers = []
+        for name, read in (("x", self.x_read), ("y", self.y_read)):
+            walker = Walker(LEVELS, len(read.address))
+            m.submodules[f"{name}_walk"] = walker
+            walkers.append(walker)
+            m.d.comb += [
+                Value.cast(walker.walk).eq(Value.cast(self.command[name].walk)),
+                walker.load.eq(begins),
+                walker.advance.eq(reading),
+                read.address.eq(walker.address),
+                read.bits.eq(kept[name].bits),
+                read.signed.eq(kept[name].signed),
+                read.enable.eq(reading & ((name == "x") | (kept.route == Route.ADD))),
+            ]
+        with m.If(begins):
+            m.d.sync += [reading.eq(1), word.eq(0)]
+        with m.Elif(reading):
+            m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
+            with m.If(walkers[0].last):
+                m.d.sync += reading.eq(0)
+        return delayed(m, ends_row, READ_CYCLES)
+
+    def _units(self, m: Module, kept: data.View, last: Value) -> tuple[Value, list[Value]]:
+        """Return when a word of results is there, and its elements."""
+        m.submodules.softmax, m.submodules.norm = softmax, norm = self.softmax, self.norm
+        x, valid = self.x_read.elements, self.x_read.valid
+        outputs = {Route.MOVE: (valid, [x[lane] for lane in range(self.lanes)])}
+        for route, unit in ((Route.SOFTMAX, softmax), (Route.LAYER_NORM, norm)):
+            m.d.comb += [
+                unit.i.valid.eq(valid & (kept.route == route)),
+                unit.i.p.last.eq(last),
+                unit.i.p.keep.eq(Mux(last, kept.keep, -1)),
+                *(unit.i.p.elements[lane].eq(x[lane]) for lane in range(self.lanes)),
+                unit.o.ready.eq(1),
+            ]
+            outputs[route] = unit.o.valid, [unit.o.payload[lane] for lane in range(self.lanes)]
+        m.d.comb += [softmax.settings.eq(kept.softmax), norm.settings.eq(kept.layer_norm)]
+        wiring.connect(m, norm.parameters, wiring.flipped(self.parameters))
+
+        sums, codes, encoded = [], [], Signal(self.lanes)
+        for lane in range(self.lanes):
+            total = Signal(signed(self.element.width + 1), name=f"total_{lane}")
+            held = Signal(self.element, name=f"sum_{lane}")
+            limits = kept.limits
+            m.d.comb += total.eq(x[lane] + self.y_read.elements[lane])
+            within = Mux(total < limits.lo, limits.lo, total)
+            m.d.sync += held.eq(Mux(total > limits.hi, limits.hi, within))
+            sums.append(held)
+            m.submodules[f"encoder_{lane}"] = encoder = Encoder()
+            m.d.comb += [
+                encoder.i.payload.eq(x[lane]),
+                encoder.i.valid.eq(valid & (kept.route == Route.ENCODE)),
+                encoder.o.ready.eq(1),
+                encoder.settings.eq(kept.encoder),
+                encoded[lane].eq(encoder.o.valid),
+            ]
+            codes.append(encoder.o.payload)
+        outputs[Route.ADD] = delayed(m, valid & (kept.route == Route.ADD), 1), sums
+        outputs[Route.ENCODE] = encoded[0], codes
+        there, elements = (
+            Signal(),
+            [Signal(self.element, name=f"out_{k}") for k in range(self.lanes)],
+        )
+        with m.Switch(kept.route):
+            for route, (is_there, lanes) in outputs.items():
+                with m.Case(route):
+                    m.d.comb += there.eq(is_there)
+                    m.d.comb += [out.eq(lane) for out, lane in zip(elements, lanes, strict=True)]
+        return there, elements
+
+    def _store(
+        self, m: Module, begins: Value, kept: data.View, valid: Value, elements: list[Value]
+    ) -> Value:
+        """Write words where they go; return whether this is the last one."""
+        m.submodules.out_walk = walker = Walker(LEVELS, len(self.write.address))
+        word = Signal(16)
+        ends_row = word + 1 == kept.words
+        with m.If(begins):
+            m.d.sync += word.eq(0)
+        with m.Elif(valid):
+            m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
+        m.d.comb += [
+            Value.cast(walker.walk).eq(Value.cast(self.command.out.walk)),
+            walker.load.eq(begins),
+            walker.advance.eq(valid),
+            self.write.address.eq(walker.address),
+            self.write.bits.eq(kept.out.bits),
+            self.write.keep.eq(Mux(ends_row, kept.keep, -1)),
+            self.write.enable.eq(valid),
+            *(self.write.elements[k].eq(element) for k, element in enumerate(elements)),
+        ]
+        return valid & walker.last
