@@ -17,8 +17,8 @@ from hwq.numerics.uniform import UniformSpec
 from hwq.rtl.payload import ends
 from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift
 
-ELEMENT = signed(18)
-"""What is encoded: 16-bit fixed point or probabilities."""
+ELEMENT = signed(24)
+"""What is encoded: 16-bit fixed point or probabilities, and 24 bits of an activation."""
 CODE = signed(9)
 """Codes of at most 8 bits, of either sign."""
 _ADDEND, _HELD = signed(31), signed(FRACTION_BITS + 1)
@@ -66,7 +66,7 @@ class Encoder(StreamUnit):
 
     Latency 4 cycles, 7 of logarithms; one code per cycle.
 
-    Ports: `i` an element, signed(18); `o` its code, signed(9); `settings` (`encoder_settings`).
+    Ports: `i` an element, signed(24); `o` its code, signed(9); `settings` (`encoder_settings`).
 
     A multiplier of 32 x 16 bits, three shifters and comparators.
     """

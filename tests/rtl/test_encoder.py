@@ -29,9 +29,9 @@ UNITS = {
 
 
 def inputs_of(unit, count: int) -> np.ndarray:
-    """Corners and random numbers of what the unit by itself takes, within 18 bits."""
+    """Corners and random numbers of what the unit by itself takes, within 24 bits."""
     least, most = ends(Shape.cast(unit.i.payload.shape()))
-    least, most = max(least, -(1 << 17)), min(most, (1 << 17) - 1)
+    least, most = max(least, -(1 << 23)), min(most, (1 << 23) - 1)
     return values(np.random.default_rng(0), least, most, count)
 
 

@@ -1,0 +1,198 @@
+# amaranth: UnusedElaboratable=no
+"""What streams behind an array: epilogue, activation, encoder or residual, and into a buffer."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwq.numerics.activation import MAX_IN_BITS
+from hwq.rtl.activation import ActivationCore
+from hwq.rtl.array_grid import delayed
+from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
+from hwq.rtl.encoder import ELEMENT, SETTINGS, Encoder
+from hwq.rtl.epilogue import SCALING, EpilogueCore
+from hwq.rtl.walker import Walker, loops_layout
+
+LEVELS = 4
+"""Loops of an operand: rows; tiles of N, whose address may have two strides; heads."""
+PARAMETER_CYCLES = 1
+_EPILOGUE_CYCLES = 4
+
+
+class ResultPipe(wiring.Component):
+    """Takes the complete sums of one product, tile of N by tile of N, a word for each row.
+
+    acc -> epilogue -> activation, if any -> encoder, if any -> buffer; or, without both,
+    acc -> epilogue -> plus the residual -> buffer. Words of sums come when they come, and nothing
+    here makes them wait.
+
+    From a word of sums to the first cycle in which a read of its results may begin: 1 for the
+    parameters, 4 of the epilogue, 6 of an activation, 4 of an encoder (7 of logarithms), 1 of a
+    residual, and WRITE_CYCLES.
+
+    Ports:
+
+    * `command` (`command_layout`), taken with `start`: `rows` of the product, `tiles` of N, `keep`,
+      which columns of the last tile count; `busy` until the next command may come;
+    * `sums`: `valid`, and `sums` of a word, as the array's `o` has them;
+    * `parameters`: a read port of the memory of what a channel has (`epilogue.SCALING`): `address`
+      of a tile from `first_parameter` on, `data` in the next cycle;
+    * `y_read`, `write`: ports of the buffer.
+
+    Parameters
+    ----------
+    buffer : Buffer
+        Whose ports are connected; as many lanes has the array columns.
+    function : str
+        Activation function.
+    tiles : int
+        Words of the memory of parameters.
+    """
+
+    def __init__(self, buffer: Buffer, function: str, tiles: int) -> None:
+        self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
+        held = signed(MAX_IN_BITS)
+        self.epilogues = [EpilogueCore(held) for _ in range(self.lanes)]
+        self.activations = [ActivationCore(function, held.width) for _ in range(self.lanes)]
+        read, write = (
+            buffer.signature.members[name].signature.flip() for name in ("read", "write")
+        )
+        self.command_shape = self._command_layout(read, tiles)
+        sums = data.ArrayLayout(data.ArrayLayout(signed(32), 2), self.lanes)
+        parameters = {
+            "address": Out(range(tiles)),
+            "data": In(data.ArrayLayout(SCALING, self.lanes)),
+        }
+        super().__init__(
+            {
+                "command": In(self.command_shape),
+                "start": In(1),
+                "busy": Out(1),
+                "sums": In(wiring.Signature({"valid": Out(1), "sums": Out(sums)})),
+                "parameters": Out(wiring.Signature(parameters)),
+                "y_read": Out(read),
+                "write": Out(write),
+            }
+        )
+
+    def _command_layout(self, read: wiring.Signature, tiles: int) -> data.StructLayout:
+        """Return what says all of a product's results."""
+        address, bits = (Shape.cast(read.members[name].shape) for name in ("address", "bits"))
+        operand = {"walk": loops_layout(LEVELS, address.width, 16), "bits": bits, "signed": 1}
+        return data.StructLayout(
+            {
+                "rows": 16,
+                "tiles": range(tiles + 1),
+                "keep": self.lanes,
+                "first_parameter": range(tiles),
+                "activates": 1,
+                "encodes": 1,
+                "adds": 1,
+                **{name: data.StructLayout(operand) for name in ("y", "out")},
+                "epilogue": self.epilogues[0].settings.shape(),
+                "activation": self.activations[0].settings.shape(),
+                "encoder": SETTINGS,
+                "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the chain of every lane, and the walks over residual and results."""
+        m = Module()
+        kept = Signal(self.command_shape)
+        begins, written_last = Signal(), Signal()
+        m.d.comb += begins.eq(self.start & ~self.busy)
+        # the next command reads a cycle after it starts
+        ends = delayed(m, written_last, WRITE_CYCLES - 2)
+        with m.If(begins):
+            m.d.sync += [kept.eq(self.command), self.busy.eq(1)]
+        with m.Elif(ends):
+            m.d.sync += self.busy.eq(0)
+
+        _, tile, _ = self._count(m, "sums", begins, self.sums.valid, kept)
+        m.d.comb += self.parameters.address.eq(kept.first_parameter + tile)
+        # the residual is read so that it meets what leaves the epilogue
+        ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
+        wants = delayed(m, self.sums.valid & kept.adds, ahead)
+        self._walk(m, "y", begins, wants)
+        m.d.comb += [
+            self.y_read.enable.eq(wants),
+            self.y_read.bits.eq(kept.y.bits),
+            self.y_read.signed.eq(kept.y.signed),
+        ]
+        valid, elements = self._chains(m, kept)
+        _, _, last_tile = self._count(m, "results", begins, valid, kept)
+        m.d.comb += written_last.eq(valid & self._walk(m, "out", begins, valid))
+        m.d.comb += [
+            self.write.bits.eq(kept.out.bits),
+            self.write.keep.eq(Mux(last_tile, kept.keep, -1)),
+            self.write.enable.eq(valid),
+            *(self.write.elements[k].eq(element) for k, element in enumerate(elements)),
+        ]
+        return m
+
+    def _count(
+        self, m: Module, name: str, begins: Value, advance: Value, kept: data.View
+    ) -> tuple[Value, Value, Value]:
+        """Return the row and the tile of the next word, and whether that is the last tile."""
+        row, tile = Signal(16, name=f"{name}_row"), Signal.like(kept.tiles, name=f"{name}_tile")
+        ends = row + 1 == kept.rows
+        with m.If(begins):
+            m.d.sync += [row.eq(0), tile.eq(0)]
+        with m.Elif(advance):
+            m.d.sync += [row.eq(Mux(ends, 0, row + 1)), tile.eq(tile + ends)]
+        return row, tile, tile + 1 == kept.tiles
+
+    def _walk(self, m: Module, name: str, begins: Value, advance: Value) -> Value:
+        """Give addresses to a port; return whether this one is the last."""
+        port = self.write if name == "out" else self.y_read
+        m.submodules[f"{name}_walk"] = walker = Walker(LEVELS, len(port.address))
+        m.d.comb += [
+            Value.cast(walker.walk).eq(Value.cast(self.command[name].walk)),
+            walker.load.eq(begins),
+            walker.advance.eq(advance),
+            port.address.eq(walker.address),
+        ]
+        return walker.last
+
+    def _chains(self, m: Module, kept: data.View) -> tuple[Value, list[Value]]:
+        """Return when a word of results is there, and its elements."""
+        scaled, valids = delayed(m, self.sums.valid, PARAMETER_CYCLES), []
+        elements = []
+        for lane in range(self.lanes):
+            epilogue, activation = self.epilogues[lane], self.activations[lane]
+            m.submodules[f"epilogue_{lane}"] = epilogue
+            m.submodules[f"activation_{lane}"] = activation
+            m.submodules[f"encoder_{lane}"] = encoder = Encoder()
+            planes = self.sums.sums[lane]
+            before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
+            m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
+            m.d.comb += [
+                *(epilogue.i.p[f"acc_{plane}"].eq(acc) for plane, acc in enumerate(before)),
+                *(epilogue.i.p[n].eq(self.parameters.data[lane][n]) for n, _ in SCALING),
+                epilogue.i.valid.eq(scaled),
+                epilogue.settings.eq(kept.epilogue),
+                activation.i.payload.eq(epilogue.o.payload),
+                activation.i.valid.eq(epilogue.o.valid & kept.activates),
+                activation.settings.eq(kept.activation),
+                encoder.settings.eq(kept.encoder),
+            ]
+            value, there = Signal(ELEMENT, name=f"value_{lane}"), Signal(name=f"there_{lane}")
+            m.d.comb += [
+                value.eq(Mux(kept.activates, activation.o.payload, epilogue.o.payload)),
+                there.eq(Mux(kept.activates, activation.o.valid, epilogue.o.valid)),
+                encoder.i.payload.eq(value),
+                encoder.i.valid.eq(there & kept.encodes),
+                *(unit.o.ready.eq(1) for unit in (epilogue, activation, encoder)),
+            ]
+            total, limits = Signal(signed(ELEMENT.width + 1), name=f"total_{lane}"), kept.limits
+            held = Signal(self.element, name=f"sum_{lane}")
+            m.d.comb += total.eq(value + self.y_read.elements[lane])
+            within = Mux(total < limits.lo, limits.lo, total)
+            m.d.sync += held.eq(Mux(total > limits.hi, limits.hi, within))
+            plain = Mux(kept.encodes, encoder.o.payload, value)
+            elements.append(Mux(kept.adds, held, plain))
+            valids.append(Mux(kept.encodes, encoder.o.valid, there & ~kept.adds))
+            if lane == 0:
+                added = delayed(m, there & kept.adds, 1)
+        return Mux(kept.adds, added, valids[0]), elements

@@ -1,0 +1,245 @@
+"""A product from buffers to a buffer: array, epilogue, activation, encoder, residual."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.sim import Simulator
+from numpy.typing import NDArray
+
+from hwq.arch.systolic import matmul_cycles
+from hwq.numerics.activation import ActivationSpec
+from hwq.numerics.add import AddSpec
+from hwq.numerics.epilogue import EpilogueSpec
+from hwq.numerics.fixed_point import FixedPoint
+from hwq.numerics.log2 import Log2Spec
+from hwq.numerics.pe import MULTIPLY, PeSpec
+from hwq.numerics.shift_log2 import ShiftLog2Spec
+from hwq.numerics.uniform import UniformSpec
+from hwq.quantizers.mac_form import MacForm
+from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
+from hwq.rtl.code_decoder import decoder_settings
+from hwq.rtl.encoder import Kind, encoder_settings
+from hwq.rtl.epilogue import SCALING, epilogue_settings
+from hwq.rtl.product_engine import ProductEngine
+from hwq.rtl.result_pipe import ResultPipe
+from tests.rtl.packed import Packed, set_fields, set_walk
+
+LANES, RATIO, TILES = 4, 16, 8
+SIGNED = PeSpec(MULTIPLY, 8, significand=(*range(128), *range(-128, 0)))
+SQRT2 = MacForm.logarithmic(Log2Spec(16, 4, 2)).element()
+RESIDUAL = AddSpec(FixedPoint(16, 12))
+
+
+class Bench(Elaboratable):
+    """The two buffers, what is between them, and a memory of parameters."""
+
+    def __init__(self) -> None:
+        self.activation = Buffer(1024, LANES * RATIO, LANES, 16, reads=3, writes=2)
+        self.weight = Buffer(256, LANES * RATIO, LANES, 8, reads=1, writes=1)
+        self.engine = ProductEngine(LANES, LANES, self.activation, self.weight, 128)
+        self.pipe = ResultPipe(self.activation, "gelu", TILES)
+        shape = data.ArrayLayout(SCALING, LANES)
+        self.parameters = Memory(shape=shape, depth=TILES, init=[])
+        self.parameter_write = self.parameters.write_port()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules += [self.activation, self.weight, self.engine, self.pipe, self.parameters]
+        engine, pipe, read = self.engine, self.pipe, self.parameters.read_port()
+        wiring.connect(m, engine.a_read, self.activation.read[0])
+        wiring.connect(m, pipe.y_read, self.activation.read[1])
+        wiring.connect(m, pipe.write, self.activation.write[0])
+        wiring.connect(m, engine.b_read, self.weight.read[0])
+        m.d.comb += [
+            pipe.sums.valid.eq(engine.o.valid),
+            pipe.sums.sums.eq(engine.o.sums),
+            read.addr.eq(pipe.parameters.address),
+            pipe.parameters.data.eq(read.data),
+        ]
+        return m
+
+
+@dataclass
+class Case:
+    """One product of seeded codes, and what is behind it."""
+
+    m: int
+    k: int
+    n: int
+    pe: PeSpec = field(default=SIGNED, repr=False)
+    activation: ActivationSpec | None = None
+    encoder: object = None
+    adds: bool = False
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng([self.m, self.k, self.n])
+        codes = rng.integers(0, 1 << self.pe.a_bits, (self.m, self.k))
+        b = rng.integers(-128, 128, (self.k, self.n))
+        self.a = Packed(codes, LANES, RATIO, self.pe.a_bits)
+        self.b = Packed(b, LANES, RATIO, 8)
+        residual = rng.integers(-(1 << 15), 1 << 15, (self.m, self.n))
+        self.y = Packed(residual, LANES, RATIO, 16, 2048)
+        largest = 1 << 14
+        self.scaling = {
+            "addend": rng.integers(-(1 << 30), 1 << 30, self.n),
+            "mult": rng.integers(1 << 15, 1 << 16, self.n),
+            "shift": rng.integers(30, 36, self.n),
+            "zero_point": rng.integers(-9, 9, self.n),
+        }
+        self.weights = (1 << 12,) if self.pe.planes == 1 else (128, 181)
+        bits = 16 if self.encoder is None else 8
+        self.span = (-largest, largest - 1)
+        self.out = Packed(self._results(codes, b, residual), LANES, RATIO, bits, 4096)
+
+    def _results(self, codes: NDArray, b: NDArray, residual: NDArray) -> NDArray:
+        spec = EpilogueSpec(*self.span, self.weights)
+        planes = self.pe.tables()[:, codes] @ b
+        fields = [np.broadcast_to(v, (self.m, self.n)) for v in self.scaling.values()]
+        columns = [*planes, *fields]
+        values = spec.compute(np.stack(columns, axis=-1).reshape(-1, len(columns)))[0]
+        values = values.astype(np.int64).reshape(self.m, self.n)
+        if self.activation is not None:
+            values = self.activation.compute(values).astype(np.int64)
+        if self.encoder is not None:
+            values = self.encoder.compute(values)[0].astype(np.int64)
+        if self.adds:
+            both = values.astype(np.int16), residual.astype(np.int16)
+            values = RESIDUAL.compute(*both)[0].astype(np.int64)
+        return values
+
+    @property
+    def latency(self) -> int:
+        """From a word of sums to where it is written."""
+        cycles = 1 + 4 + 6 * (self.activation is not None) + self.adds
+        if self.encoder is not None:
+            cycles += 7 if encoder_settings(self.encoder)["kind"] == Kind.LOG2 else 4
+        return cycles
+
+    def product(self) -> tuple[dict, dict, dict]:
+        """Fields of the engine's command: program, and both operands."""
+        tiles_k, tiles_n = -(-self.k // LANES), -(-self.n // LANES)
+        b_rows = [(LANES, -self.b.pitch), (tiles_k, LANES * self.b.pitch), (tiles_n, 8)]
+        a_rows = [(self.m, self.a.pitch), (tiles_k, self.a.bits), (tiles_n, 0)]
+        program = {"rows": self.k, "columns": self.n, "stream": self.m, "complete": 1}
+        program["result_stride"] = self.m
+        operands = {
+            "a": (0, a_rows, self.a.bits, min(self.pe.significand) < 0),
+            "b": ((LANES - 1) * self.b.pitch, b_rows, 8, True),
+        }
+        return program, operands, decoder_settings(self.pe)
+
+    def results(self) -> dict[str, int]:
+        """Plain fields of the pipe's command."""
+        return {
+            "rows": self.m,
+            "tiles": self.out.words,
+            "keep": self.out.keep,
+            "first_parameter": 1,
+            "activates": self.activation is not None,
+            "encodes": self.encoder is not None,
+            "adds": self.adds,
+        }
+
+
+async def prepare(ctx, bench: Bench, case: Case) -> None:
+    """Write operands and parameters; what does not count in the results must stay."""
+    for operand in (case.a, case.y, case.out.whole):
+        await operand.write(ctx, bench.activation.write[1])
+    await case.b.write(ctx, bench.weight.write[0])
+    port = bench.parameter_write
+    for tile in range(case.out.words):
+        for lane in range(min(LANES, case.n - tile * LANES)):
+            fields = {name: int(v[tile * LANES + lane]) for name, v in case.scaling.items()}
+            set_fields(ctx, port.data[lane], fields)
+        ctx.set(port.addr, 1 + tile)
+        ctx.set(port.en, 1)
+        await ctx.tick()
+    ctx.set(port.en, 0)
+
+
+async def start(ctx, bench: Bench, case: Case) -> None:
+    """Give both commands, and take them away."""
+    engine, pipe = bench.engine, bench.pipe
+    program, operands, decoder = case.product()
+    set_fields(ctx, engine.command.program, program)
+    set_fields(ctx, engine.command.decoder, decoder)
+    for name, (base, loops, bits, is_signed) in operands.items():
+        set_walk(ctx, engine.command[name].walk, base, loops)
+        ctx.set(engine.command[name].bits, bits)
+        ctx.set(engine.command[name].signed, is_signed)
+    for name, operand in (("y", case.y), ("out", case.out)):
+        # rows within tiles of N
+        loops = [(case.m, operand.pitch), (operand.words, operand.bits)]
+        set_walk(ctx, pipe.command[name].walk, operand.base, loops)
+        ctx.set(pipe.command[name].bits, operand.bits)
+        ctx.set(pipe.command[name].signed, 1)
+    for name, value in case.results().items():
+        ctx.set(pipe.command[name], value)
+    settings = {
+        "epilogue": epilogue_settings(case.weights, *case.span),
+        "activation": {"up": 12 - case.activation.in_frac} if case.activation else {},
+        "encoder": {} if case.encoder is None else encoder_settings(case.encoder),
+        "limits": {"lo": RESIDUAL.out.min, "hi": RESIDUAL.out.max},
+    }
+    for name, values in settings.items():
+        set_fields(ctx, pipe.command[name], values)
+    for part in (engine, pipe):
+        ctx.set(part.start, 1)
+    await ctx.tick()
+    for part in (engine, pipe):
+        ctx.set(part.start, 0)
+        ctx.set(part.command.as_value(), -1)
+
+
+def check(cases: list[Case]) -> None:
+    """Run products one after another on one machine."""
+    bench = Bench()
+
+    async def testbench(ctx) -> None:
+        for case in cases:
+            await prepare(ctx, bench, case)
+            await start(ctx, bench, case)
+            shape = case.m, case.n, case.k, LANES, LANES, "weight_stationary", "rtl"
+            array = matmul_cycles(*shape) + READ_CYCLES - 1
+            # the first of these cycles has gone by
+            for _ in range(array + case.latency + WRITE_CYCLES - 2 - 1):
+                assert ctx.get(bench.pipe.busy), f"{case}: it ends too early"
+                await ctx.tick()
+            assert not ctx.get(bench.pipe.busy), f"{case}: it ends too late"
+            await ctx.tick().repeat(2)
+            whole = case.out.whole
+            found = await whole.read(ctx, bench.activation.read[2], case.encoder is None)
+            np.testing.assert_array_equal(found, whole.values, str(case))
+
+    simulator = Simulator(bench)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+GELU = ActivationSpec("gelu", 10, 16)
+CODES = UniformSpec(40000, 22, 30)
+LOGS = ShiftLog2Spec(2783, 50001, 19, 4, 2, 3)
+
+
+@pytest.mark.parametrize("pe", [SIGNED, SQRT2], ids=["signed", "log_sqrt2"])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (5, 9, 6), (2, 4, 4), (7, 3, 11)])
+def test_products_are_rescaled_and_stored(m: int, k: int, n: int, pe: PeSpec) -> None:
+    check([Case(m, k, n, pe), Case(m, k, n, pe, adds=True)])
+
+
+def test_what_follows_differs_from_product_to_product() -> None:
+    check(
+        [
+            Case(5, 9, 6, SIGNED, GELU, CODES),
+            Case(3, 5, 7, SQRT2, None, LOGS),
+            Case(4, 4, 5, SIGNED, GELU, LOGS),
+            Case(6, 2, 3, SIGNED, None, CODES),
+            Case(2, 8, 9, SQRT2, adds=True),
+            Case(5, 9, 6, SIGNED, ActivationSpec("gelu", 8, 16), CODES),
+        ]
+    )
