@@ -17,6 +17,7 @@ from hwq.rtl.layer_norm_stages import (
     LARGEST,
     ReciprocalDeviation,
     Sums,
+    layer_norm_settings,
     settings_layout,
 )
 from hwq.rtl.pipeline import StreamUnit
@@ -177,15 +178,10 @@ class LayerNorm(StreamUnit):
         m = Module()
         m.submodules.core = core = self.core
         m.submodules.parameters = parameters = parameter_memory(self.spec, self.lanes)
-        read, spec = parameters.read_port(), self.spec.spec
+        read, settings = parameters.read_port(), layer_norm_settings(self.spec.spec)
         mark(m, core.i, self.i, self.length)
         m.d.comb += [
-            core.settings.dim.eq(spec.dim),
-            core.settings.epsilon.eq(spec.epsilon),
-            core.settings.centered.eq(spec.centered),
-            core.settings.shift.eq(spec.shift),
-            core.settings.lo.eq(spec.out.min),
-            core.settings.hi.eq(spec.out.max),
+            *(core.settings[name].eq(value) for name, value in settings.items()),
             read.addr.eq(core.parameters.address),
             read.en.eq(core.parameters.enable),
             core.parameters.data.eq(read.data),

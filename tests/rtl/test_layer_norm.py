@@ -14,6 +14,7 @@ from hwq.numerics.units import UNITS
 from hwq.rtl.catalog import TWINS
 from hwq.rtl.catalog.rows import enough_rows, example_layer_norm
 from hwq.rtl.layer_norm import LayerNorm, LayerNormCore, parameter_memory
+from hwq.rtl.layer_norm_stages import layer_norm_settings
 from hwq.rtl.pipeline import StreamUnit
 from hwq.rtl.rows import row_words, to_rows, to_words
 from hwq.testing import every, never, random_stall, run_stream
@@ -86,15 +87,7 @@ def test_the_core_takes_tokens_of_any_length_and_format(norm: Norm, stalls) -> N
     core = LayerNormCore(11, 4, signed(18))
     tokens = rng.integers(-(1 << 15), 1 << 15, (60, spec.dim)) >> rng.integers(0, 12, (60, 1))
     words = row_words(tokens, 4, rng.integers(-(1 << 15), 1 << 15, (60, 4)))
-    settings = {
-        "dim": spec.dim,
-        "epsilon": spec.epsilon,
-        "centered": spec.centered,
-        "shift": spec.shift,
-        "lo": spec.out.min,
-        "hi": spec.out.max,
-    }
-    run = run_stream(WithMemory(core, norm), words, *stalls, settings=settings)
+    run = run_stream(WithMemory(core, norm), words, *stalls, settings=layer_norm_settings(spec))
     y, _ = norm.compute(tokens.astype(np.int16))
     wanted = to_words(y.astype(np.int64), 4, np.zeros((60, 4), np.int64))
     assert_array_equal(run.outputs, wanted)

@@ -22,6 +22,7 @@ from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.catalog.rows import example_layer_norm
 from hwq.rtl.encoder import Encoder, Kind, encoder_settings
 from hwq.rtl.layer_norm import parameter_memory
+from hwq.rtl.layer_norm_stages import layer_norm_settings
 from hwq.rtl.vector_engine import Route, VectorEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
 
@@ -94,16 +95,9 @@ def layer_norm(norm: LayerNorm, rows: int) -> Layer:
     spec = norm.spec
     x = numbers(rows, spec.dim, 14)
     out = packed(norm.compute(x.astype(np.int16))[0], 16, 4096)
-    settings = {
-        "dim": spec.dim,
-        "epsilon": spec.epsilon,
-        "centered": spec.centered,
-        "shift": spec.shift,
-        "lo": spec.out.min,
-        "hi": spec.out.max,
-    }
+    settings = {"layer_norm": layer_norm_settings(spec)}
     latency = UNITS["layer_norm"].timing(spec.dim, LANES).latency_cycles
-    return Layer(Route.LAYER_NORM, packed(x, 16, 0), out, latency, {"layer_norm": settings})
+    return Layer(Route.LAYER_NORM, packed(x, 16, 0), out, latency, settings)
 
 
 class Bench(Elaboratable):
