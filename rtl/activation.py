@@ -17,7 +17,7 @@ from hwq.numerics.activation import (
     coefficients,
 )
 from hwq.rtl.horner import HornerStep
-from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
+from hwq.rtl.pipeline import Pipeline, StreamUnit, holding, settled
 
 
 class ActivationCore(StreamUnit):
@@ -59,6 +59,10 @@ class ActivationCore(StreamUnit):
     def latency_cycles(self) -> int:
         """The look-up, two steps and the sum."""
         return 6
+
+    def settings_of(self, spec: ActivationSpec) -> dict[str, int]:
+        """Return the settings for x of a format; `SpecError` for one that is too coarse."""
+        return settled(self.settings.shape(), up=OUT_FRAC - spec.in_frac)
 
     def _memory(self) -> Memory:
         """Return the coefficients, a word per segment and one beyond."""
@@ -160,7 +164,7 @@ class Activation(StreamUnit):
         """Return the core."""
         m = Module()
         m.submodules.core = core = self.core
-        m.d.comb += core.settings.up.eq(OUT_FRAC - self.spec.in_frac)
+        m.d.comb += core.settings.up.eq(core.settings_of(self.spec)["up"])
         wiring.connect(m, wiring.flipped(self.i), core.i)
         wiring.connect(m, core.o, wiring.flipped(self.o))
         return m

@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.layer_norm import MAX_BETA, MAX_GAMMA, MAX_GAMMA_SHIFT, NORM_FRAC
-from hwq.rtl.layer_norm_stages import ELEMENT, PAIR, RECIPROCAL
+from hwq.rtl.layer_norm_stages import ELEMENT, LARGEST, PAIR, RECIPROCAL
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
 
 STAGES = 7
@@ -54,9 +54,9 @@ class AffineLane(wiring.Component):
         m = Module()
         settings, most = self.settings, self.max_dim
 
-        # stage 1: D times the distance from the mean, at most the D - 1 widest differences.
-        # Lanes beyond the token may overflow from here on, and mean nothing
-        centred = Signal(holding((most - 1) * 0xFFFF))
+        # stage 1: D times the distance from the mean, at most the D - 1 widest differences, or from
+        # zero. Lanes beyond the token may overflow from here on, and mean nothing
+        centred = Signal(holding(max((most - 1) * 0xFFFF, most * LARGEST)))
         with m.If(self.load[0]):
             m.d.sync += centred.eq(settings.dim * self.x - self.total)
 

@@ -1,7 +1,8 @@
 """What an array does in every cycle of a program: addresses, controls, and where results go.
 
 Cycles of a program, from the one in which `start` is high to the one in which the last result is
-written, both counted: (folds - 1) * max(stream, rows) + stream + 2 * rows + columns + 2.
+written, both counted: (folds - 1) * max(stream, rows) + stream + 2 * rows + columns + 2, where a
+word is there a cycle after it is asked for; else as many cycles more.
 """
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
@@ -18,8 +19,8 @@ class ArrayController(wiring.Component):
     Ports: `product` is taken with `start`, which may be high when `busy` is low; `left`, `top`
     addresses of the words that are asked for in this cycle, while `left_next`, `top_next` are
     high, in the order of the program; `top_count` how many elements of the top
-    word are to be kept; `begin`, and `load` or `take`: what the array gets two cycles later; `tag`
-    the word of results that leaves the array rows + columns + 1 cycles later; `busy` until
+    word are to be kept; `begin`, and `load` or `take`: what the array gets with the words
+    asked for in this cycle; `tag` the word of results that they end in; `busy` until
     `finished`, `cycles`.
 
     Parameters

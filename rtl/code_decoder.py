@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import SpecError, require
 from hwq.numerics.pe import MAX_SHIFT, CodeTables, PeKind, PeSpec
+from hwq.rtl.pipeline import settled
 
 CODE = signed(9)
 """A code of at most 8 bits, of either sign, as it is stored."""
@@ -115,28 +116,35 @@ def decoder_settings(pe: PeSpec) -> dict[str, int]:
     """
     require(pe.a_bits <= 8, f"a_bits of a decoder must be at most 8, not {pe.a_bits}")
     wanted = np.array([pe.significand, pe.shift, pe.plane])
-    for settings in _guesses(pe):
+    for guess in _guesses(pe):
+        settings = settled(SETTINGS, **guess)
         if (decoded(settings, pe) == wanted).all():
             return settings
     raise SpecError(f"no decoder has the tables of this element of kind {pe.kind.name}")
 
 
+def is_signed(pe: PeSpec) -> bool:
+    """Whether a buffer must give the codes of an element with their sign."""
+    return decoder_settings(pe)["kind"] == Kind.SIGNIFICAND and min(pe.significand) < 0
+
+
 def decoded(settings: dict[str, int], pe: PeSpec) -> NDArray[np.int64]:
     """Return significand, shift and plane of every code of an element: int64[3, 2**a_bits]."""
-    get = {name: 0 for name, _ in SETTINGS} | settings
     codes = np.arange(1 << pe.a_bits)
     zero = np.zeros_like(codes)
-    if get["kind"] == Kind.SIGNIFICAND:
+    if settings["kind"] == Kind.SIGNIFICAND:
         signed_codes = codes - (codes >= 1 << (pe.a_bits - 1)) * (1 << pe.a_bits)
         return np.stack([signed_codes if min(pe.significand) < 0 else codes, zero, zero])
-    if get["kind"] == Kind.TWIN:
-        flags, magnitudes = codes >> get["flag"], codes & ((1 << get["flag"]) - 1)
-        negative = (flags == 0) & bool(get["negative"])
-        return np.stack([np.where(negative, -magnitudes, magnitudes), flags * get["shift"], zero])
-    level, steps = codes + get["offset"], get["two_steps"] + 1
-    lives = level <= get["max_level"]
-    shift = get["shift"] - -(-level // steps)
-    significand = lives | bool(get["rest"])
+    if settings["kind"] == Kind.TWIN:
+        flags, magnitudes = codes >> settings["flag"], codes & ((1 << settings["flag"]) - 1)
+        negative = (flags == 0) & bool(settings["negative"])
+        return np.stack(
+            [np.where(negative, -magnitudes, magnitudes), flags * settings["shift"], zero]
+        )
+    level, steps = codes + settings["offset"], settings["two_steps"] + 1
+    lives = level <= settings["max_level"]
+    shift = settings["shift"] - -(-level // steps)
+    significand = lives | bool(settings["rest"])
     return np.stack([significand, np.where(lives, shift, 0), np.where(lives, level % steps, 0)])
 
 

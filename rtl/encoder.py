@@ -3,7 +3,7 @@
 from enum import IntEnum
 from functools import singledispatch
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 
@@ -14,8 +14,7 @@ from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
 from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.numerics.uniform import UniformSpec
-from hwq.rtl.payload import ends
-from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift
+from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, settled
 
 ELEMENT = signed(24)
 """What is encoded: 16-bit fixed point or probabilities, and 24 bits of an activation."""
@@ -173,11 +172,7 @@ def encoder_settings(spec: object) -> dict[str, int]:
     SpecError
         For a spec whose codes it does not give: uniform ones have 8 bits at most.
     """
-    settings = _settings(spec)
-    for name, value in settings.items():
-        least, most = ends(Shape.cast(SETTINGS[name].shape))
-        require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")
-    return settings
+    return settled(SETTINGS, **_settings(spec))
 
 
 @singledispatch

@@ -18,7 +18,7 @@ from hwq.numerics.epilogue import (
     EpilogueSpec,
 )
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
-from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift
+from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift, settled
 from hwq.rtl.stimulus import values
 
 SCALING = data.StructLayout(
@@ -141,6 +141,24 @@ class EpilogueCore(StreamUnit):
         """Four registers."""
         return 4
 
+    def settings_of(self, weights: Sequence[int], lo: int, hi: int) -> dict[str, int]:
+        """Return the settings for planes of these weights and codes lo..hi.
+
+        Raises
+        ------
+        SpecError
+            For other weights than a power of two up to 2**12, and 181 of a second plane; for a
+            range that `out` does not hold.
+        """
+        first, *others = weights
+        up = first.bit_length() - 1
+        require(
+            first == 1 << up and up <= GUARD_BITS and tuple(others) in ((), SQRT2[1:]),
+            f"plane_weights must be a power of two up to {1 << GUARD_BITS} and {SQRT2[1]}, "
+            f"not {tuple(weights)}",
+        )
+        return settled(self.settings.shape(), up=up, lo=lo, hi=hi)
+
     def elaborate(self, platform: object) -> Module:
         """Return the four stages."""
         m = Module()
@@ -153,24 +171,6 @@ class EpilogueCore(StreamUnit):
         with m.If(p.load[3]):
             m.d.sync += self.o.payload.eq(Mux(wide > settings.hi, settings.hi, held))
         return m
-
-
-def epilogue_settings(weights: Sequence[int], lo: int, hi: int) -> dict[str, int]:
-    """Return the settings of `EpilogueCore` for planes of these weights and codes lo..hi.
-
-    Raises
-    ------
-    SpecError
-        For other weights than a power of two up to 2**12, and 181 of a second plane.
-    """
-    first, *others = weights
-    up = first.bit_length() - 1
-    require(
-        first == 1 << up and up <= GUARD_BITS and tuple(others) in ((), SQRT2[1:]),
-        f"plane_weights must be a power of two up to {1 << GUARD_BITS} and {SQRT2[1]}, "
-        f"not {tuple(weights)}",
-    )
-    return {"up": up, "lo": lo, "hi": hi}
 
 
 def _scaled(m: Module, p: Pipeline, sum_of_all: Value, i: data.View) -> Signal:

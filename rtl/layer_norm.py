@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
 from hwq.errors import require
-from hwq.numerics.layer_norm import MAX_EPSILON
+from hwq.numerics.layer_norm import MAX_DIM, MAX_EPSILON, LayerNormSpec
 from hwq.numerics.layer_norm import LayerNorm as NormSpec
 from hwq.rtl.affine import PARAMETERS, Affine, parameter_port
 from hwq.rtl.layer_norm_stages import (
@@ -17,10 +17,9 @@ from hwq.rtl.layer_norm_stages import (
     LARGEST,
     ReciprocalDeviation,
     Sums,
-    layer_norm_settings,
     settings_layout,
 )
-from hwq.rtl.pipeline import StreamUnit
+from hwq.rtl.pipeline import StreamUnit, settled
 from hwq.rtl.rows import RowBuffer, connect, fork, mark, row_word, to_rows, to_words
 
 
@@ -61,6 +60,8 @@ class LayerNormCore(StreamUnit):
     def __init__(
         self, max_dim: int, lanes: int, out: Shape, max_epsilon: int = MAX_EPSILON
     ) -> None:
+        require(1 <= max_dim <= MAX_DIM, f"max_dim must be in 1..{MAX_DIM}, not {max_dim}")
+        require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
         self.max_dim, self.lanes, self.out, self.max_epsilon = max_dim, lanes, out, max_epsilon
         self.words = -(-max_dim // lanes)
         settings = settings_layout(max_dim, max_epsilon, out)
@@ -79,6 +80,18 @@ class LayerNormCore(StreamUnit):
         """All parts, and the longest token's words of the second pass."""
         parts = (self.sums, self.deviation, self.affine)
         return sum(part.latency_cycles for part in parts) + self.words - 1
+
+    def settings_of(self, spec: LayerNormSpec) -> dict[str, int]:
+        """Return the settings of a layer; `SpecError` for one that does not fit the core."""
+        return settled(
+            self.settings.shape(),
+            dim=spec.dim,
+            epsilon=spec.epsilon,
+            centered=int(spec.centered),
+            shift=spec.shift,
+            lo=spec.out.min,
+            hi=spec.out.max,
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Return the two passes with the buffer between them."""
@@ -132,7 +145,6 @@ class LayerNorm(StreamUnit):
     """
 
     def __init__(self, spec: NormSpec, lanes: int) -> None:
-        require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
         self.spec, self.length, self.lanes = spec, spec.spec.dim, lanes
         out = Shape(spec.spec.out.bits, spec.spec.out.signed)
         self.core = LayerNormCore(self.length, lanes, out, spec.spec.epsilon)
@@ -178,7 +190,7 @@ class LayerNorm(StreamUnit):
         m = Module()
         m.submodules.core = core = self.core
         m.submodules.parameters = parameters = parameter_memory(self.spec, self.lanes)
-        read, settings = parameters.read_port(), layer_norm_settings(self.spec.spec)
+        read, settings = parameters.read_port(), core.settings_of(self.spec.spec)
         mark(m, core.i, self.i, self.length)
         m.d.comb += [
             *(core.settings[name].eq(value) for name, value in settings.items()),

@@ -8,7 +8,7 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In
 
 from hwq.numerics.isqrt import IsqrtSpec
-from hwq.numerics.layer_norm import MAX_GAMMA_SHIFT, NORM_FRAC, ROOT_BITS, LayerNormSpec
+from hwq.numerics.layer_norm import MAX_GAMMA_SHIFT, ROOT_BITS
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
@@ -32,23 +32,11 @@ def settings_layout(max_dim: int, max_epsilon: int, out: Shape) -> data.StructLa
             "dim": range(max_dim + 1),
             "epsilon": range(max_epsilon + 1),
             "centered": 1,
-            "shift": range(NORM_FRAC + MAX_GAMMA_SHIFT + 1),
+            "shift": range(MAX_GAMMA_SHIFT + 1),
             "lo": out,
             "hi": out,
         }
     )
-
-
-def layer_norm_settings(spec: LayerNormSpec) -> dict[str, int]:
-    """Return the settings of a layer."""
-    return {
-        "dim": spec.dim,
-        "epsilon": spec.epsilon,
-        "centered": int(spec.centered),
-        "shift": spec.shift,
-        "lo": spec.out.min,
-        "hi": spec.out.max,
-    }
 
 
 class Sums(StreamUnit):

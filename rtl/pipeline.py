@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal, Value, ValueLike, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
+from hwq.errors import require
 from hwq.rtl.payload import ends, fields
 
 
@@ -85,6 +86,20 @@ class Pipeline:
             with m.If(self.load[k]):
                 m.d.sync += self.valid[k].eq(before[k])
         self.ready = self.load[0]
+
+
+def settled(layout: data.StructLayout, **values: int) -> dict[str, int]:
+    """Return all fields of a unit's settings: these values, and 0.
+
+    Raises
+    ------
+    SpecError
+        For a value that does not fit its field.
+    """
+    for name, value in values.items():
+        least, most = ends(Shape.cast(layout[name].shape))
+        require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")
+    return {name: values.get(name, 0) for name, _ in layout}
 
 
 def holding(largest: int) -> Shape:

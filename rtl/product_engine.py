@@ -14,7 +14,7 @@ from hwq.rtl.code_decoder import SETTINGS, CodeDecoder, any_element
 from hwq.rtl.walker import Walker, loops_layout
 
 LEVELS = 5
-"""Loops of an operand: rows; tiles of K, whose address may have two strides; tiles of N; heads."""
+"""Loops of an operand: rows; tiles of K and of N, whose address may have several strides."""
 
 
 class ProductEngine(wiring.Component):

@@ -14,7 +14,7 @@ from hwq.rtl.epilogue import SCALING, EpilogueCore
 from hwq.rtl.walker import Walker, loops_layout
 
 LEVELS = 4
-"""Loops of an operand: rows; tiles of N, whose address may have two strides; heads."""
+"""Loops of an operand: rows; tiles of N, whose address may have several strides."""
 PARAMETER_CYCLES = 1
 _EPILOGUE_CYCLES = 4
 
@@ -32,9 +32,11 @@ class ResultPipe(wiring.Component):
 
     Ports:
 
-    * `command` (`command_layout`), taken with `start`: `rows` of the product, `tiles` of N, `keep`,
-      which columns of the last tile count; `busy` until the next command may come;
-    * `sums`: `valid`, and `sums` of a word, as the array's `o` has them;
+    * `command`, taken with `start` while `busy` is low: `rows` of the product, `tiles` of N, and
+      `keep`, which columns of the last tile count. What is activated is encoded too;
+    * `busy` until the next command may come. It lasts longer than that of the array, and both start
+      together when it is low;
+    * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
     * `parameters`: a read port of the memory of what a channel has (`epilogue.SCALING`): `address`
       of a tile from `first_parameter` on, `data` in the next cycle;
     * `y_read`, `write`: ports of the buffer.
@@ -109,18 +111,20 @@ class ResultPipe(wiring.Component):
         with m.Elif(ends):
             m.d.sync += self.busy.eq(0)
 
-        _, tile, _ = self._count(m, "sums", begins, self.sums.valid, kept)
+        comes = Signal()
+        m.d.comb += comes.eq(self.sums.valid & self.busy)
+        _, tile, _ = self._count(m, "sums", begins, comes, kept)
         m.d.comb += self.parameters.address.eq(kept.first_parameter + tile)
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
-        wants = delayed(m, self.sums.valid & kept.adds, ahead)
+        wants = delayed(m, comes & kept.adds, ahead)
         self._walk(m, "y", begins, wants)
         m.d.comb += [
             self.y_read.enable.eq(wants),
             self.y_read.bits.eq(kept.y.bits),
             self.y_read.signed.eq(kept.y.signed),
         ]
-        valid, elements = self._chains(m, kept)
+        valid, elements = self._chains(m, kept, comes)
         _, _, last_tile = self._count(m, "results", begins, valid, kept)
         m.d.comb += written_last.eq(valid & self._walk(m, "out", begins, valid))
         m.d.comb += [
@@ -155,9 +159,9 @@ class ResultPipe(wiring.Component):
         ]
         return walker.last
 
-    def _chains(self, m: Module, kept: data.View) -> tuple[Value, list[Value]]:
+    def _chains(self, m: Module, kept: data.View, comes: Value) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
-        scaled, valids = delayed(m, self.sums.valid, PARAMETER_CYCLES), []
+        scaled, valids = delayed(m, comes, PARAMETER_CYCLES), []
         elements = []
         for lane in range(self.lanes):
             epilogue, activation = self.epilogues[lane], self.activations[lane]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.softmax import MAX_COLUMNS, MAX_FRAC, SUM_FRAC, SoftmaxSpec
-from hwq.rtl.pipeline import StreamUnit
+from hwq.rtl.pipeline import StreamUnit, settled
 from hwq.rtl.rows import (
     Reduce,
     RowBuffer,
@@ -68,6 +68,11 @@ class SoftmaxCore(StreamUnit):
     """
 
     def __init__(self, max_length: int, lanes: int, *, in_bits: int = 16) -> None:
+        require(
+            1 <= max_length <= MAX_COLUMNS, f"length must be in 1..{MAX_COLUMNS}, not {max_length}"
+        )
+        require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
+        require(2 <= in_bits <= 32, f"in_bits must be in 2..32, not {in_bits}")
         self.max_length, self.lanes, self.in_bits = max_length, lanes, in_bits
         self.words = -(-max_length // lanes)
         score = signed(in_bits)
@@ -89,6 +94,10 @@ class SoftmaxCore(StreamUnit):
         """All parts, and the longest row's words of the second and of the third pass."""
         parts = (self.highest, self.powers, self.total, self.reciprocal, self.scale)
         return sum(part.latency_cycles for part in parts) + 2 * (self.words - 1)
+
+    def settings_of(self, spec: SoftmaxSpec) -> dict[str, int]:
+        """Return the settings for scores of a format."""
+        return settled(self.settings.shape(), up=MAX_FRAC - spec.frac)
 
     def elaborate(self, platform: object) -> Module:
         """Return the three passes with the buffers between them."""
@@ -166,9 +175,6 @@ class Softmax(StreamUnit):
     """
 
     def __init__(self, spec: SoftmaxSpec, length: int, lanes: int, *, in_bits: int = 16) -> None:
-        require(1 <= length <= MAX_COLUMNS, f"length must be in 1..{MAX_COLUMNS}, not {length}")
-        require(lanes >= 1, f"lanes must be at least 1, not {lanes}")
-        require(2 <= in_bits <= 32, f"in_bits must be in 2..32, not {in_bits}")
         self.spec, self.length, self.lanes, self.in_bits = spec, length, lanes, in_bits
         self.core = SoftmaxCore(length, lanes, in_bits=in_bits)
         self.inputs_per_result = self.outputs_per_result = self.core.words
@@ -213,6 +219,6 @@ class Softmax(StreamUnit):
         m = Module()
         m.submodules.core = core = self.core
         mark(m, core.i, self.i, self.length)
-        m.d.comb += core.settings.up.eq(MAX_FRAC - self.spec.frac)
+        m.d.comb += core.settings.up.eq(core.settings_of(self.spec)["up"])
         wiring.connect(m, core.o, wiring.flipped(self.o))
         return m

@@ -43,11 +43,12 @@ class VectorEngine(wiring.Component):
 
     Ports:
 
-    * `command` (`command_layout`), taken with `start`, which may be high while `busy` is low;
-      `words` of a row, `rows` in all; `keep`, which elements of a row's last word count;
+    * `command`, taken with `start`, which may be high while `busy` is low: `words` of a row;
+      `keep`, which elements of a row's last word count; where operands and results are, in walks
+      of as many words. Scores, and what is normalised, have a sign;
     * `busy`, `cycles` unsigned(32);
     * `x_read`, `y_read`, `write`: ports of the buffer; `parameters`: a read port of the memory of
-      gamma and beta (`affine.parameter_port`).
+      gamma and beta (`affine.parameter_port`), in which those of a layer come first.
 
     Parameters
     ----------
@@ -87,7 +88,6 @@ class VectorEngine(wiring.Component):
             {
                 "route": Route,
                 "words": 16,
-                "rows": 16,
                 "keep": self.lanes,
                 **{name: data.StructLayout(operand) for name in ("x", "y", "out")},
                 "limits": data.StructLayout({"lo": self.element, "hi": self.element}),

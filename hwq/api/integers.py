@@ -51,7 +51,7 @@ class IntegerNetwork:
         """
         wanted = self.graph.inputs[0].shape[1:]
         require(
-            images.dtype == np.uint8 and images.shape[1:] == wanted,
+            images.dtype == np.uint8 and images.shape[1:] == wanted and len(images) > 0,
             f"images must be uint8[B, {', '.join(map(str, wanted))}], "
             f"not {images.dtype}{list(images.shape)}",
         )
@@ -101,7 +101,13 @@ def open_integers(path: Path) -> IntegerNetwork:
 
 
 def _plain(graph: Graph) -> Graph:
-    """Return a graph whose codes are integers without a quantizer, which holds torch tensors."""
+    """Return a graph whose codes are integers without a quantizer, which holds torch tensors.
+
+    Results are no codes: what they stand for is needed.
+    """
+    for name in graph.outputs:
+        form = graph.tensors[name].quant
+        require(isinstance(form, FixedPoint), f"{name}: a result must be fixed point, not {form}")
     return replace(graph, nodes=tuple(map(_plain_node, graph.nodes)))
 
 

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -21,14 +22,30 @@ from hwq.cache import cache_folder
 from hwq.errors import DataError, GraphError, HwqError
 from hwq.files import parse_json, write_bytes
 from hwq.graph.ir import Graph
-from hwq.graph.serialize import Packer, Unpacker, pack_graph, to_constant, unpack_graph
+from hwq.graph.serialize import (
+    Arrays,
+    Packer,
+    Unpacker,
+    pack_graph,
+    to_constant,
+    unpack_graph,
+)
 from hwq.graph.verify import verify
 from hwq.numerics.pe import PE_KINDS
 
 _FOLDER = "graphs"
+_OF_ANOTHER_SHAPE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What JSON of another shape raises on the way to a graph."""
 _LARGEST = 2 << 30
 """Bytes beyond which the files that were read longest ago are removed."""
+_DIGITS = 64
+"""Of a checksum, in hex: what is kept begins with it."""
 _OBJECTS, _CONSTANTS = "objects/", "constants/"
+# the packages that importing and lowering take
+_MAKERS = (
+    *("api", "arch", "compiler", "graph", "methods", "models", "numerics"),
+    *("plan", "quantizers", "runtime"),
+)
 # where the dataclasses of an integer graph are defined
 _DEFINED_IN = ("hwq.numerics.", "hwq.quantizers.mac_form.")
 
@@ -45,7 +62,7 @@ def graph_key(request: Mapping[str, Any]) -> str:
     for name in ("torch", "timm", "numpy"):
         digest.update(f"{name} {metadata.version(name)}".encode())
     for folder in map(Path, hwq.__path__):
-        for part in ("graph", "compiler", "models", "api", "runtime", "quantizers", "numerics"):
+        for part in _MAKERS:
             for file in sorted((folder / part).rglob("*.py")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -59,19 +76,23 @@ def read_graph(key: str) -> tuple[Graph, dict[str, Any]] | None:
         return None
     try:
         with safe_open(path, framework="np") as file:
-            content = parse_json((file.metadata() or {})["hwq"])
+            entry = (file.metadata() or {})["hwq"]
             arrays = {name: file.get_tensor(name) for name in file.keys()}
+        digest, text = entry[:_DIGITS], entry[_DIGITS:]
+        if digest != _checksum(text, arrays):
+            return None
+        content = parse_json(text)
         objects, constants = (
             {name.removeprefix(kind): arrays[name] for name in arrays if name.startswith(kind)}
             for kind in (_OBJECTS, _CONSTANTS)
         )
         unpacker = Unpacker(_class_of, objects, PE_KINDS).load(content["objects"])
         plain = {name: to_constant(array) for name, array in constants.items()}
-        graph = verify(unpack_graph(content["graph"], plain, unpacker))
+        graph, facts = verify(unpack_graph(content["graph"], plain, unpacker)), content["facts"]
         path.touch()
-    except (SafetensorError, OSError, ValueError, LookupError, TypeError, HwqError):
+    except (SafetensorError, OSError, ImportError, *_OF_ANOTHER_SHAPE, HwqError):
         return None
-    return graph, content["facts"]
+    return graph, facts
 
 
 def keep_graph(key: str, graph: Graph, facts: Mapping[str, Any]) -> None:
@@ -86,10 +107,21 @@ def keep_graph(key: str, graph: Graph, facts: Mapping[str, Any]) -> None:
         arrays = {f"{_OBJECTS}{name}": array for name, array in packer.tensors.items()}
         arrays |= {f"{_CONSTANTS}{name}": array for name, array in graph.constants.items()}
         text = json.dumps(content, sort_keys=True, allow_nan=False)
-        write_bytes(folder / f"{key}.safetensors", save(arrays, {"hwq": text}))
+        # one entry only: the writer keeps no order among several
+        entry = _checksum(text, arrays) + text
+        write_bytes(folder / f"{key}.safetensors", save(arrays, {"hwq": entry}))
         _make_room(folder)
     except (GraphError, DataError, OSError, ValueError):
         return
+
+
+def _checksum(text: str, arrays: Arrays) -> str:
+    """SHA-256 of all that is kept."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
 
 
 def _make_room(folder: Path) -> None:

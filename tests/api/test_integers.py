@@ -1,5 +1,6 @@
 """The integer network of a calibrated file is one network, lowered or kept."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,8 +8,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from hwq.api import open_integers
+from hwq.api.kept_graphs import _checksum, read_graph
 from hwq.api.pricing import price
 from hwq.arch.load import load_accelerator
 from hwq.cache import cache_folder
@@ -97,7 +101,14 @@ def test_logits_are_those_of_the_executor(home, tiny_file, tiny_calibration):
         )
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 3, 32, 32)), np.zeros((3, 32, 32), np.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 3, 32, 32)),
+        np.zeros((3, 32, 32), np.uint8),
+        np.zeros((0, 3, 32, 32), np.uint8),
+    ],
+)
 def test_other_pixels_are_refused(home, tiny_file, images):
     with pytest.raises(SpecError, match=r"images must be uint8\[B, 3, 32, 32\], not "):
         open_integers(tiny_file).logits(images)
@@ -127,12 +138,38 @@ def test_damage_is_lowered_anew(home, tiny_file):
         content[:1000],
         content.replace(b"hwq.numerics.epilogue.Epilogue", b"hwq.numerics.epilogue.Epilog_e"),
         content.replace(b"hwq.numerics.epilogue.Epilogue", b"hwq.numerics.epilogue.required"),
+        # one bit of the last weight
+        content[:-1] + bytes([content[-1] ^ 1]),
     ):
+        assert damaged != content
         path.write_bytes(damaged)
         again = open_integers(tiny_file)
         pixels = np.zeros((1, 3, 32, 32), np.uint8)
         np.testing.assert_array_equal(first.logits(pixels), again.logits(pixels))
         assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("facts"),
+        lambda content: content["graph"]["nodes"][0].update(attrs=[1]),
+        lambda content: content["objects"][0]["value"].update({"class": "hwq.numerics.no.such"}),
+        lambda content: content["objects"][0]["value"].update({"class": "os.path.Path"}),
+        lambda content: content["objects"][0]["value"].update(fields={"bits": 10**30}),
+    ],
+)
+def test_what_another_program_wrote_is_no_network(home, tiny_file, change):
+    """A checksum that fits does not make a graph of it."""
+    open_integers(tiny_file)
+    (path,) = home.iterdir()
+    with safe_open(path, framework="np") as file:
+        content = json.loads(file.metadata()["hwq"][64:])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    change(content)
+    text = json.dumps(content)
+    path.write_bytes(save(arrays, {"hwq": _checksum(text, arrays) + text}))
+    assert read_graph(path.stem) is None
 
 
 def test_a_file_that_is_no_network_is_named(home, tmp_path):

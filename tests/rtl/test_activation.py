@@ -33,8 +33,9 @@ def test_the_core_takes_every_format(function: str) -> None:
     core = ActivationCore(function, 10)
     inputs = np.arange(-512, 512)
     for frac in range(8, 13):
-        run = run_stream(core, inputs, settings={"up": 12 - frac})
-        assert_array_equal(run.outputs, ActivationSpec(function, frac, 10).compute(inputs))
+        spec = ActivationSpec(function, frac, 10)
+        run = run_stream(core, inputs, settings=core.settings_of(spec))
+        assert_array_equal(run.outputs, spec.compute(inputs))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

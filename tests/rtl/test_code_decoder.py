@@ -12,7 +12,7 @@ from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, PeSpec
 from hwq.quantizers.mac_form import MacForm
 from hwq.quantizers.shift_uniform_log2 import ShiftUniformLog2
-from hwq.rtl.code_decoder import CodeDecoder, decoder_settings
+from hwq.rtl.code_decoder import CodeDecoder, decoder_settings, is_signed
 
 
 def twin(bits: int, m: int, negative: bool) -> PeSpec:
@@ -62,7 +62,7 @@ def test_every_code_is_decoded_as_the_tables_say(name: str) -> None:
             ctx.set(decoder.settings[field], value)
         for code in range(1 << bits):
             # as a buffer gives it: of codes that may be negative with their sign
-            low = min(pe.significand) < 0 and pe.kind is MULTIPLY and code >> (bits - 1)
+            low = is_signed(pe) and code >> (bits - 1)
             ctx.set(decoder.code, code - (1 << bits) if low else code)
             await ctx.delay(1e-9)
             value = decoder.decoded

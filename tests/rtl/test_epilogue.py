@@ -6,7 +6,7 @@ from hwq.errors import SpecError
 from hwq.numerics.epilogue import EpilogueSpec
 from hwq.numerics.units import UNITS
 from hwq.rtl.catalog import TWINS
-from hwq.rtl.epilogue import Epilogue, EpilogueCore, epilogue_settings
+from hwq.rtl.epilogue import Epilogue, EpilogueCore
 from hwq.testing import every, never, random_stall, run_stream
 
 CASES = TWINS["epilogue"].verified
@@ -29,7 +29,7 @@ def test_the_core_is_the_epilogue_of_every_product(label: str, stalls, payloads)
     accumulators = np.zeros((len(inputs), 2), np.int64)
     accumulators[:, :planes] = inputs[:, :planes]
     both = np.concatenate([accumulators, inputs[:, planes:]], axis=1)
-    settings = epilogue_settings(unit.spec.plane_weights, unit.spec.lo, unit.spec.hi)
+    settings = core.settings_of(unit.spec.plane_weights, unit.spec.lo, unit.spec.hi)
     run = run_stream(core, both, *stalls, settings=settings)
     np.testing.assert_array_equal(run.outputs, unit.compute(inputs))
 
@@ -37,7 +37,12 @@ def test_the_core_is_the_epilogue_of_every_product(label: str, stalls, payloads)
 @pytest.mark.parametrize("weights", [(3,), (1 << 13,), (128, 180), (1, 1, 1)])
 def test_other_weights_are_refused(weights: tuple[int, ...]) -> None:
     with pytest.raises(SpecError, match="plane_weights must be a power of two up to 4096 and 181"):
-        epilogue_settings(weights, 0, 1)
+        EpilogueCore(signed(18)).settings_of(weights, 0, 1)
+
+
+def test_a_range_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"hi must be in -131072\.\.131071, not 131072"):
+        EpilogueCore(signed(18)).settings_of((1,), 0, 1 << 17)
 
 
 def test_stimulus_of_a_wide_range_holds_the_zero_point(payloads, check) -> None:

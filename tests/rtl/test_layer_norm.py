@@ -14,7 +14,6 @@ from hwq.numerics.units import UNITS
 from hwq.rtl.catalog import TWINS
 from hwq.rtl.catalog.rows import enough_rows, example_layer_norm
 from hwq.rtl.layer_norm import LayerNorm, LayerNormCore, parameter_memory
-from hwq.rtl.layer_norm_stages import layer_norm_settings
 from hwq.rtl.pipeline import StreamUnit
 from hwq.rtl.rows import row_words, to_rows, to_words
 from hwq.testing import every, never, random_stall, run_stream
@@ -74,6 +73,7 @@ class WithMemory(StreamUnit):
     "norm",
     [
         example_layer_norm(1, 12, FixedPoint(16, 11)),
+        example_layer_norm(1, 8, FixedPoint(16, 8), centered=False),
         example_layer_norm(11, 15, FixedPoint(9, 7, signed=False), MAX_EPSILON),
         example_layer_norm(6, 31, FixedPoint(12, 27), 3),
         example_layer_norm(8, 3, FixedPoint(18, 18), 1 << 44, spread=0.43),
@@ -87,7 +87,7 @@ def test_the_core_takes_tokens_of_any_length_and_format(norm: Norm, stalls) -> N
     core = LayerNormCore(11, 4, signed(18))
     tokens = rng.integers(-(1 << 15), 1 << 15, (60, spec.dim)) >> rng.integers(0, 12, (60, 1))
     words = row_words(tokens, 4, rng.integers(-(1 << 15), 1 << 15, (60, 4)))
-    run = run_stream(WithMemory(core, norm), words, *stalls, settings=layer_norm_settings(spec))
+    run = run_stream(WithMemory(core, norm), words, *stalls, settings=core.settings_of(spec))
     y, _ = norm.compute(tokens.astype(np.int16))
     wanted = to_words(y.astype(np.int64), 4, np.zeros((60, 4), np.int64))
     assert_array_equal(run.outputs, wanted)
@@ -122,6 +122,22 @@ def test_stimulus_saturates_at_times_but_not_always(label: str) -> None:
     rows = to_rows(values, unit.lanes, unit.length)
     # gamma may be next to 0, and beta at an end of the range
     assert np.mean([np.unique(column).size > 5 for column in rows.T]) > 0.75
+
+
+def test_one_channel_without_centring_is_its_sign() -> None:
+    """|D*x| is larger than any distance from the mean."""
+    norm = example_layer_norm(1, 8, FixedPoint(16, 8), centered=False)
+    x = np.array([1000, -32768, 32767, 5, 0, -1])
+    unit = LayerNorm(norm, 1)
+    assert_array_equal(run_stream(unit, x).outputs, unit.compute(x))
+
+
+def test_settings_that_do_not_fit_are_refused() -> None:
+    core = LayerNormCore(8, 4, signed(17))
+    with pytest.raises(SpecError, match=r"lo must be in -65536\.\.65535, not -8388608"):
+        core.settings_of(example_layer_norm(8, 12, FixedPoint(24, 12)).spec)
+    with pytest.raises(SpecError, match=r"dim must be in 0\.\.15, not 16"):
+        core.settings_of(example_layer_norm(16, 12, FixedPoint(16, 12)).spec)
 
 
 def test_rejects_no_lanes() -> None:

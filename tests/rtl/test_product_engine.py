@@ -15,7 +15,7 @@ from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, PeSpec
 from hwq.quantizers.mac_form import MacForm
 from hwq.rtl.buffer import READ_CYCLES, Buffer
-from hwq.rtl.code_decoder import decoder_settings
+from hwq.rtl.code_decoder import decoder_settings, is_signed
 from hwq.rtl.product_engine import ProductEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
 
@@ -80,7 +80,7 @@ class Case:
         b_rows = [(ROWS, -self.b.pitch), (tiles_k, ROWS * self.b.pitch), (tiles_n, self.b_bits)]
         a_rows = [(self.m, self.a.pitch), (tiles_k, self.bits), (tiles_n, 0)]
         return {
-            "a": (self.a.base, a_rows, self.bits, self.kind == "signed"),
+            "a": (self.a.base, a_rows, self.bits, is_signed(self.pe)),
             "b": ((ROWS - 1) * self.b.pitch, b_rows, self.b_bits, True),
         }
 
@@ -92,10 +92,10 @@ async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     program |= {"result_stride": case.m, "complete": 1}
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder_settings(case.pe))
-    for name, (base, loops, bits, is_signed) in case.command().items():
+    for name, (base, loops, bits, signed) in case.command().items():
         set_walk(ctx, engine.command[name].walk, base, loops)
         ctx.set(engine.command[name].bits, bits)
-        ctx.set(engine.command[name].signed, is_signed)
+        ctx.set(engine.command[name].signed, signed)
     ctx.set(engine.start, 1)
     await ctx.tick()
     ctx.set(engine.start, 0)

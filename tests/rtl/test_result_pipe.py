@@ -21,9 +21,9 @@ from hwq.numerics.shift_log2 import ShiftLog2Spec
 from hwq.numerics.uniform import UniformSpec
 from hwq.quantizers.mac_form import MacForm
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.code_decoder import decoder_settings
+from hwq.rtl.code_decoder import decoder_settings, is_signed
 from hwq.rtl.encoder import Kind, encoder_settings
-from hwq.rtl.epilogue import SCALING, epilogue_settings
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.product_engine import ProductEngine
 from hwq.rtl.result_pipe import ResultPipe
 from tests.rtl.packed import Packed, set_fields, set_walk
@@ -127,7 +127,7 @@ class Case:
         program = {"rows": self.k, "columns": self.n, "stream": self.m, "complete": 1}
         program["result_stride"] = self.m
         operands = {
-            "a": (0, a_rows, self.a.bits, min(self.pe.significand) < 0),
+            "a": (0, a_rows, self.a.bits, is_signed(self.pe)),
             "b": ((LANES - 1) * self.b.pitch, b_rows, 8, True),
         }
         return program, operands, decoder_settings(self.pe)
@@ -167,10 +167,10 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     program, operands, decoder = case.product()
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder)
-    for name, (base, loops, bits, is_signed) in operands.items():
+    for name, (base, loops, bits, signed) in operands.items():
         set_walk(ctx, engine.command[name].walk, base, loops)
         ctx.set(engine.command[name].bits, bits)
-        ctx.set(engine.command[name].signed, is_signed)
+        ctx.set(engine.command[name].signed, signed)
     for name, operand in (("y", case.y), ("out", case.out)):
         # rows within tiles of N
         loops = [(case.m, operand.pitch), (operand.words, operand.bits)]
@@ -180,8 +180,8 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     for name, value in case.results().items():
         ctx.set(pipe.command[name], value)
     settings = {
-        "epilogue": epilogue_settings(case.weights, *case.span),
-        "activation": {"up": 12 - case.activation.in_frac} if case.activation else {},
+        "epilogue": pipe.epilogues[0].settings_of(case.weights, *case.span),
+        "activation": pipe.activations[0].settings_of(case.activation) if case.activation else {},
         "encoder": {} if case.encoder is None else encoder_settings(case.encoder),
         "limits": {"lo": RESIDUAL.out.min, "hi": RESIDUAL.out.max},
     }
@@ -214,6 +214,31 @@ def check(cases: list[Case]) -> None:
             whole = case.out.whole
             found = await whole.read(ctx, bench.activation.read[2], case.encoder is None)
             np.testing.assert_array_equal(found, whole.values, str(case))
+
+    simulator = Simulator(bench)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+def test_sums_that_nobody_waits_for_go_nowhere() -> None:
+    """The array alone: its results are another product's, or nobody's."""
+    bench, case = Bench(), Case(3, 5, 6)
+
+    async def testbench(ctx) -> None:
+        await prepare(ctx, bench, case)
+        await start(ctx, bench, case)
+        await ctx.tick().until(~bench.pipe.busy)
+        blank = Packed(np.ones_like(case.out.whole.values), LANES, RATIO, 16, case.out.base)
+        await blank.write(ctx, bench.activation.write[1])
+        set_fields(ctx, bench.engine.command.program, case.product()[0])
+        ctx.set(bench.engine.start, 1)
+        await ctx.tick()
+        ctx.set(bench.engine.start, 0)
+        await ctx.tick().until(~bench.engine.busy)
+        await ctx.tick().repeat(20)
+        found = await blank.read(ctx, bench.activation.read[2], True)
+        np.testing.assert_array_equal(found, blank.values)
 
     simulator = Simulator(bench)
     simulator.add_clock(1e-6)

@@ -46,7 +46,7 @@ def test_the_core_takes_rows_of_any_length_and_format(frac: int, stalls) -> None
         words.append(row_words(row, 4, rng.integers(-512, 512, (1, 4))))
         unused = np.zeros((1, 4), np.int64)
         wanted.append(to_words(spec.compute(row.astype(np.int32)).astype(np.int64), 4, unused))
-    run = run_stream(core, np.concatenate(words), *stalls, settings={"up": 14 - frac})
+    run = run_stream(core, np.concatenate(words), *stalls, settings=core.settings_of(spec))
     assert_array_equal(run.outputs, np.concatenate(wanted))
 
 

@@ -22,7 +22,6 @@ from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.catalog.rows import example_layer_norm
 from hwq.rtl.encoder import Encoder, Kind, encoder_settings
 from hwq.rtl.layer_norm import parameter_memory
-from hwq.rtl.layer_norm_stages import layer_norm_settings
 from hwq.rtl.vector_engine import Route, VectorEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
 
@@ -38,7 +37,7 @@ class Layer:
     x: Packed
     out: Packed
     latency: int
-    settings: dict[str, dict[str, int]]
+    specs: dict[str, object]
     y: Packed | None = None
     signed: bool = True
     x_signed: bool = True
@@ -70,9 +69,8 @@ def add(rows: int, length: int) -> Layer:
         AddSpec(FixedPoint(16, 12)),
     )
     total = spec.compute(x.astype(np.int16), y.astype(np.int16))[0]
-    limits = {"limits": {"lo": spec.out.min, "hi": spec.out.max}}
     operands = packed(x, 16, 0), packed(total, 16, 4096)
-    return Layer(Route.ADD, *operands, 1, limits, packed(y, 16, 2048))
+    return Layer(Route.ADD, *operands, 1, {"limits": spec.out}, packed(y, 16, 2048))
 
 
 def encode(spec, bits: int, rows: int, length: int, in_place: bool = False) -> Layer:
@@ -80,24 +78,22 @@ def encode(spec, bits: int, rows: int, length: int, in_place: bool = False) -> L
     settings = encoder_settings(spec)
     latency = Encoder().latency_cycles if settings["kind"] == Kind.LOG2 else 4
     codes = packed(spec.compute(x)[0], bits, 0 if in_place else 4096)
-    return Layer(Route.ENCODE, packed(x, 16, 0), codes, latency, {"encoder": settings}, None, False)
+    return Layer(Route.ENCODE, packed(x, 16, 0), codes, latency, {"encoder": spec}, None, False)
 
 
 def softmax(frac: int, rows: int, length: int) -> Layer:
     x, spec = numbers(rows, length, 16) >> 4, SoftmaxSpec(frac)
     out = packed(spec.compute(x.astype(np.int16)), 16, 4096)
     latency = UNITS["softmax"].timing(length, LANES).latency_cycles
-    settings = {"softmax": {"up": 14 - frac}}
-    return Layer(Route.SOFTMAX, packed(x, 16, 0), out, latency, settings, None, False)
+    return Layer(Route.SOFTMAX, packed(x, 16, 0), out, latency, {"softmax": spec}, None, False)
 
 
 def layer_norm(norm: LayerNorm, rows: int) -> Layer:
     spec = norm.spec
     x = numbers(rows, spec.dim, 14)
     out = packed(norm.compute(x.astype(np.int16))[0], 16, 4096)
-    settings = {"layer_norm": layer_norm_settings(spec)}
     latency = UNITS["layer_norm"].timing(spec.dim, LANES).latency_cycles
-    return Layer(Route.LAYER_NORM, packed(x, 16, 0), out, latency, settings)
+    return Layer(Route.LAYER_NORM, packed(x, 16, 0), out, latency, {"layer_norm": spec})
 
 
 class Bench(Elaboratable):
@@ -131,10 +127,16 @@ async def give(ctx, engine: VectorEngine, layer: Layer) -> None:
         set_walk(ctx, command[name].walk, operand.base, operand.loops)
         ctx.set(command[name].bits, operand.bits)
         ctx.set(command[name].signed, layer.x_signed)
-    for name in ("limits", "encoder", "softmax", "layer_norm"):
-        set_fields(ctx, command[name], layer.settings.get(name, {}))
-    words = {"words": layer.x.words, "rows": len(layer.x.values), "keep": layer.x.keep}
-    for name, value in {"route": layer.route, **words}.items():
+    settings_of = {
+        "limits": lambda form: {"lo": form.min, "hi": form.max},
+        "encoder": encoder_settings,
+        "softmax": engine.softmax.settings_of,
+        "layer_norm": engine.norm.settings_of,
+    }
+    for name, of in settings_of.items():
+        set_fields(ctx, command[name], of(layer.specs[name]) if name in layer.specs else {})
+    plain = {"route": layer.route, "words": layer.x.words, "keep": layer.x.keep}
+    for name, value in plain.items():
         ctx.set(command[name], value)
     ctx.set(engine.start, 1)
     await ctx.tick()
