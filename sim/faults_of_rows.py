@@ -178,26 +178,26 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault(
             "no saturation above",
-            "$signed(value) > $signed(settings[35:24]);",
+            "$signed(value) > $signed(settings[34:23]);",
             "1'h0;",
             module="core.affine.lane_0",
         ),
         Fault(
             "no saturation below",
-            "$signed(value) < $signed(settings[23:12]);",
+            "$signed(value) < $signed(settings[22:11]);",
             "1'h0;",
             module="core.affine.lane_0",
         ),
         Fault(
             "last shift off by one",
-            "$signed(wide) >>> settings[11:6];",
-            "$signed(wide) >>> (settings[11:6] ^ 6'h01);",
+            "$signed(wide) >>> settings[10:6];",
+            "$signed(wide) >>> (settings[10:6] ^ 5'h01);",
             module="core.affine.lane_0",
         ),
         Fault(
             "rounding constant doubled",
-            "1'h1 << settings[11:6];",
-            "2'h2 << settings[11:6];",
+            "1'h1 << settings[10:6];",
+            "2'h2 << settings[10:6];",
             module="core.affine",
         ),
         Fault(
