@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.layer_norm import MAX_BETA, MAX_GAMMA, MAX_GAMMA_SHIFT, NORM_FRAC
 from hwq.rtl.layer_norm_stages import ELEMENT, LARGEST, PAIR, RECIPROCAL
-from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
+from hwq.rtl.pipeline import Pipeline, StreamUnit, holding, within
 
 STAGES = 7
 PARAMETERS = data.StructLayout({"gamma": holding(MAX_GAMMA), "beta": holding(MAX_BETA)})
@@ -83,9 +83,8 @@ class AffineLane(wiring.Component):
         # stage 7: the last shift, and the ends of the format
         value = Signal(wide.shape())
         m.d.comb += value.eq(wide >> settings.shift)
-        held = Mux(value < settings.lo, settings.lo, value)
         with m.If(self.load[6]):
-            m.d.sync += self.y.eq(Mux(value > settings.hi, settings.hi, held))
+            m.d.sync += self.y.eq(within(value, settings.lo, settings.hi))
         return m
 
 

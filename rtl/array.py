@@ -9,9 +9,10 @@ from amaranth.utils import ceil_log2
 from hwq.errors import require
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.array_controller import ArrayController, controller
-from hwq.rtl.array_grid import ArrayGrid, delayed
+from hwq.rtl.array_grid import ArrayGrid
 from hwq.rtl.array_program import address_bits, program_layout, tag_layout
 from hwq.rtl.pe import decoded, decoded_layout
+from hwq.rtl.pipeline import delayed
 
 
 class ArrayCore(wiring.Component):

@@ -7,17 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.array import ArraySpec
 from hwq.rtl.pe import AccumulatingPe, StationaryPe, decoded_layout
+from hwq.rtl.pipeline import delayed
 from hwq.rtl.shared import share
-
-
-def delayed(m: Module, value: ValueLike, cycles: int) -> Value:
-    """Return `value` after `cycles` registers."""
-    before = Value.cast(value)
-    for _ in range(cycles):
-        after = Signal.like(before, init=0)
-        m.d.sync += after.eq(before)
-        before = after
-    return before
 
 
 def staged(m: Module, value: ValueLike, count: int) -> list[Value]:

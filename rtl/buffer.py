@@ -9,7 +9,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hwq.errors import require
-from hwq.rtl.array_grid import delayed
+from hwq.rtl.pipeline import delayed
+from hwq.rtl.walker import loops_layout
 
 READ_CYCLES: Final = 3  # from a read's enable to its elements
 WRITE_CYCLES: Final = 3  # from a write's enable to the first read that sees it
@@ -72,7 +73,7 @@ class Buffer(wiring.Component):
         self.depth, self.word_bits, self.lanes, self.max_bits = depth, word_bits, lanes, max_bits
         self.reads, self.writes, self.ratio = reads, writes, ratio
         common = {
-            "address": Out(ceil_log2(depth * ratio)),
+            "address": Out(self.address_bits),
             "bits": Out(range(max_bits + 1)),
             "enable": Out(1),
         }
@@ -85,6 +86,30 @@ class Buffer(wiring.Component):
                 "write": In(wiring.Signature(common | write)).array(writes),
             }
         )
+
+    @property
+    def read_signature(self) -> wiring.Signature:
+        """A read port, as who reads sees it."""
+        return self.signature.members["read"].signature.flip()
+
+    @property
+    def write_signature(self) -> wiring.Signature:
+        """A write port, as who writes sees it."""
+        return self.signature.members["write"].signature.flip()
+
+    @property
+    def address_bits(self) -> int:
+        """Width of an address."""
+        bits: int = ceil_log2(self.depth * self.ratio)
+        return bits
+
+    def operand_layout(self, levels: int) -> data.StructLayout:
+        """Return what a command says of an operand: its addresses in so many loops, and its width.
+
+        `walk`, `bits`, and whether it is `signed`.
+        """
+        walk = loops_layout(levels, self.address_bits)
+        return data.StructLayout({"walk": walk, "bits": range(self.max_bits + 1), "signed": 1})
 
     def elaborate(self, platform: object) -> Module:
         """Return the banks and what is before and behind each port."""

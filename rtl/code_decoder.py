@@ -36,7 +36,7 @@ def any_element(b_bits: int = 8, acc_bits: int = 32) -> PeSpec:
     )
 
 
-class Kind(IntEnum):
+class Meaning(IntEnum):
     """What a code is."""
 
     SIGNIFICAND = 0
@@ -47,9 +47,9 @@ class Kind(IntEnum):
     """2**(shift - ceil(level / steps)) with level = code + offset; `rest` beyond `max_level`."""
 
 
-SETTINGS = data.StructLayout(
+DECODER_SETTINGS = data.StructLayout(
     {
-        "kind": Kind,
+        "kind": Meaning,
         "shift": range(MAX_SHIFT + 1),
         "flag": range(8),
         "negative": 1,
@@ -70,7 +70,9 @@ class CodeDecoder(wiring.Component):
     """
 
     def __init__(self) -> None:
-        super().__init__({"code": In(CODE), "settings": In(SETTINGS), "decoded": Out(DECODED)})
+        super().__init__(
+            {"code": In(CODE), "settings": In(DECODER_SETTINGS), "decoded": Out(DECODED)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         """Return all three decoders and the choice."""
@@ -90,14 +92,14 @@ class CodeDecoder(wiring.Component):
         ]
         exponent = Mux(s.two_steps, (level + 1) >> 1, level)
         with m.Switch(s.kind):
-            with m.Case(Kind.SIGNIFICAND):
+            with m.Case(Meaning.SIGNIFICAND):
                 m.d.comb += self.decoded.significand.eq(code)
-            with m.Case(Kind.TWIN):
+            with m.Case(Meaning.TWIN):
                 m.d.comb += [
                     self.decoded.significand.eq(Mux(s.negative & ~flagged, -magnitude, magnitude)),
                     self.decoded.shift.eq(Mux(flagged, s.shift, 0)),
                 ]
-            with m.Case(Kind.LEVEL):
+            with m.Case(Meaning.LEVEL):
                 m.d.comb += [
                     self.decoded.significand.eq(lives | s.rest),
                     self.decoded.shift.eq(Mux(lives, s.shift - exponent, 0)),
@@ -117,7 +119,7 @@ def decoder_settings(pe: PeSpec) -> dict[str, int]:
     require(pe.a_bits <= 8, f"a_bits of a decoder must be at most 8, not {pe.a_bits}")
     wanted = np.array([pe.significand, pe.shift, pe.plane])
     for guess in _guesses(pe):
-        settings = settled(SETTINGS, **guess)
+        settings = settled(DECODER_SETTINGS, **guess)
         if (decoded(settings, pe) == wanted).all():
             return settings
     raise SpecError(f"no decoder has the tables of this element of kind {pe.kind.name}")
@@ -125,17 +127,17 @@ def decoder_settings(pe: PeSpec) -> dict[str, int]:
 
 def is_signed(pe: PeSpec) -> bool:
     """Whether a buffer must give the codes of an element with their sign."""
-    return decoder_settings(pe)["kind"] == Kind.SIGNIFICAND and min(pe.significand) < 0
+    return decoder_settings(pe)["kind"] == Meaning.SIGNIFICAND and min(pe.significand) < 0
 
 
 def decoded(settings: dict[str, int], pe: PeSpec) -> NDArray[np.int64]:
     """Return significand, shift and plane of every code of an element: int64[3, 2**a_bits]."""
     codes = np.arange(1 << pe.a_bits)
     zero = np.zeros_like(codes)
-    if settings["kind"] == Kind.SIGNIFICAND:
+    if settings["kind"] == Meaning.SIGNIFICAND:
         signed_codes = codes - (codes >= 1 << (pe.a_bits - 1)) * (1 << pe.a_bits)
         return np.stack([signed_codes if min(pe.significand) < 0 else codes, zero, zero])
-    if settings["kind"] == Kind.TWIN:
+    if settings["kind"] == Meaning.TWIN:
         flags, magnitudes = codes >> settings["flag"], codes & ((1 << settings["flag"]) - 1)
         negative = (flags == 0) & bool(settings["negative"])
         return np.stack(
@@ -150,8 +152,8 @@ def decoded(settings: dict[str, int], pe: PeSpec) -> NDArray[np.int64]:
 
 def _guesses(pe: PeSpec) -> Iterator[dict[str, int]]:
     """Yield all settings whose tables have something of those of an element."""
-    yield {"kind": Kind.SIGNIFICAND.value}
-    twin = {"kind": Kind.TWIN.value, "shift": max(pe.shift), "flag": pe.a_bits - 1}
+    yield {"kind": Meaning.SIGNIFICAND.value}
+    twin = {"kind": Meaning.TWIN.value, "shift": max(pe.shift), "flag": pe.a_bits - 1}
     yield twin
     yield {**twin, "negative": 1}
     rest = int(pe.significand[-1] != 0)
@@ -162,4 +164,4 @@ def _guesses(pe: PeSpec) -> Iterator[dict[str, int]]:
         most = offset + int(lives) - 1
         if lives and shift <= MAX_SHIFT and most <= 2 * MAX_SHIFT + 1:
             level = {"two_steps": two_steps, "offset": offset, "max_level": most, "rest": rest}
-            yield {"kind": Kind.LEVEL.value, "shift": shift, **level}
+            yield {"kind": Meaning.LEVEL.value, "shift": shift, **level}

@@ -7,9 +7,9 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hwq.errors import require
-from hwq.rtl.array_grid import delayed
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.walker import Walker, loops_layout
+from hwq.rtl.pipeline import delayed
+from hwq.rtl.walker import follow, loops_layout
 
 LEVELS = 3
 """Loops of an address: words of a run, runs of a block, blocks."""
@@ -51,14 +51,10 @@ class Dma(wiring.Component):
         )
         self.ratio, self.lanes, self.address_bits = buffer.ratio, buffer.lanes, address_bits
         self.word = unsigned(buffer.word_bits)
-        read, write = (
-            buffer.signature.members[name].signature.flip() for name in ("read", "write")
-        )
-        granules = len(Signal(read.members["address"].shape))
         command = {
             "store": 1,
-            "memory": loops_layout(LEVELS, address_bits, 16),
-            "buffer": loops_layout(LEVELS, granules, 16),
+            "memory": loops_layout(LEVELS, address_bits),
+            "buffer": loops_layout(LEVELS, buffer.address_bits),
         }
         request = {"address": address_bits, "store": 1, "word": self.word}
         super().__init__(
@@ -68,8 +64,8 @@ class Dma(wiring.Component):
                 "busy": Out(1),
                 "request": Out(stream.Signature(data.StructLayout(request))),
                 "response": In(stream.Signature(self.word, always_ready=True)),
-                "read": Out(read),
-                "write": Out(write),
+                "read": Out(buffer.read_signature),
+                "write": Out(buffer.write_signature),
             }
         )
 
@@ -88,8 +84,9 @@ class Dma(wiring.Component):
         leaves = sent & store
         outgoing, reads, last_read = self._outgoing(m, begins & self.command.store, leaves)
         asked_all = Signal()
-        last = self._walk(m, "memory", begins, sent, self.request.p.address)
-        last_word = self._walk(m, "buffer", begins, Mux(store, reads, answered), self.read.address)
+        command, moves = self.command, Mux(store, reads, answered)
+        last = follow(m, "memory", command.memory, begins, sent, self.request.p.address)
+        last_word = follow(m, "buffer", command.buffer, begins, moves, self.read.address)
         m.d.comb += [
             self.write.address.eq(self.read.address),
             last_read.eq(last_word),
@@ -114,17 +111,6 @@ class Dma(wiring.Component):
         written = delayed(m, answered & last_word & ~store, WRITE_CYCLES - 2)
         m.d.comb += ends.eq(written | (leaves & last))
         return m
-
-    def _walk(self, m: Module, side: str, begins: Value, advance: Value, address: Value) -> Value:
-        """Give the addresses of a side; return whether this one is the last."""
-        m.submodules[f"{side}_walk"] = walker = Walker(LEVELS, len(address))
-        m.d.comb += [
-            Value.cast(walker.walk).eq(Value.cast(self.command[side])),
-            walker.load.eq(begins),
-            walker.advance.eq(advance),
-            address.eq(walker.address),
-        ]
-        return walker.last
 
     def _outgoing(
         self, m: Module, begins: Value, leaves: Value

@@ -14,7 +14,7 @@ from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
 from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.numerics.uniform import UniformSpec
-from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, settled
+from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, settled, within
 
 ELEMENT = signed(24)
 """What is encoded: 16-bit fixed point or probabilities, and 24 bits of an activation."""
@@ -26,7 +26,7 @@ _LARGEST = (1 << FRACTION_BITS) - 1
 _ONE_STEP, _TWO_STEPS = (Log2Spec(steps_per_octave=steps).thresholds for steps in (1, 2))
 
 
-class Kind(IntEnum):
+class CodeKind(IntEnum):
     """What becomes of y = (x + addend) * mult * 2**-shift + zero_point, rounded half up."""
 
     UNIFORM = 0
@@ -39,9 +39,9 @@ class Kind(IntEnum):
     """Minus the logarithm of y, held in lo..hi, as a fraction of 2**16."""
 
 
-SETTINGS = data.StructLayout(
+ENCODER_SETTINGS = data.StructLayout(
     {
-        "kind": Kind,
+        "kind": CodeKind,
         "addend": _ADDEND,
         "mult": unsigned(MULT_BITS),
         "shift": unsigned(SHIFT_BITS),
@@ -71,7 +71,7 @@ class Encoder(StreamUnit):
     """
 
     def __init__(self) -> None:
-        super().__init__(ELEMENT, CODE, {"settings": In(SETTINGS)})
+        super().__init__(ELEMENT, CODE, {"settings": In(ENCODER_SETTINGS)})
 
     @property
     def latency_cycles(self) -> int:
@@ -81,7 +81,7 @@ class Encoder(StreamUnit):
     def elaborate(self, platform: object) -> Module:
         """Return the stages; logarithms go through three more."""
         m = Module()
-        is_log = self.settings.kind == Kind.LOG2
+        is_log = self.settings.kind == CodeKind.LOG2
         logs_ready = Signal()
         front = Pipeline(m, self.i.valid, Mux(is_log, logs_ready, self.o.ready), depth=4)
         held = self._held(m, front)
@@ -98,8 +98,8 @@ class Encoder(StreamUnit):
     def _held(self, m: Module, p: Pipeline) -> Value:
         """Stages 1 to 4: the uniform or twin uniform code, or the fraction."""
         s = self.settings
-        by_sign = s.kind == Kind.TWIN_BY_SIGN
-        is_twin = by_sign | (s.kind == Kind.TWIN_BY_SIZE)
+        by_sign = s.kind == CodeKind.TWIN_BY_SIGN
+        is_twin = by_sign | (s.kind == CodeKind.TWIN_BY_SIZE)
 
         # stages 1 and 2: |x + addend| < 2**31; the sign goes along
         total = Signal((self.i.payload + s.addend).shape())
@@ -126,8 +126,7 @@ class Encoder(StreamUnit):
         m.d.comb += value.eq(Mux(flag, coarse, Mux(by_sign, -fine, fine)))
         held = Signal(_HELD)
         with m.If(p.load[3]):
-            within = Mux(value > hi, hi, Mux(value < lo, lo, value))
-            m.d.sync += held.eq(within + Mux(flag, s.top + 1, 0))
+            m.d.sync += held.eq(within(value, lo, hi) + Mux(flag, s.top + 1, 0))
         return held
 
     def _logarithm(self, m: Module, p: Pipeline, fraction: Value) -> Value:
@@ -172,7 +171,7 @@ def encoder_settings(spec: object) -> dict[str, int]:
     SpecError
         For a spec whose codes it does not give: uniform ones have 8 bits at most.
     """
-    return settled(SETTINGS, **_settings(spec))
+    return settled(ENCODER_SETTINGS, **_settings(spec))
 
 
 @singledispatch
@@ -186,7 +185,7 @@ def _(spec: UniformSpec) -> dict[str, int]:
     require(spec.bits < CODE.width, f"bits must be at most {CODE.width - 1}, not {spec.bits}")
     low = -(1 << (spec.bits - 1)) if spec.signed else 0
     return _scaled(spec.unit) | {
-        "kind": Kind.UNIFORM,
+        "kind": CodeKind.UNIFORM,
         "lo": low,
         "hi": low + (1 << spec.bits) - 1,
     }
@@ -194,7 +193,7 @@ def _(spec: UniformSpec) -> dict[str, int]:
 
 @_settings.register
 def _(spec: TwinUniformSpec) -> dict[str, int]:
-    kind = Kind.TWIN_BY_SIGN if spec.form == "gelu" else Kind.TWIN_BY_SIZE
+    kind = CodeKind.TWIN_BY_SIGN if spec.form == "gelu" else CodeKind.TWIN_BY_SIZE
     return {"kind": kind, "mult": spec.mult, "shift": spec.shift, "m": spec.m, "top": spec.top}
 
 
@@ -202,19 +201,19 @@ def _(spec: TwinUniformSpec) -> dict[str, int]:
 def _(spec: Log2Spec) -> dict[str, int]:
     # a fraction of fewer bits is shifted up; one of 16 is itself
     up = 1 << (FRACTION_BITS - spec.in_bits)
-    return {"kind": Kind.LOG2, "mult": up, "shift": 0, "hi": _LARGEST} | _levels(spec)
+    return {"kind": CodeKind.LOG2, "mult": up, "shift": 0, "hi": _LARGEST} | _levels(spec)
 
 
 @_settings.register
 def _(spec: ShiftLog2Spec) -> dict[str, int]:
-    whole = {"kind": Kind.LOG2, "addend": spec.shift_add, "hi": _LARGEST}
+    whole = {"kind": CodeKind.LOG2, "addend": spec.shift_add, "hi": _LARGEST}
     return whole | _scaled(spec.fraction) | _levels(spec.log2)
 
 
 @_settings.register
 def _(spec: ShiftUniformLog2Spec) -> dict[str, int]:
     # max(min(f, most), 0) + eta, which saturates, is f + eta held in eta..most
-    held = {"kind": Kind.LOG2, "lo": spec.eta, "hi": _LARGEST}
+    held = {"kind": CodeKind.LOG2, "lo": spec.eta, "hi": _LARGEST}
     return held | _scaled(spec.fraction) | _levels(spec.log2) | {"zero_point": spec.eta}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import product as combinations
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from hwq.numerics.epilogue import (
     EpilogueSpec,
 )
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
-from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift, settled
+from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift, settled, within
 from hwq.rtl.stimulus import values
 
 SCALING = data.StructLayout(
@@ -167,9 +167,8 @@ class EpilogueCore(StreamUnit):
         i, settings = self.i.p, self.settings
         total = (i.acc_0 << settings.up) + i.acc_1 * SQRT2[1] + i.addend
         wide = _scaled(m, p, total, i)
-        held = Mux(wide < settings.lo, settings.lo, wide)
         with m.If(p.load[3]):
-            m.d.sync += self.o.payload.eq(Mux(wide > settings.hi, settings.hi, held))
+            m.d.sync += self.o.payload.eq(within(wide, settings.lo, settings.hi))
         return m
 
 

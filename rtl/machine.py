@@ -15,6 +15,7 @@ from hwq.rtl.array import Array, write_port
 from hwq.rtl.epilogue import SCALING
 from hwq.rtl.lanes import Lanes
 from hwq.rtl.machine_program import ELEMENT, MachineSpec, Route, Walk, command_layout
+from hwq.rtl.pipeline import within
 
 
 class Machine(wiring.Component):
@@ -183,13 +184,13 @@ class Machine(wiring.Component):
             _take(m, epilogue.i.payload[lane], planes, sums.scaling[lane])
             held = Signal(ELEMENT, name=f"epilogued_{lane}")
             m.d.comb += [
-                held.eq(_clamped(epilogue.o.payload[lane], command.epilogue)),
+                held.eq(within(epilogue.o.payload[lane], command.epilogue.lo, command.epilogue.hi)),
                 activation.i.payload[lane].eq(held),
                 rows.i.payload[lane].eq(word.payload[lane]),
             ]
             value = Mux(to_activation, activation.o.payload[lane], word.payload[lane])
             _take(m, encoder.i.payload[lane], [value], command.encoder.scaling)
-            code = _clamped(encoder.o.payload[lane], command.encoder)
+            code = within(encoder.o.payload[lane], command.encoder.lo, command.encoder.hi)
             lanes[Route.REQUANTIZE].append(held)
             lanes[Route.ACTIVATION].append(code)
             lanes[Route.ENCODE].append(code)
@@ -265,11 +266,6 @@ def _take(m: Module, payload: data.View, planes: list[Value], scaling: data.View
         m.d.comb += payload[f"acc_{plane}"].eq(value)
     for name, _ in SCALING:
         m.d.comb += payload[name].eq(scaling[name])
-
-
-def _clamped(value: Value, span: data.View) -> Value:
-    """Return `value`, or the nearest end of the command's range."""
-    return Mux(value > span.hi, span.hi, Mux(value < span.lo, span.lo, value))
 
 
 def _memory(m: Module, name: str, port: wiring.FlippedInterface, depth: int) -> memory.ReadPort:

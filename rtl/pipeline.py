@@ -88,6 +88,21 @@ class Pipeline:
         self.ready = self.load[0]
 
 
+def delayed(m: Module, value: ValueLike, cycles: int) -> Value:
+    """Return `value` after `cycles` registers."""
+    before = Value.cast(value)
+    for _ in range(cycles):
+        after = Signal.like(before, init=0)
+        m.d.sync += after.eq(before)
+        before = after
+    return before
+
+
+def within(value: Value, lo: ValueLike, hi: ValueLike) -> Value:
+    """Return `value`, or the nearest of `lo` and `hi`, which may change; a signal, as `clamped`."""
+    return Mux(value > hi, hi, Mux(value < lo, lo, value))
+
+
 def settled(layout: data.StructLayout, **values: int) -> dict[str, int]:
     """Return all fields of a unit's settings: these values, and 0.
 

@@ -10,8 +10,8 @@ from hwq.numerics.array import ArraySpec
 from hwq.rtl.array import ArrayCore
 from hwq.rtl.array_program import program_layout
 from hwq.rtl.buffer import READ_CYCLES, Buffer
-from hwq.rtl.code_decoder import SETTINGS, CodeDecoder, any_element
-from hwq.rtl.walker import Walker, loops_layout
+from hwq.rtl.code_decoder import DECODER_SETTINGS, CodeDecoder, any_element
+from hwq.rtl.walker import follow
 
 LEVELS = 5
 """Loops of an operand: rows; tiles of K and of N, whose address may have several strides."""
@@ -53,15 +53,12 @@ class ProductEngine(wiring.Component):
         element = any_element()
         spec = ArraySpec(rows, columns, "weight_stationary", element, 2, 2, result_depth)
         self.core = ArrayCore(spec, READ_CYCLES)
-        a_read, b_read = (
-            buffer.signature.members["read"].signature.flip() for buffer in (activation, weight)
-        )
         self.command_shape = data.StructLayout(
             {
                 "program": program_layout(spec),
-                "a": _operand(a_read),
-                "b": _operand(b_read),
-                "decoder": SETTINGS,
+                "a": activation.operand_layout(LEVELS),
+                "b": weight.operand_layout(LEVELS),
+                "decoder": DECODER_SETTINGS,
             }
         )
         members = self.core.signature.members
@@ -69,8 +66,8 @@ class ProductEngine(wiring.Component):
         super().__init__(
             {
                 "command": In(self.command_shape),
-                "a_read": Out(a_read),
-                "b_read": Out(b_read),
+                "a_read": Out(activation.read_signature),
+                "b_read": Out(weight.read_signature),
                 **{name: members[name] for name in passed},
             }
         )
@@ -95,13 +92,8 @@ class ProductEngine(wiring.Component):
         wiring.connect(m, core.o, wiring.flipped(self.o))
         for name, operand in (("a", core.left), ("b", core.top)):
             read = getattr(self, f"{name}_read")
-            walker = Walker(LEVELS, len(read.address))
-            m.submodules[f"{name}_walk"] = walker
+            follow(m, name, self.command[name].walk, begins, operand.next, read.address)
             m.d.comb += [
-                Value.cast(walker.walk).eq(Value.cast(self.command[name].walk)),
-                walker.load.eq(begins),
-                walker.advance.eq(operand.next),
-                read.address.eq(walker.address),
                 read.enable.eq(operand.next),
                 read.bits.eq(kept[name].bits),
                 read.signed.eq(kept[name].signed),
@@ -116,15 +108,3 @@ class ProductEngine(wiring.Component):
         for lane, word in enumerate(core.top.word):
             m.d.comb += word.eq(self.b_read.elements[lane])
         return m
-
-
-def _operand(read: wiring.Signature) -> data.StructLayout:
-    """Return the fields of a command that say where an operand is."""
-    members = read.members
-    return data.StructLayout(
-        {
-            "walk": loops_layout(LEVELS, len(Signal(members["address"].shape)), 16),
-            "bits": members["bits"].shape,
-            "signed": 1,
-        }
-    )

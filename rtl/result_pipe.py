@@ -1,17 +1,17 @@
 # amaranth: UnusedElaboratable=no
 """What streams behind an array: epilogue, activation, encoder or residual, and into a buffer."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.activation import MAX_IN_BITS
 from hwq.rtl.activation import ActivationCore
-from hwq.rtl.array_grid import delayed
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.encoder import ELEMENT, SETTINGS, Encoder
+from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder
 from hwq.rtl.epilogue import SCALING, EpilogueCore
-from hwq.rtl.walker import Walker, loops_layout
+from hwq.rtl.pipeline import delayed, within
+from hwq.rtl.walker import follow
 
 LEVELS = 4
 """Loops of an operand: rows; tiles of N, whose address may have several strides."""
@@ -56,10 +56,7 @@ class ResultPipe(wiring.Component):
         held = signed(MAX_IN_BITS)
         self.epilogues = [EpilogueCore(held) for _ in range(self.lanes)]
         self.activations = [ActivationCore(function, held.width) for _ in range(self.lanes)]
-        read, write = (
-            buffer.signature.members[name].signature.flip() for name in ("read", "write")
-        )
-        self.command_shape = self._command_layout(read, tiles)
+        self.command_shape = self._command_layout(buffer, tiles)
         sums = data.ArrayLayout(data.ArrayLayout(signed(32), 2), self.lanes)
         parameters = {
             "address": Out(range(tiles)),
@@ -72,15 +69,13 @@ class ResultPipe(wiring.Component):
                 "busy": Out(1),
                 "sums": In(wiring.Signature({"valid": Out(1), "sums": Out(sums)})),
                 "parameters": Out(wiring.Signature(parameters)),
-                "y_read": Out(read),
-                "write": Out(write),
+                "y_read": Out(buffer.read_signature),
+                "write": Out(buffer.write_signature),
             }
         )
 
-    def _command_layout(self, read: wiring.Signature, tiles: int) -> data.StructLayout:
+    def _command_layout(self, buffer: Buffer, tiles: int) -> data.StructLayout:
         """Return what says all of a product's results."""
-        address, bits = (Shape.cast(read.members[name].shape) for name in ("address", "bits"))
-        operand = {"walk": loops_layout(LEVELS, address.width, 16), "bits": bits, "signed": 1}
         return data.StructLayout(
             {
                 "rows": 16,
@@ -90,10 +85,10 @@ class ResultPipe(wiring.Component):
                 "activates": 1,
                 "encodes": 1,
                 "adds": 1,
-                **{name: data.StructLayout(operand) for name in ("y", "out")},
+                **{name: buffer.operand_layout(LEVELS) for name in ("y", "out")},
                 "epilogue": self.epilogues[0].settings.shape(),
                 "activation": self.activations[0].settings.shape(),
-                "encoder": SETTINGS,
+                "encoder": ENCODER_SETTINGS,
                 "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
             }
         )
@@ -118,7 +113,7 @@ class ResultPipe(wiring.Component):
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
         wants = delayed(m, comes & kept.adds, ahead)
-        self._walk(m, "y", begins, wants)
+        follow(m, "y", self.command.y.walk, begins, wants, self.y_read.address)
         m.d.comb += [
             self.y_read.enable.eq(wants),
             self.y_read.bits.eq(kept.y.bits),
@@ -126,7 +121,9 @@ class ResultPipe(wiring.Component):
         ]
         valid, elements = self._chains(m, kept, comes)
         _, _, last_tile = self._count(m, "results", begins, valid, kept)
-        m.d.comb += written_last.eq(valid & self._walk(m, "out", begins, valid))
+        walk = self.command.out.walk
+        last = follow(m, "out", walk, begins, valid, self.write.address)
+        m.d.comb += written_last.eq(valid & last)
         m.d.comb += [
             self.write.bits.eq(kept.out.bits),
             self.write.keep.eq(Mux(last_tile, kept.keep, -1)),
@@ -146,18 +143,6 @@ class ResultPipe(wiring.Component):
         with m.Elif(advance):
             m.d.sync += [row.eq(Mux(ends, 0, row + 1)), tile.eq(tile + ends)]
         return row, tile, tile + 1 == kept.tiles
-
-    def _walk(self, m: Module, name: str, begins: Value, advance: Value) -> Value:
-        """Give addresses to a port; return whether this one is the last."""
-        port = self.write if name == "out" else self.y_read
-        m.submodules[f"{name}_walk"] = walker = Walker(LEVELS, len(port.address))
-        m.d.comb += [
-            Value.cast(walker.walk).eq(Value.cast(self.command[name].walk)),
-            walker.load.eq(begins),
-            walker.advance.eq(advance),
-            port.address.eq(walker.address),
-        ]
-        return walker.last
 
     def _chains(self, m: Module, kept: data.View, comes: Value) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
@@ -192,8 +177,7 @@ class ResultPipe(wiring.Component):
             total, limits = Signal(signed(ELEMENT.width + 1), name=f"total_{lane}"), kept.limits
             held = Signal(self.element, name=f"sum_{lane}")
             m.d.comb += total.eq(value + self.y_read.elements[lane])
-            within = Mux(total < limits.lo, limits.lo, total)
-            m.d.sync += held.eq(Mux(total > limits.hi, limits.hi, within))
+            m.d.sync += held.eq(within(total, limits.lo, limits.hi))
             plain = Mux(kept.encodes, encoder.o.payload, value)
             elements.append(Mux(kept.adds, held, plain))
             valids.append(Mux(kept.encodes, encoder.o.valid, there & ~kept.adds))

@@ -3,18 +3,18 @@
 
 from enum import IntEnum
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.errors import require
 from hwq.rtl.affine import parameter_port
-from hwq.rtl.array_grid import delayed
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.encoder import SETTINGS, Encoder
+from hwq.rtl.encoder import ENCODER_SETTINGS, Encoder
 from hwq.rtl.layer_norm import LayerNormCore
+from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.softmax import SoftmaxCore
-from hwq.rtl.walker import Walker, loops_layout
+from hwq.rtl.walker import follow
 
 LEVELS = 3
 """Loops of an operand: words of a row, rows, heads."""
@@ -63,35 +63,30 @@ class VectorEngine(wiring.Component):
         self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
         self.softmax = SoftmaxCore(max_length, self.lanes)
         self.norm = LayerNormCore(max_length, self.lanes, self.element)
-        read, write = (
-            buffer.signature.members[name].signature.flip() for name in ("read", "write")
-        )
-        self.command_shape = self._command_layout(read)
+        self.command_shape = self._command_layout(buffer)
         super().__init__(
             {
                 "command": In(self.command_shape),
                 "start": In(1),
                 "busy": Out(1),
                 "cycles": Out(32),
-                "x_read": Out(read),
-                "y_read": Out(read),
-                "write": Out(write),
+                "x_read": Out(buffer.read_signature),
+                "y_read": Out(buffer.read_signature),
+                "write": Out(buffer.write_signature),
                 "parameters": Out(parameter_port(self.lanes, self.norm.words)),
             }
         )
 
-    def _command_layout(self, read: wiring.Signature) -> data.StructLayout:
+    def _command_layout(self, buffer: Buffer) -> data.StructLayout:
         """Return what says all of a layer."""
-        address, bits = (Shape.cast(read.members[name].shape) for name in ("address", "bits"))
-        operand = {"walk": loops_layout(LEVELS, address.width, 16), "bits": bits, "signed": 1}
         return data.StructLayout(
             {
                 "route": Route,
                 "words": 16,
                 "keep": self.lanes,
-                **{name: data.StructLayout(operand) for name in ("x", "y", "out")},
+                **{name: buffer.operand_layout(LEVELS) for name in ("x", "y", "out")},
                 "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
-                "encoder": SETTINGS,
+                "encoder": ENCODER_SETTINGS,
                 "softmax": self.softmax.settings.shape(),
                 "layer_norm": self.norm.settings.shape(),
             }
@@ -120,16 +115,11 @@ class VectorEngine(wiring.Component):
         """Read all words; return whether the one that is there is a row's last."""
         reading, word = Signal(), Signal(16)
         ends_row = word + 1 == kept.words
-        walkers = []
+        lasts = []
         for name, read in (("x", self.x_read), ("y", self.y_read)):
-            walker = Walker(LEVELS, len(read.address))
-            m.submodules[f"{name}_walk"] = walker
-            walkers.append(walker)
+            walk = self.command[name].walk
+            lasts.append(follow(m, name, walk, begins, reading, read.address))
             m.d.comb += [
-                Value.cast(walker.walk).eq(Value.cast(self.command[name].walk)),
-                walker.load.eq(begins),
-                walker.advance.eq(reading),
-                read.address.eq(walker.address),
                 read.bits.eq(kept[name].bits),
                 read.signed.eq(kept[name].signed),
                 read.enable.eq(reading & ((name == "x") | (kept.route == Route.ADD))),
@@ -138,7 +128,7 @@ class VectorEngine(wiring.Component):
             m.d.sync += [reading.eq(1), word.eq(0)]
         with m.Elif(reading):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
-            with m.If(walkers[0].last):
+            with m.If(lasts[0]):
                 m.d.sync += reading.eq(0)
         return delayed(m, ends_row, READ_CYCLES)
 
@@ -165,8 +155,7 @@ class VectorEngine(wiring.Component):
             held = Signal(self.element, name=f"sum_{lane}")
             limits = kept.limits
             m.d.comb += total.eq(x[lane] + self.y_read.elements[lane])
-            within = Mux(total < limits.lo, limits.lo, total)
-            m.d.sync += held.eq(Mux(total > limits.hi, limits.hi, within))
+            m.d.sync += held.eq(within(total, limits.lo, limits.hi))
             sums.append(held)
             m.submodules[f"encoder_{lane}"] = encoder = Encoder()
             m.d.comb += [
@@ -194,7 +183,6 @@ class VectorEngine(wiring.Component):
         self, m: Module, begins: Value, kept: data.View, valid: Value, elements: list[Value]
     ) -> Value:
         """Write words where they go; return whether this is the last one."""
-        m.submodules.out_walk = walker = Walker(LEVELS, len(self.write.address))
         word = Signal(16)
         ends_row = word + 1 == kept.words
         with m.If(begins):
@@ -202,13 +190,10 @@ class VectorEngine(wiring.Component):
         with m.Elif(valid):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
         m.d.comb += [
-            Value.cast(walker.walk).eq(Value.cast(self.command.out.walk)),
-            walker.load.eq(begins),
-            walker.advance.eq(valid),
-            self.write.address.eq(walker.address),
             self.write.bits.eq(kept.out.bits),
             self.write.keep.eq(Mux(ends_row, kept.keep, -1)),
             self.write.enable.eq(valid),
             *(self.write.elements[k].eq(element) for k, element in enumerate(elements)),
         ]
-        return valid & walker.last
+        walk = self.command.out.walk
+        return valid & follow(m, "out", walk, begins, valid, self.write.address)

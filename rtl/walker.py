@@ -1,16 +1,43 @@
 """Addresses of nested loops."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.errors import require
 
 
-def loops_layout(levels: int, address_bits: int, count_bits: int) -> data.StructLayout:
+def loops_layout(levels: int, address_bits: int, count_bits: int = 16) -> data.StructLayout:
     """Return a first address and, the innermost loop first, how often and how far apart."""
     loop = data.StructLayout({"count": count_bits, "stride": address_bits})
     return data.StructLayout({"base": address_bits, "loops": data.ArrayLayout(loop, levels)})
+
+
+def follow(
+    m: Module, name: str, walk: data.View, load: Value, advance: Value, address: Value
+) -> Value:
+    """Let `address` follow the loops of `walk`; return whether it is the last of them.
+
+    Parameters
+    ----------
+    m : Module
+        Gets a `Walker`.
+    name : str
+        Of the operand.
+    walk : view of `loops_layout`
+        Taken with `load`.
+    load, advance, address : Value
+        As the ports of `Walker`.
+    """
+    levels = walk.shape()["loops"].shape.length
+    m.submodules[f"{name}_walk"] = walker = Walker(levels, len(address))
+    m.d.comb += [
+        Value.cast(walker.walk).eq(Value.cast(walk)),
+        walker.load.eq(load),
+        walker.advance.eq(advance),
+        address.eq(walker.address),
+    ]
+    return walker.last
 
 
 class Walker(wiring.Component):

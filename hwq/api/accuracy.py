@@ -16,7 +16,7 @@ from hwq.models.images import ImageFolder, open_images
 from hwq.models.preprocessing import Preprocessing
 from hwq.request import Request
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
-from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.integer_executor import IntegerExecutor, to_logits
 
 CLASSES: Final = 1000
 """Of ImageNet-1k, by whose wnids the folders of images are labelled."""
@@ -119,9 +119,7 @@ def guess_picture(
     quantised, integer : Graph
         What they return has passed `check_picture`.
     """
-    output = integer.outputs[0]
-    execution = IntegerExecutor(integer).run(pixels, [output])
-    logits = integer.tensors[output].quant.to_float(execution.values[output])
+    logits = to_logits(integer, [IntegerExecutor(integer).run(pixels)])
     return Picture(
         file=name,
         float32=None if reference is None else _guesses(_float_logits(reference, pixels)),

@@ -13,7 +13,7 @@ from hwq.files import sha256
 from hwq.graph.ir import Graph, Node
 from hwq.methods.origin import Origin
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.integer_executor import IntegerExecutor, to_logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +55,7 @@ class IntegerNetwork:
             f"images must be uint8[B, {', '.join(map(str, wanted))}], "
             f"not {images.dtype}{list(images.shape)}",
         )
-        runs = self._executor.run_batch(list(images), threads=threads)
-        name = self.graph.outputs[0]
-        form: FixedPoint = self.graph.tensors[name].quant
-        return form.to_float(np.stack([run.values[name].reshape(-1) for run in runs]))
+        return to_logits(self.graph, self._executor.run_batch(list(images), threads=threads))
 
     @property
     def network_id(self) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from hwq.quantizers.base import Quantizer
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.image_executor import Execution
-from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.integer_executor import IntegerExecutor, to_logits
 from hwq.runtime.integers import decibel, to_real
 
 T = TypeVar("T")
@@ -70,19 +70,12 @@ def evaluate(
         runs += fast.run_batch(image_batch)
     fake, *others = (torch.cat(rows) for rows in real)
     fp32 = reference if isinstance(reference, Tensor) else next(iter(others), None)
-    exact = torch.from_numpy(_integer_logits(integer, runs)).float()
+    exact = torch.from_numpy(to_logits(integer, runs)).float()
     saturations: dict[str, int] = {}
     for run in runs:
         for node, count in run.saturations.items():
             saturations[node] = saturations.get(node, 0) + count
     return _compare(torch.tensor(labels), fp32, fake, exact, saturations)
-
-
-def _integer_logits(integer: Graph, runs: Sequence[Execution]) -> NDArray[np.float64]:
-    """float64[B, classes]: what the integers of the output stand for."""
-    name = integer.outputs[0]
-    form: FixedPoint = integer.tensors[name].quant
-    return form.to_float(np.stack([run.values[name].reshape(-1) for run in runs]))
 
 
 def float_logits(

@@ -13,10 +13,12 @@ from hwq.numerics.array import DATAFLOWS, ArraySpec
 from hwq.numerics.pe import MULTIPLY, MULTIPLY_SHIFT, SHIFT, SHIFT_PARITY, PeSpec
 from hwq.rtl.array import Array
 from hwq.rtl.array_grid import ArrayGrid
+from hwq.rtl.code_decoder import any_element
 from hwq.rtl.payload import pack, unpack
 from hwq.rtl.shared import emit_shared
 
 PES = {
+    "any": any_element(4, 20),
     "multiply": PeSpec(MULTIPLY, 4, 4, 16),
     "shift": PeSpec(SHIFT, 4, 4, 20, (1,) * 15 + (0,), (*range(14, -1, -1), 0)),
     "shift_parity": PeSpec(SHIFT_PARITY, 2, 4, 12, (), (1, 1, 0, 0), (0, 1, 0, 1)),

@@ -22,7 +22,7 @@ from hwq.numerics.uniform import UniformSpec
 from hwq.quantizers.mac_form import MacForm
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.code_decoder import decoder_settings, is_signed
-from hwq.rtl.encoder import Kind, encoder_settings
+from hwq.rtl.encoder import CodeKind, encoder_settings
 from hwq.rtl.epilogue import SCALING
 from hwq.rtl.product_engine import ProductEngine
 from hwq.rtl.result_pipe import ResultPipe
@@ -116,7 +116,7 @@ class Case:
         """From a word of sums to where it is written."""
         cycles = 1 + 4 + 6 * (self.activation is not None) + self.adds
         if self.encoder is not None:
-            cycles += 7 if encoder_settings(self.encoder)["kind"] == Kind.LOG2 else 4
+            cycles += 7 if encoder_settings(self.encoder)["kind"] == CodeKind.LOG2 else 4
         return cycles
 
     def product(self) -> tuple[dict, dict, dict]:

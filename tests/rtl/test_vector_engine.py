@@ -20,7 +20,7 @@ from hwq.numerics.uniform import UniformSpec
 from hwq.numerics.units import UNITS
 from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.catalog.rows import example_layer_norm
-from hwq.rtl.encoder import Encoder, Kind, encoder_settings
+from hwq.rtl.encoder import CodeKind, Encoder, encoder_settings
 from hwq.rtl.layer_norm import parameter_memory
 from hwq.rtl.vector_engine import Route, VectorEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
@@ -76,7 +76,7 @@ def add(rows: int, length: int) -> Layer:
 def encode(spec, bits: int, rows: int, length: int, in_place: bool = False) -> Layer:
     x = numbers(rows, length, 16)
     settings = encoder_settings(spec)
-    latency = Encoder().latency_cycles if settings["kind"] == Kind.LOG2 else 4
+    latency = Encoder().latency_cycles if settings["kind"] == CodeKind.LOG2 else 4
     codes = packed(spec.compute(x)[0], bits, 0 if in_place else 4096)
     return Layer(Route.ENCODE, packed(x, 16, 0), codes, latency, {"encoder": spec}, None, False)
 
