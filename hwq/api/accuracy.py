@@ -16,7 +16,8 @@ from hwq.models.images import ImageFolder, open_images
 from hwq.models.preprocessing import Preprocessing
 from hwq.request import Request
 from hwq.runtime.fake_quant_executor import FakeQuantExecutor
-from hwq.runtime.integer_executor import IntegerExecutor, to_logits
+from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.logits import to_logits
 
 CLASSES: Final = 1000
 """Of ImageNet-1k, by whose wnids the folders of images are labelled."""

@@ -13,7 +13,8 @@ from hwq.files import sha256
 from hwq.graph.ir import Graph, Node
 from hwq.methods.origin import Origin
 from hwq.numerics.fixed_point import FixedPoint
-from hwq.runtime.integer_executor import IntegerExecutor, to_logits
+from hwq.runtime.integer_executor import IntegerExecutor
+from hwq.runtime.logits import to_logits
 
 
 @dataclass(frozen=True, eq=False)

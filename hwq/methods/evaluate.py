@@ -18,8 +18,9 @@ from hwq.quantizers.base import Quantizer
 from hwq.runtime.fake_quant_executor import FAKE_QUANT_OPS, FakeQuantExecutor
 from hwq.runtime.float_executor import TorchExecutor
 from hwq.runtime.image_executor import Execution
-from hwq.runtime.integer_executor import IntegerExecutor, to_logits
+from hwq.runtime.integer_executor import IntegerExecutor
 from hwq.runtime.integers import decibel, to_real
+from hwq.runtime.logits import to_logits
 
 T = TypeVar("T")
 _BATCH = 16

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.graph.ir import Graph, Node
-from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.gemm import PackedOperand, gemm, pack
 from hwq.quantizers.mac_form import MacForm
 from hwq.runtime.fused.fuse import fuse
-from hwq.runtime.image_executor import Execution, ImageExecutor, unit_ops
+from hwq.runtime.image_executor import ImageExecutor, unit_ops
 from hwq.runtime.step import Array, IntegerFunction, Step
 
 
@@ -25,13 +24,6 @@ class IntegerExecutor(ImageExecutor):
     def steps(self, keep: frozenset[str]) -> list[Step]:
         """Return as few steps as compute all tensors in `keep`."""
         return fuse(self.graph, self.functions, keep)
-
-
-def to_logits(graph: Graph, runs: Sequence[Execution]) -> NDArray[np.float64]:
-    """float64[B, classes]: what the integers of a graph's first output stand for in each run."""
-    name = graph.outputs[0]
-    form: FixedPoint = graph.tensors[name].quant
-    return form.to_float(np.stack([run.values[name].reshape(-1) for run in runs]))
 
 
 def _linear(node: Node, x: Sequence[Any]) -> tuple[Array, int]:
