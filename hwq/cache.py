@@ -1,6 +1,9 @@
 """Where hwq keeps what it can make again: nothing breaks if it is removed, or cannot be written."""
 
+import hashlib
 import os
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -20,3 +23,14 @@ def cache_folder(kind: str) -> Path | None:
     except (OSError, RuntimeError):  # a user without a home
         return None
     return folder if os.access(folder, os.W_OK) else None
+
+
+def source_digest(packages: Iterable[str]) -> str:
+    """SHA-256 of the source of some packages of hwq: "rtl" stands for `hwq.rtl`."""
+    digest = hashlib.sha256()
+    for name in packages:
+        spec = find_spec(f"hwq.{name}")
+        for folder in (spec and spec.submodule_search_locations) or ():
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()

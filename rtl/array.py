@@ -1,6 +1,6 @@
 """Gateware twin of hwq.numerics.array."""
 
-from amaranth.hdl import Module, Mux, ShapeLike, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 
 from hwq.errors import require
 from hwq.numerics.array import ArraySpec
-from hwq.rtl.array_controller import ArrayController, controller
+from hwq.rtl.array_controller import controller
 from hwq.rtl.array_grid import ArrayGrid
 from hwq.rtl.array_program import address_bits, program_layout, tag_layout
 from hwq.rtl.pe import decoded, decoded_layout
@@ -32,18 +32,24 @@ class ArrayCore(wiring.Component):
     * `o`: complete words of results, one in each cycle in which `valid` is high: `address`,
       `sums` signed(acc_bits) per column and plane. There is no `ready`.
 
-    rows x columns elements, a memory with synchronous reads, an adder per column and plane.
+    rows x columns elements, a memory with synchronous reads for each plane, an adder per column
+    and plane.
 
     Parameters
     ----------
     spec : ArraySpec
     read_cycles : int
         From the cycle in which a word is asked for to the one in which it is there.
+    modes : bool
+        Whether there are two more ports, taken with `start`: `late`, with which words of the top
+        operand are there `rows` cycles later, and so is all else; `single`, with which only the
+        first plane counts. Its sums have all of result_depth words, those of two planes half.
     """
 
-    def __init__(self, spec: ArraySpec, read_cycles: int = 1) -> None:
+    def __init__(self, spec: ArraySpec, read_cycles: int = 1, modes: bool = False) -> None:
         require(read_cycles >= 1, f"read_cycles must be at least 1, not {read_cycles}")
-        self.spec, self.read_cycles = spec, read_cycles
+        require(not modes or spec.pe.planes == 2, "modes are those of an array of two planes")
+        self.spec, self.read_cycles, self.modes = spec, read_cycles, modes
         pe = spec.pe
         sums = data.ArrayLayout(signed(pe.acc_bits), pe.planes)
         self.result_word = data.ArrayLayout(sums, spec.columns)
@@ -52,6 +58,7 @@ class ArrayCore(wiring.Component):
         left, top = (a, b) if spec.a_is_left else (b, a)
         super().__init__(
             {
+                **({"late": In(1), "single": In(1)} if modes else {}),
                 "product": In(program_layout(spec)),
                 "start": In(1),
                 "busy": Out(1),
@@ -78,13 +85,17 @@ class ArrayCore(wiring.Component):
         spec = self.spec
         m.submodules.controller = control = controller(spec)
         m.submodules.grid = grid = ArrayGrid(spec)
+        begins, late, single = self.start & ~control.busy, Signal(), Signal()
+        if self.modes:
+            with m.If(begins):
+                m.d.sync += [late.eq(self.late), single.eq(self.single)]
         m.d.comb += [
             Value.cast(control.product).eq(self.product),
-            control.start.eq(self.start & ~control.busy),
+            control.start.eq(begins),
             self.busy.eq(control.busy),
             self.cycles.eq(control.cycles),
-            self.left.address.eq(control.left),
-            self.left.next.eq(control.left_next),
+            self.left.address.eq(self._later(m, late, control.left)),
+            self.left.next.eq(self._later(m, late, control.left_next)),
             self.top.address.eq(control.top),
             self.top.next.eq(control.top_next),
         ]
@@ -95,47 +106,71 @@ class ArrayCore(wiring.Component):
         for r, operand in enumerate(self.left.word):
             m.d.comb += Value.cast(grid.left[r]).eq(delayed(m, operand, 1))
         # columns beyond the edge and, where the block is stationary, rows beyond K are zero
-        count = delayed(m, control.top_count, self.read_cycles)
+        count = delayed(m, self._later(m, late, control.top_count), self.read_cycles)
         for c, operand in enumerate(self.top.word):
             bits = Value.cast(operand)
             masked = bits & (count > c).replicate(len(bits))
             m.d.comb += Value.cast(grid.top[c]).eq(delayed(m, masked, edge_cycles - 1))
         edge_cycles += self.read_cycles - 1
         for name in grid.controls:
-            m.d.comb += getattr(grid, name).eq(delayed(m, getattr(control, name), edge_cycles))
+            control_late = self._later(m, late, getattr(control, name))
+            m.d.comb += getattr(grid, name).eq(delayed(m, control_late, edge_cycles))
 
-        self._results(m, control, grid)
+        before = spec.rows + spec.columns + self.read_cycles - 1
+        tag = delayed(m, self._later(m, late, control.tag), before)
+        finished = self._results(m, data.View(tag_layout(spec), tag), grid, single)
+        m.d.comb += control.finished.eq(finished)
         return m
 
-    def _results(self, m: Module, control: ArrayController, grid: ArrayGrid) -> None:
-        """Add a word to the one that is there, write it, and send it if it is complete.
+    def _later(self, m: Module, late: Value, value: ValueLike) -> Value:
+        """Return a value `rows` cycles later, if all of the product is."""
+        now = Value.cast(value)
+        return Mux(late, delayed(m, now, self.spec.rows), now) if self.modes else now
+
+    def _results(self, m: Module, tag_before: data.View, grid: ArrayGrid, single: Value) -> Value:
+        """Add a word to the one that is there, write it, send it; return whether it is the last.
 
         A word is read one cycle before it is written. The next fold of K comes back to it after
         max(stream, rows) cycles: only if that is one cycle must a read see the write beside it.
+
+        A single plane has its words in the memories of all planes in turns.
         """
-        spec = self.spec
-        m.submodules.result_memory = memory = Memory(
-            shape=self.result_word, depth=spec.result_depth, init=[]
-        )
-        write = memory.write_port()
-        read = memory.read_port(transparent_for=(write,) if spec.rows == 1 else ())
-        before = spec.rows + spec.columns + self.read_cycles - 1
-        tag_before = data.View(tag_layout(spec), delayed(m, control.tag, before))
+        spec, planes = self.spec, range(self.spec.pe.planes)
         tag = data.View(tag_layout(spec), delayed(m, tag_before, 1))
+        word = data.ArrayLayout(signed(spec.pe.acc_bits), spec.columns)
+        totals = [Signal(word, name=f"total_{plane}") for plane in planes]
+        reads = []
+        for plane in planes:
+            memory = Memory(shape=word, depth=spec.result_depth >> self.modes, init=[])
+            m.submodules["result_memory" + f"_{plane}" * (len(planes) > 1)] = memory
+            write = memory.write_port()
+            read = memory.read_port(transparent_for=(write,) if spec.rows == 1 else ())
+            reads.append(read)
+            address = Mux(self.busy, tag_before.address, self.read_address)
+            mine = ~single | (tag.address[0] == plane)
+            m.d.comb += [
+                read.addr.eq(Mux(single, address >> 1, address)),
+                write.addr.eq(Mux(single, tag.address >> 1, tag.address)),
+                write.en.eq(tag.valid & mine),
+                Value.cast(write.data).eq(Mux(single, totals[0], totals[plane])),
+            ]
+        odd = reads[-1].data
+        for c in range(spec.columns):
+            for plane in planes:
+                there: Value = reads[plane].data[c]
+                if self.modes and plane == 0:
+                    there = Mux(single & tag.address[0], odd[c], there)
+                before = Mux(tag.accumulate, there, 0)
+                m.d.comb += [
+                    totals[plane][c].eq(before + grid.sums[c][plane]),
+                    self.o.sums[c][plane].eq(Mux(single & (plane > 0), 0, totals[plane][c])),
+                    self.read_data[c][plane].eq(reads[plane].data[c]),
+                ]
         m.d.comb += [
-            read.addr.eq(Mux(self.busy, tag_before.address, self.read_address)),
-            Value.cast(self.read_data).eq(read.data),
-            write.addr.eq(tag.address),
-            write.en.eq(tag.valid),
-            Value.cast(self.o.sums).eq(write.data),
             self.o.address.eq(tag.address),
             self.o.valid.eq(tag.valid & tag.complete),
-            control.finished.eq(tag.valid & tag.last),
         ]
-        for c in range(spec.columns):
-            for plane in range(spec.pe.planes):
-                before = Mux(tag.accumulate, read.data[c][plane], 0)
-                m.d.comb += write.data[c][plane].eq(before + grid.sums[c][plane])
+        return tag.valid & tag.last
 
 
 class Array(wiring.Component):

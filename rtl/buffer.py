@@ -193,6 +193,21 @@ class Buffer(wiring.Component):
         return m
 
 
+def write_word(
+    m: Module, port: wiring.FlippedInterface, address: Value, word: Value, enable: Value
+) -> None:
+    """Let a write port write a whole word, whose granule is `address`."""
+    lanes = port.elements.shape().length
+    ratio = len(word) // lanes
+    m.d.comb += [
+        port.address.eq(address),
+        port.bits.eq(ratio),
+        port.keep.eq(-1),
+        port.enable.eq(enable),
+        *(port.elements[lane].eq(word.word_select(lane, ratio)) for lane in range(lanes)),
+    ]
+
+
 def rotated(m: Module, name: str, value: Value, places: Value, step: int) -> Value:
     """Return `value` rotated up by places * step bits, down if `step` is negative."""
     for k, place in enumerate(places):

@@ -1,5 +1,7 @@
 # amaranth: UnusedElaboratable=no
-"""Moves whole words between a memory behind a request and response port and a buffer."""
+"""Moves whole words between a memory behind a request and response port and buffers."""
+
+from enum import IntEnum
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
@@ -11,13 +13,21 @@ from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.pipeline import delayed
 from hwq.rtl.walker import follow, loops_layout
 
-LEVELS = 3
-"""Loops of an address: words of a run, runs of a block, blocks."""
+LEVELS = 5
+"""Loops of an address: words of a run, runs of a block, blocks; an axis may have two strides."""
 _QUEUE = 2 * READ_CYCLES + 2  # words that may be on their way out of the buffer
 
 
+class Target(IntEnum):
+    """Where a load goes."""
+
+    ACTIVATION = 0
+    WEIGHT = 1
+    PARAMETER = 2
+
+
 class Dma(wiring.Component):
-    """Loads words from a memory into a buffer, or stores words of the buffer to the memory.
+    """Loads words from a memory into one of several buffers, or stores words of one to the memory.
 
     Addresses of the memory count words of the buffer's width; on both sides they follow nested
     loops, which have the same number of words. A word of the buffer begins at a granule that is a
@@ -29,43 +39,51 @@ class Dma(wiring.Component):
 
     Ports:
 
-    * `command`: `store`, and the addresses `memory` and `buffer` (`walker.loops_layout`); taken
-      with `start`, which may be high while `busy` is low;
+    * `command`: `store`, the `target` of a load, and the addresses `memory` and `buffer`
+      (`walker.loops_layout`); taken with `start`, which may be high while `busy` is low;
     * `request`, a stream of `address`, `store` and the `word` to be stored; `response`, a stream of
       words that were asked for, which is always ready;
-    * `read`, `write`: ports of the buffer.
+    * `read`: a port of the buffer whose words are stored;
+    * `write`: what is loaded: `target`, `address`, `word`, `enable`.
 
     Parameters
     ----------
-    buffer : Buffer
-        Whose ports are connected.
+    source : Buffer
+        Whose words are stored.
     address_bits : int
         Width of an address of the memory.
+    target_bits : int
+        Width of an address of the largest target.
     """
 
-    def __init__(self, buffer: Buffer, address_bits: int) -> None:
+    def __init__(self, source: Buffer, address_bits: int, target_bits: int) -> None:
         require(
-            buffer.ratio <= buffer.max_bits,
-            f"max_bits of buffer must be at least {buffer.ratio}, to move whole words, "
-            f"not {buffer.max_bits}",
+            source.ratio <= source.max_bits,
+            f"max_bits of source must be at least {source.ratio}, to move whole words, "
+            f"not {source.max_bits}",
         )
-        self.ratio, self.lanes, self.address_bits = buffer.ratio, buffer.lanes, address_bits
-        self.word = unsigned(buffer.word_bits)
-        command = {
-            "store": 1,
-            "memory": loops_layout(LEVELS, address_bits),
-            "buffer": loops_layout(LEVELS, buffer.address_bits),
-        }
+        self.ratio, self.address_bits = source.ratio, address_bits
+        self.word = unsigned(source.word_bits)
+        target_bits = max(target_bits, source.address_bits)
+        self.command_shape = data.StructLayout(
+            {
+                "store": 1,
+                "target": Target,
+                "memory": loops_layout(LEVELS, address_bits),
+                "buffer": loops_layout(LEVELS, target_bits),
+            }
+        )
         request = {"address": address_bits, "store": 1, "word": self.word}
+        write = {"target": Target, "address": target_bits, "word": self.word, "enable": 1}
         super().__init__(
             {
-                "command": In(data.StructLayout(command)),
+                "command": In(self.command_shape),
                 "start": In(1),
                 "busy": Out(1),
                 "request": Out(stream.Signature(data.StructLayout(request))),
                 "response": In(stream.Signature(self.word, always_ready=True)),
-                "read": Out(buffer.read_signature),
-                "write": Out(buffer.write_signature),
+                "read": Out(source.read_signature),
+                "write": Out(wiring.Signature({name: Out(shape) for name, shape in write.items()})),
             }
         )
 
@@ -75,7 +93,11 @@ class Dma(wiring.Component):
         store, begins, ends = Signal(), Signal(), Signal()
         m.d.comb += begins.eq(self.start & ~self.busy)
         with m.If(begins):
-            m.d.sync += [store.eq(self.command.store), self.busy.eq(1)]
+            m.d.sync += [
+                store.eq(self.command.store),
+                self.write.target.eq(self.command.target),
+                self.busy.eq(1),
+            ]
         with m.Elif(ends):
             m.d.sync += self.busy.eq(0)
 
@@ -86,9 +108,9 @@ class Dma(wiring.Component):
         asked_all = Signal()
         command, moves = self.command, Mux(store, reads, answered)
         last = follow(m, "memory", command.memory, begins, sent, self.request.p.address)
-        last_word = follow(m, "buffer", command.buffer, begins, moves, self.read.address)
+        last_word = follow(m, "buffer", command.buffer, begins, moves, self.write.address)
         m.d.comb += [
-            self.write.address.eq(self.read.address),
+            self.read.address.eq(self.write.address),
             last_read.eq(last_word),
             self.request.p.store.eq(store),
             self.request.p.word.eq(outgoing.r_data),
@@ -99,14 +121,7 @@ class Dma(wiring.Component):
             m.d.sync += asked_all.eq(0)
         with m.Elif(sent & last):
             m.d.sync += asked_all.eq(1)
-        m.d.comb += [
-            self.write.bits.eq(self.ratio),
-            self.write.keep.eq(-1),
-            self.write.enable.eq(answered),
-        ]
-        for lane in range(self.lanes):
-            element = self.response.payload.word_select(lane, self.ratio)
-            m.d.comb += self.write.elements[lane].eq(element)
+        m.d.comb += [self.write.word.eq(self.response.payload), self.write.enable.eq(answered)]
         # what reads the buffer next does so a cycle after it starts
         written = delayed(m, answered & last_word & ~store, WRITE_CYCLES - 2)
         m.d.comb += ends.eq(written | (leaves & last))

@@ -3,11 +3,13 @@
 from enum import IntEnum
 from functools import singledispatch
 
+import numpy as np
 from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 
 from hwq.errors import require
+from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.requantize import MULT_BITS, SHIFT_BITS, RequantizeSpec
 from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
@@ -188,6 +190,28 @@ def _(spec: UniformSpec) -> dict[str, int]:
         "kind": CodeKind.UNIFORM,
         "lo": low,
         "hi": low + (1 << spec.bits) - 1,
+    }
+
+
+@_settings.register
+def _(spec: Epilogue) -> dict[str, int]:
+    values = {name: np.unique(array) for name, array in spec.parameters().items()}
+    several = [name for name, array in values.items() if array.size > 1]
+    require(not several, f"an encoder has one {' and '.join(several)}, not one a channel")
+    addend, mult, shift, zero_point = (int(array[0]) for array in values.values())
+    require(spec.factor is None, "an encoder has no factor of the image")
+    require(addend == 0 or spec.guard == 0, "an encoder adds before it shifts")
+    for name, end in (("lo", spec.lo), ("hi", spec.hi)):
+        most = 1 << (CODE.width - 1)
+        require(-most <= end < most, f"{name} must be in {-most}..{most - 1}, not {end}")
+    return {
+        "kind": CodeKind.UNIFORM,
+        "addend": addend,
+        "mult": mult,
+        "shift": shift - spec.guard,
+        "zero_point": zero_point,
+        "lo": spec.lo,
+        "hi": spec.hi,
     }
 
 

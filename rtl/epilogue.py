@@ -131,6 +131,7 @@ class EpilogueCore(StreamUnit):
     """
 
     def __init__(self, out: Shape) -> None:
+        self.out = out
         planes = {"acc_0": signed(32), "acc_1": signed(32)}
         scaling = {name: field.shape for name, field in SCALING}
         settings = data.StructLayout({"up": range(GUARD_BITS + 1), "lo": out, "hi": out})

@@ -11,6 +11,7 @@ from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder
 from hwq.rtl.epilogue import SCALING, EpilogueCore
 from hwq.rtl.pipeline import delayed, within
+from hwq.rtl.shared import share
 from hwq.rtl.walker import follow
 
 LEVELS = 4
@@ -38,7 +39,8 @@ class ResultPipe(wiring.Component):
       together when it is low;
     * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
     * `parameters`: a read port of the memory of what a channel has (`epilogue.SCALING`): `address`
-      of a tile from `first_parameter` on, `data` in the next cycle;
+      of a tile from `first_parameter` on, `data` in the next cycle. Or all channels have what the
+      command says, `scaling`, if it is `shared`;
     * `y_read`, `write`: ports of the buffer.
 
     Parameters
@@ -82,6 +84,8 @@ class ResultPipe(wiring.Component):
                 "tiles": range(tiles + 1),
                 "keep": self.lanes,
                 "first_parameter": range(tiles),
+                "shared": 1,
+                "scaling": SCALING,
                 "activates": 1,
                 "encodes": 1,
                 "adds": 1,
@@ -119,7 +123,7 @@ class ResultPipe(wiring.Component):
             self.y_read.bits.eq(kept.y.bits),
             self.y_read.signed.eq(kept.y.signed),
         ]
-        valid, elements = self._chains(m, kept, comes)
+        valid, elements = self._chains(m, platform, kept, comes)
         _, _, last_tile = self._count(m, "results", begins, valid, kept)
         walk = self.command.out.walk
         last = follow(m, "out", walk, begins, valid, self.write.address)
@@ -144,21 +148,28 @@ class ResultPipe(wiring.Component):
             m.d.sync += [row.eq(Mux(ends, 0, row + 1)), tile.eq(tile + ends)]
         return row, tile, tile + 1 == kept.tiles
 
-    def _chains(self, m: Module, kept: data.View, comes: Value) -> tuple[Value, list[Value]]:
+    def _chains(
+        self, m: Module, platform: object, kept: data.View, comes: Value
+    ) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
         scaled, valids = delayed(m, comes, PARAMETER_CYCLES), []
         elements = []
         for lane in range(self.lanes):
             epilogue, activation = self.epilogues[lane], self.activations[lane]
-            m.submodules[f"epilogue_{lane}"] = epilogue
-            m.submodules[f"activation_{lane}"] = activation
-            m.submodules[f"encoder_{lane}"] = encoder = Encoder()
+            encoder = Encoder()
+            for name, unit in (
+                ("epilogue", epilogue),
+                ("activation", activation),
+                ("encoder", encoder),
+            ):
+                m.submodules[f"{name}_{lane}"] = share(platform, unit)
             planes = self.sums.sums[lane]
+            scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, self.parameters.data[lane]))
             before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
             m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
             m.d.comb += [
                 *(epilogue.i.p[f"acc_{plane}"].eq(acc) for plane, acc in enumerate(before)),
-                *(epilogue.i.p[n].eq(self.parameters.data[lane][n]) for n, _ in SCALING),
+                *(epilogue.i.p[n].eq(scaling[n]) for n, _ in SCALING),
                 epilogue.i.valid.eq(scaled),
                 epilogue.settings.eq(kept.epilogue),
                 activation.i.payload.eq(epilogue.o.payload),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from amaranth.hdl import (
     ClockDomain,
     ClockSignal,
+    Const,
     DomainRenamer,
     Elaboratable,
     Instance,
@@ -88,4 +89,12 @@ def _ports(component: wiring.Component) -> dict[str, tuple[Value, None]]:
     return {
         "__".join(map(str, path)): (Value.cast(port), None)
         for path, _, port in component.signature.flatten(component)
+        if not isinstance(port, Const)  # of a stream that is always ready
     }
+
+
+def emit_whole(component: wiring.Component, name: str) -> str:
+    """Return the Verilog of a component as module `name`, with shared modules of its own."""
+    platform = SharedModules(name)
+    text = verilog(component, name, platform, _ports(component))
+    return "\n".join([*platform.texts, text])

@@ -13,6 +13,7 @@ from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import ENCODER_SETTINGS, Encoder
 from hwq.rtl.layer_norm import LayerNormCore
 from hwq.rtl.pipeline import delayed, within
+from hwq.rtl.shared import share
 from hwq.rtl.softmax import SoftmaxCore
 from hwq.rtl.walker import follow
 
@@ -48,7 +49,7 @@ class VectorEngine(wiring.Component):
       of as many words. Scores, and what is normalised, have a sign;
     * `busy`, `cycles` unsigned(32);
     * `x_read`, `y_read`, `write`: ports of the buffer; `parameters`: a read port of the memory of
-      gamma and beta (`affine.parameter_port`), in which those of a layer come first.
+      gamma and beta (`affine.parameter_port`), those of a layer from `first_parameter` on.
 
     Parameters
     ----------
@@ -56,14 +57,16 @@ class VectorEngine(wiring.Component):
         Whose ports are connected; as many lanes has the engine.
     max_length : int
         Elements of the longest row.
+    parameters : int
+        Words of the memory of gamma and beta.
     """
 
-    def __init__(self, buffer: Buffer, max_length: int) -> None:
+    def __init__(self, buffer: Buffer, max_length: int, parameters: int) -> None:
         require(buffer.max_bits == 16, f"max_bits of buffer must be 16, not {buffer.max_bits}")
         self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
         self.softmax = SoftmaxCore(max_length, self.lanes)
         self.norm = LayerNormCore(max_length, self.lanes, self.element)
-        self.command_shape = self._command_layout(buffer)
+        self.command_shape = self._command_layout(buffer, parameters)
         super().__init__(
             {
                 "command": In(self.command_shape),
@@ -73,17 +76,18 @@ class VectorEngine(wiring.Component):
                 "x_read": Out(buffer.read_signature),
                 "y_read": Out(buffer.read_signature),
                 "write": Out(buffer.write_signature),
-                "parameters": Out(parameter_port(self.lanes, self.norm.words)),
+                "parameters": Out(parameter_port(self.lanes, parameters)),
             }
         )
 
-    def _command_layout(self, buffer: Buffer) -> data.StructLayout:
+    def _command_layout(self, buffer: Buffer, parameters: int) -> data.StructLayout:
         """Return what says all of a layer."""
         return data.StructLayout(
             {
                 "route": Route,
                 "words": 16,
                 "keep": self.lanes,
+                "first_parameter": range(parameters),
                 **{name: buffer.operand_layout(LEVELS) for name in ("x", "y", "out")},
                 "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
                 "encoder": ENCODER_SETTINGS,
@@ -105,7 +109,7 @@ class VectorEngine(wiring.Component):
             with m.If(ends):
                 m.d.sync += self.busy.eq(0)
         last_word = self._feed(m, begins, kept)
-        valid, elements = self._units(m, kept, last_word)
+        valid, elements = self._units(m, platform, kept, last_word)
         written_last = self._store(m, begins, kept, valid, elements)
         # the next layer reads a cycle after it starts
         m.d.comb += ends.eq(delayed(m, written_last, WRITE_CYCLES - 2))
@@ -132,7 +136,9 @@ class VectorEngine(wiring.Component):
                 m.d.sync += reading.eq(0)
         return delayed(m, ends_row, READ_CYCLES)
 
-    def _units(self, m: Module, kept: data.View, last: Value) -> tuple[Value, list[Value]]:
+    def _units(
+        self, m: Module, platform: object, kept: data.View, last: Value
+    ) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
         m.submodules.softmax, m.submodules.norm = softmax, norm = self.softmax, self.norm
         x, valid = self.x_read.elements, self.x_read.valid
@@ -147,7 +153,11 @@ class VectorEngine(wiring.Component):
             ]
             outputs[route] = unit.o.valid, [unit.o.payload[lane] for lane in range(self.lanes)]
         m.d.comb += [softmax.settings.eq(kept.softmax), norm.settings.eq(kept.layer_norm)]
-        wiring.connect(m, norm.parameters, wiring.flipped(self.parameters))
+        m.d.comb += [
+            self.parameters.address.eq(kept.first_parameter + norm.parameters.address),
+            self.parameters.enable.eq(norm.parameters.enable),
+            norm.parameters.data.eq(self.parameters.data),
+        ]
 
         sums, codes, encoded = [], [], Signal(self.lanes)
         for lane in range(self.lanes):
@@ -157,7 +167,8 @@ class VectorEngine(wiring.Component):
             m.d.comb += total.eq(x[lane] + self.y_read.elements[lane])
             m.d.sync += held.eq(within(total, limits.lo, limits.hi))
             sums.append(held)
-            m.submodules[f"encoder_{lane}"] = encoder = Encoder()
+            encoder = Encoder()
+            m.submodules[f"encoder_{lane}"] = share(platform, encoder)
             m.d.comb += [
                 encoder.i.payload.eq(x[lane]),
                 encoder.i.valid.eq(valid & (kept.route == Route.ENCODE)),

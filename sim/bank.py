@@ -80,7 +80,7 @@ class Bank:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the lock of a build, so that two processes do not make the same one."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def build_text(simulator: str, text: str, waves: str = "") -> Bank:
         arguments.append("--trace-fst")
     key = f"{tool_versions(simulator)} {arguments} {waves} {MAKE_FLAGS} {text}"
     folder = BUILD_ROOT / f"{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    with _alone(folder):
+    with alone(folder):
         finished = folder / "finished"
         if not finished.exists():
             shutil.rmtree(folder, ignore_errors=True)

@@ -19,12 +19,12 @@ _WRITE_THROUGH = """reg [5:0] _0_;
   always @(posedge one_clk) begin
     _0_ <= read__addr;
   end
-  assign read_data = result_memory[_0_];"""
+  assign read__data = result_memory[_0_];"""
 _READ_FIRST = """reg [31:0] _0_;
   always @(posedge one_clk) begin
     _0_ <= result_memory[read__addr];
   end
-  assign read_data = _0_;"""
+  assign read__data = _0_;"""
 
 OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
     (MULTIPLY, "weight_stationary", 3, 2): (
@@ -90,8 +90,8 @@ OF_ARRAYS: Mapping[Key, tuple[Fault, ...]] = {
         ),
         Fault(
             "plane added to the other",
-            "$A  = \\after$B [7] ? read_data[63:32]",
-            "$A  = \\after$B [7] ? read_data[31:0]",
+            "$A  = \\after$B [7] ? \\read__data$C [31:0]",
+            "$A  = \\after$B [7] ? read__data[31:0]",
             _CORE,
         ),
         Fault(

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,9 @@ from hwq.sim.cases import job
 from hwq.sim.component import ALONE, build_components
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_arrays import OF_ARRAYS
-from hwq.sim.faults_of_machines import OF_MACHINES
 from hwq.sim.faults_of_products import OF_PRODUCTS
 from hwq.sim.faults_of_rows import OF_ROWS
 from hwq.sim.faults_of_values import OF_VALUES
-from hwq.sim.machine import run_programs
-from hwq.sim.machine_cases import difference, program, small_machine
 from hwq.sim.runner import Job, run_jobs
 
 FEW = 4000
@@ -181,33 +178,6 @@ def run_array_mutations(simulator: str, model: CycleModel) -> list[dict[str, Any
         failures = run_arrays(build_components(simulator, arrays, texts), runs, model, Path(work))
     pairs = zip(planned, failures, strict=True)
     return [_row("array", label, fault, failure) for (label, fault), failure in pairs]
-
-
-def run_machine_mutations(simulator: str, cycles: Sequence[int]) -> list[dict[str, Any]]:
-    """Plant every fault of machines and run a program on each; rows as of `run_mutations`.
-
-    Parameters
-    ----------
-    simulator : str
-        From `find_simulator`.
-    cycles : sequence of int
-        Cycles of the commands of `machine_cases.program` on a machine of one lane.
-    """
-    machine = small_machine(1)
-    text = emit_shared({ALONE: machine}, NAME)
-    names = [f"mutant_{number}" for number in range(len(OF_MACHINES))]
-    texts = {
-        name: planted(text, fault).replace(NAME, name)
-        for name, fault in zip(names, OF_MACHINES, strict=True)
-    }
-    built = program(machine)
-    with tempfile.TemporaryDirectory(prefix="hwq_machines_") as work:
-        bank = build_components(simulator, dict.fromkeys(names, machine), texts)
-        programs = dict.fromkeys(names, built)
-        outcomes = run_programs(bank, programs, Path(work), runs=2, limit=4 * sum(cycles))
-    failures = [difference(built, outcome, cycles) for outcome in outcomes]
-    pairs = zip(OF_MACHINES, failures, strict=True)
-    return [_row("machine", "1_lane", fault, failure) for fault, failure in pairs]
 
 
 def _row(stem: str, label: str, fault: Fault, failure: str | None) -> dict[str, Any]:

@@ -23,7 +23,7 @@ LAYERS = {
     "arch": {"hwq.numerics", "hwq.schema", "numpy", "pydantic"},
     "quantizers": {"hwq.numerics", "numpy", "torch"},
     "models": {"hwq.graph", "numpy", "torch", "timm", "safetensors", "PIL"},
-    "rtl": {"hwq.numerics", "numpy", "amaranth"},
+    "rtl": {"hwq.arch", "hwq.compiler", "hwq.numerics", "hwq.plan", "numpy", "amaranth"},
     "runtime": {
         "hwq.arch",
         "hwq.compiler",
@@ -52,7 +52,11 @@ LAYERS = {
     "report": {"hwq.cost", "rich"},
     "testing": {"hwq.numerics", "hwq.rtl", "numpy", "amaranth"},
     "sim": {
+        "hwq.arch",
+        "hwq.compiler",
         "hwq.numerics",
+        "hwq.plan",
+        "hwq.runtime",
         "hwq.rtl",
         "hwq.testing",
         "amaranth",

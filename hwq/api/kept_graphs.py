@@ -17,8 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-import hwq
-from hwq.cache import cache_folder
+from hwq.cache import cache_folder, source_digest
 from hwq.errors import DataError, GraphError, HwqError
 from hwq.files import parse_json, write_bytes
 from hwq.graph.ir import Graph
@@ -61,10 +60,7 @@ def graph_key(request: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     for name in ("torch", "timm", "numpy"):
         digest.update(f"{name} {metadata.version(name)}".encode())
-    for folder in map(Path, hwq.__path__):
-        for part in _MAKERS:
-            for file in sorted((folder / part).rglob("*.py")):
-                digest.update(file.read_bytes())
+    digest.update(source_digest(_MAKERS).encode())
     return digest.hexdigest()
 
 

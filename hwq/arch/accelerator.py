@@ -177,12 +177,15 @@ class Sram(_Part):
     Parameters
     ----------
     activation, weight, output : SramBuffer
-        First operands and resident activations; second operands; accumulators on their way.
+        Activations, and what else the vector unit reads or writes; second operands; accumulators.
+    parameter : SramBuffer
+        What channels have of their own: multipliers of an epilogue, gamma and beta.
     """
 
     activation: SramBuffer
     weight: SramBuffer
     output: SramBuffer
+    parameter: SramBuffer = SramBuffer(size_kib=64, width_bits=128, cell="lstp")
 
 
 class Dram(_Part):

@@ -35,7 +35,7 @@ def accelerator_figures(accelerator: Accelerator) -> BlockFigures:
     sram = accelerator.sram
     blocks += [
         buffer_figures(buffer, table.node_nm)
-        for buffer in (sram.activation, sram.weight, sram.output)
+        for buffer in (sram.activation, sram.weight, sram.parameter, sram.output)
     ]
     return BlockFigures(
         sum(block.area_um2 for block in blocks), sum(block.leakage_mw for block in blocks)

@@ -1,11 +1,22 @@
 """How long the units of an accelerator's vector unit take, from the timing that each states."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from typing import Final
 
 from hwq.arch.accelerator import VectorUnit
 from hwq.numerics.unit import UnitTiming, Workload, ceil_div
 from hwq.numerics.units import UNITS
+
+ENCODER_CYCLES: Final[Mapping[str, int]] = {
+    "uniform": 4,
+    "twin_uniform": 4,
+    "log2": 7,
+    "shift_log2": 7,
+    "shift_uniform_log2": 7,
+}
+"""One encoder gives the codes of every quantizer, `hwq.rtl.encoder`: cycles from x to its code."""
 
 
 @lru_cache(maxsize=4096)
@@ -26,6 +37,8 @@ def pass_timing(
     settings = vector_unit.settings(stem)
     lanes = (settings.lanes if settings else None) or vector_unit.lanes
     timing, items = unit.items(unit.timing, Workload(rows, length, lanes, degree))
+    if stem in ENCODER_CYCLES:
+        timing = replace(timing, latency_cycles=ENCODER_CYCLES[stem])
     if settings:
         changes = settings.model_dump(exclude_none=True, exclude={"unit", "lanes"})
         timing = replace(timing, **changes)

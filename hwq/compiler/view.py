@@ -87,7 +87,7 @@ class View:
                     levels.append((n // taken, stride * taken))
                 axis.append((taken, stride))
                 wanted //= taken
-            axes.append(_joined(axis[::-1]))
+            axes.append(joined(axis[::-1]))
         return View(self.offset, tuple(axes[::-1]))
 
     def permute(self, axes: Sequence[int]) -> "View":
@@ -114,7 +114,7 @@ class View:
             part = rest.axes[0]
         else:
             raise SpecError(f"elements {start}..{stop - 1} of {levels} are no nested strides")
-        return View(offset, (*self.axes[:axis], _joined(part), *self.axes[axis + 1 :]))
+        return View(offset, (*self.axes[:axis], joined(part), *self.axes[axis + 1 :]))
 
     def select(self, axis: int, index: int) -> "View":
         """Return one element of an axis, which goes."""
@@ -149,14 +149,14 @@ def _levels(pairs: Iterable[Level]) -> list[Axis]:
     return [((n, stride),) if n > 1 else () for n, stride in pairs]
 
 
-def _joined(levels: Sequence[Level]) -> Axis:
+def joined(levels: Sequence[Level]) -> Axis:
     """Levels without those of one element; neighbours that are one stride are one level."""
-    joined: list[Level] = []
+    result: list[Level] = []
     for n, stride in levels:
         if n == 1:
             continue
-        if joined and joined[-1][1] == n * stride:
-            joined[-1] = (joined[-1][0] * n, stride)
+        if result and result[-1][1] == n * stride:
+            result[-1] = (result[-1][0] * n, stride)
         else:
-            joined.append((n, stride))
-    return tuple(joined)
+            result.append((n, stride))
+    return tuple(result)

@@ -42,6 +42,7 @@ class EnergyModel:
         sram = accelerator.sram
         self._activation = _buffer_prices(sram.activation, node_nm)
         self._weight = _buffer_prices(sram.weight, node_nm)
+        self._parameter = _buffer_prices(sram.parameter, node_nm)
         self._output = _buffer_prices(sram.output, node_nm)
         self._dram_pj_per_bit = self.table.dram_pj_per_bit(accelerator.dram.kind)
         self._leakage_pj_per_cycle = (
@@ -63,6 +64,7 @@ class EnergyModel:
         sram = (
             self._activation.pj(traffic.activation)
             + self._weight.pj(traffic.weight)
+            + self._parameter.pj(traffic.parameter)
             + self._output.pj(traffic.output)
         )
         dram = (traffic.dram.read + traffic.dram.write) * self._dram_pj_per_bit

@@ -71,11 +71,9 @@ def _clock(plan: Plan, accelerator: Accelerator) -> dict[int, _Clock]:
         clock, step = clocks[id(slot.owner)], slot.owner
         for move in slot.stores + slot.loads:
             clocks[id(move.tile.step)].moved[move.port.name] += number * move.bits
-        cycles = timer.transfer_cycles(slot.moved_bits)
-        later = 0
+        cycles, later = timer.slot_cycles(slot), 0
         if slot.tile is not None:
             work = timer.work(slot.tile)
-            cycles = max(cycles, work.cycles)
             first = 0 if step.product is None else 1
             if first:
                 clock.busy[0] += number * work.array
@@ -200,7 +198,8 @@ def _peak_bits(plan: Plan) -> int:
                     bits = (port.view.last + 1) * port.bits
                     first, _, most = spans.get((port.tensor, port.base), [index, index, 0])
                     spans[port.tensor, port.base] = [first, index, max(most, bits)]
-    constant = sum(home.elements * home.bits for home in plan.homes if home.memory == "weight")
+    homes = [home for home in plan.homes if home.memory == "weight"]
+    constant = sum((home.view.last + 1) * home.bits for home in homes)
     return constant + max(
         block + sum(bits for first, last, bits in spans.values() if first <= index <= last)
         for index, block in enumerate(blocks)

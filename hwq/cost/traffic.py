@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from hwq.arch.accelerator import Array
 from hwq.arch.systolic import map_matmul
 from hwq.numerics.array import Dataflow
-from hwq.plan.plan import Group, MemoryName, Pass, Port, Product, Step
+from hwq.plan.memory import MemoryName
+from hwq.plan.plan import Group, Pass, Port, Product, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,11 @@ class MemoryBits:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Bits moved: the three buffers of the accelerator, and DRAM."""
+    """Bits moved: the buffers of the accelerator, and DRAM."""
 
     activation: MemoryBits = MemoryBits()
     weight: MemoryBits = MemoryBits()
+    parameter: MemoryBits = MemoryBits()
     output: MemoryBits = MemoryBits()
     dram: MemoryBits = MemoryBits()
 
@@ -35,8 +37,8 @@ class Traffic:
 
     @property
     def sram(self) -> MemoryBits:
-        """All three buffers together."""
-        return self.activation + self.weight + self.output
+        """All buffers together."""
+        return self.activation + self.weight + self.parameter + self.output
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ def pass_traffic(group: Group, step: Step, work: Pass, moved: Mapping[str, int])
         elements = port.view.elements
         if work.op == "layer_norm" and not port.moves[1]:
             elements *= work.rows
-        elif work.op == "outlier_join" and port.moves[2] and port.fixed > 1:
+        elif work.op == "outlier_join" and port.moves[2] and "all" in port.along:
             elements = work.rows * work.length
         traffic = _read(traffic, port, max(elements * port.bits, moved.get(port.name, 0)), moved)
     if work.op == "outlier_join":  # an outlier adds to sums that wait in the output buffer
@@ -141,7 +143,7 @@ def _read(traffic: Traffic, port: Port, bits: int, moved: Mapping[str, int]) -> 
 
 
 def _written(traffic: Traffic, step: Step, tensor: str, moved: Mapping[str, int]) -> Traffic:
-    """Writing results where they live; on their way to DRAM they wait in the output buffer."""
+    """Writing results where they live; on their way to DRAM they wait in a block."""
     for port in step.outputs:
         if port.tensor != tensor:
             continue

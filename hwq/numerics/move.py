@@ -4,8 +4,8 @@ from hwq.numerics.unit import Unit, UnitTiming
 
 
 def timing() -> UnitTiming:
-    """Item: `lanes` values. One pass: read and write."""
-    return UnitTiming(latency_cycles=1, interval_cycles=1)
+    """Item: `lanes` values, which go through no register."""
+    return UnitTiming(latency_cycles=0, interval_cycles=1)
 
 
 UNIT = Unit(

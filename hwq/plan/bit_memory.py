@@ -25,6 +25,18 @@ class BitMemory:
         self.bits = bits
         self._bytes = np.zeros(-(-bits // 8) + 8, np.uint8)
 
+    @classmethod
+    def of(cls, content: bytes) -> "BitMemory":
+        """Return a memory that holds these bytes."""
+        memory = cls(8 * len(content))
+        memory._bytes[: len(content)] = np.frombuffer(content, np.uint8)
+        return memory
+
+    @property
+    def content(self) -> bytes:
+        """All bytes."""
+        return self._bytes[: -(-self.bits // 8)].tobytes()
+
     def read(self, addresses: Int, bits: int, signed: bool) -> Int:
         """int64[...] bit addresses -> int64[...]: elements of at most 64 bits.
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
 
-from hwq.plan.plan import BUFFERS, Memory, MemoryName, Port, Stage, Step
+from hwq.plan.memory import BUFFERS, Memory, MemoryName
+from hwq.plan.plan import Port, Step
 from hwq.plan.residency import Place
 from hwq.plan.tiling import copies, stage_bits, sums_bits
 
@@ -46,7 +47,7 @@ def place_blocks(
         first = at[port.stage.memory]
         at[port.stage.memory] += bits * count
         bases = tuple(first + i * bits for i in range(count))
-        return replace(port, stage=Stage(port.stage.memory, bases, bits))
+        return replace(port, stage=replace(port.stage, bases=bases, bits=bits))
 
     inputs, outputs = tuple(map(placed, step.inputs)), tuple(map(placed, step.outputs))
     return replace(step, product=product, inputs=inputs, outputs=outputs)
@@ -64,6 +65,22 @@ def used(step: Step) -> list[Place]:
         bits = step.product.tile_sums_bits(step.tile_m, step.tile_n)
         places.append(Place("output", step.product.sums_base, bits))
     return places
+
+
+def drains_into(before: Step, step: Step) -> bool:
+    """Whether a step writes where the results of the one before wait to be stored."""
+    written = used(step) + [
+        Place(port.memory, port.base, (port.view.last + 1) * port.bits)
+        for port in step.outputs
+        if not port.stage
+    ]
+    return any(
+        Place(port.stage.memory, base, port.stage.bits).overlaps(place)
+        for port in before.staged_outputs
+        if port.stage
+        for base in port.stage.bases
+        for place in written
+    )
 
 
 def join_steps(step: Step, previous: Sequence[Step], floor: int) -> Step:
@@ -84,14 +101,6 @@ def join_steps(step: Step, previous: Sequence[Step], floor: int) -> Step:
         replace(port, early=bool(previous) and early(port)) if port.stage else port
         for port in step.inputs
     )
-    outputs = [place for place in used(step) if place.memory == "output"]
-    drains = any(
-        Place("output", base, port.stage.bits).overlaps(place)
-        for other in previous
-        for port in other.staged_outputs
-        if port.stage
-        for base in port.stage.bases
-        for place in outputs
-    )
+    drains = any(drains_into(other, step) for other in previous)
     waits = not previous or drains or any(port.stage and not port.early for port in inputs)
     return replace(step, inputs=inputs, waits=waits)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from hwq.compiler.operand import Table
 from hwq.errors import require
 from hwq.plan.bit_memory import BitMemory
-from hwq.plan.plan import MEMORIES, Home, MemoryName, Plan, Port, Step
+from hwq.plan.memory import MEMORIES, Home, MemoryName
+from hwq.plan.plan import Plan, Port, Step
 from hwq.plan.slots import Move, Tile, unroll
 from hwq.plan.window import Window, home_window, once, packed, stage_window
 
@@ -19,10 +20,18 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Copy a block between DRAM and a buffer, element by element in the order of both windows."""
+    """Copy a block between DRAM and a buffer, element by element in the order of both windows.
+
+    Parameters
+    ----------
+    source, target : Window
+    bits : int
+        What crosses the bus: whole beats.
+    """
 
     source: Window
     target: Window
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ def commands(plan: Plan) -> Iterator[SlotCommands]:
 
 def home_addresses(home: Home) -> Int:
     """int64[elements]: the bit address of every element of a home."""
-    return packed(home.memory, home.base, home.bits, (home.elements,)).addresses()
+    return home.base + home.bits * (home.view.offset + home.view.places(0, 0, home.elements))
 
 
 def memory_images(
@@ -165,12 +174,12 @@ class _Emitter:
         key = id(move.tile.step), move.port.name
         count = 0 if move.tile.enters else self._loaded[key]
         self._loaded[key] = count + 1
-        return Transfer(*_windows(move, count))
+        return Transfer(*_windows(move, count), move.bits)
 
     def _store(self, move: Move) -> Transfer:
         count = self._made[id(move.tile.step), move.port.name] - 1
         home, stage = _windows(move, count)
-        return Transfer(stage, home)
+        return Transfer(stage, home, move.bits)
 
     def _read(self, tile: Tile, port: Port) -> Window:
         if port.stage is None:

@@ -1,16 +1,17 @@
 """The steps of a plan before anything of them is cut or placed."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
+from math import lcm
 from typing import Final
 
 from hwq.arch.accelerator import Array
 from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, VectorLayer
-from hwq.compiler.view import View
+from hwq.compiler.view import View, extent
 from hwq.numerics.array import Dataflow
 from hwq.numerics.units import UNITS
-from hwq.plan.plan import Loop, MemoryName, Pass, Port, Product, Stage, Step
+from hwq.plan.memory import MemoryName, Stage
+from hwq.plan.plan import Loop, Pass, Port, Product, Step
 from hwq.plan.residency import Residency
 from hwq.plan.runs import Members
 from hwq.plan.tiling import Grain, array_grain
@@ -47,7 +48,7 @@ def draft_step(
         inputs += [_port(residency, "a", first.a, times), _port(residency, "b", first.b, times)]
     else:
         rows = first.rows // times
-        size, grain = _row_size(first, rows)
+        size, grain = _row_size(first, rows, residency.grid.lanes)
     streamed = {layer.out.tensor for layer in members}
     for number, layer in enumerate(members):
         if not isinstance(layer, VectorLayer):
@@ -62,12 +63,22 @@ def draft_step(
             reads.append(port.name)
         passes.append(_pass(layer, reads))
     outputs = [
-        _port(residency, layer.out.tensor, layer.out, times, written=True)
+        _port(residency, layer.out.tensor, layer.out, times)
         for layer in members
         if layer.out.tensor not in residency.streamed
     ]
     step = Step(*size, *size, True, product, tuple(passes), tuple(inputs), tuple(outputs))
-    return step, grain
+    return step, _whole_runs(step, grain)
+
+
+def _whole_runs(step: Step, grain: Grain) -> Grain:
+    """Let the rows of blocks be cut where beats begin."""
+    cuts = grain._asdict()
+    for port in step.ports:
+        loop = port.along[port.row]
+        if port.stage is not None and loop in cuts:
+            cuts[loop] = lcm(cuts[loop], port.stage.quantum)
+    return Grain(**cuts)
 
 
 def _pass(layer: VectorLayer, reads: Sequence[str]) -> Pass:
@@ -86,18 +97,18 @@ def _pass(layer: VectorLayer, reads: Sequence[str]) -> Pass:
     )
 
 
-def _port(
-    residency: Residency, name: str, operand: Operand, times: int, written: bool = False
-) -> Port:
+def _port(residency: Residency, name: str, operand: Operand, times: int) -> Port:
     """Return an operand with its axes along the loops of a step; blocks are not placed yet."""
-    place, view = residency.places[operand.tensor], operand.view
+    place = residency.places[operand.tensor]
+    view, width = (
+        residency.layouts[operand.tensor].view(operand.view),
+        residency.grid.width(operand),
+    )
     along: list[Loop] = []
     axes = []
     for axis, levels in zip(operand.along, view.axes, strict=True):
         if axis == "rows":
-            outer, inner = (
-                View(0, (levels,)).reshape((times, prod(n for n, _ in levels) // times)).axes
-            )
+            outer, inner = View(0, (levels,)).reshape((times, extent(levels) // times)).axes
             axes += [outer, inner]
             along += ["c", "m"]
         else:
@@ -107,12 +118,11 @@ def _port(
         axes[0] = ((times, 0),)
     stage = None
     if place.memory == "dram":
-        memory: MemoryName = "weight" if operand.constant or name == "b" else "activation"
-        stage = Stage("output" if written else memory, (), 0)
+        stage = Stage(_stage_memory(name, operand), residency.grid.quantum(width))
     return Port(
         name,
         operand.tensor,
-        operand.bits,
+        width,
         operand.signed,
         View(view.offset, tuple(axes)),
         tuple(along),
@@ -122,11 +132,18 @@ def _port(
     )
 
 
-def _row_size(layer: VectorLayer, rows: int) -> tuple[tuple[int, int, int], Grain]:
+def _stage_memory(name: str, operand: Operand) -> MemoryName:
+    """Blocks of operand b and parameters have buffers of their own."""
+    if name == "b":
+        return "weight"
+    return "parameter" if operand.fields and operand.constant else "activation"
+
+
+def _row_size(layer: VectorLayer, rows: int, lanes: int) -> tuple[tuple[int, int, int], Grain]:
     """Rows and columns of a pass that follows no product, and how they may be cut."""
     cut = UNITS[layer.unit].cut
     if cut == "never":
         return (1, 1, 1), Grain(1, 1, 1)
     if cut == "columns":
-        return (rows, layer.length, 1), Grain(rows, 1, 1)
+        return (rows, layer.length, 1), Grain(rows, lanes, 1)
     return (rows, layer.length, 1), Grain(1, layer.length, 1)

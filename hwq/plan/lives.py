@@ -7,8 +7,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from hwq.compiler.view import View
 from hwq.errors import SpecError, require
-from hwq.plan.plan import Home, MemoryName, Plan, Port, Step
+from hwq.plan.layout import Grid, whole
+from hwq.plan.memory import Home, MemoryName
+from hwq.plan.plan import Plan, Port, Step
 from hwq.plan.residency import Place
 
 Moment = tuple[int, int]
@@ -29,10 +32,6 @@ class _Tensor:
     readers: list[tuple[Moment, Port]] = field(default_factory=list)
     writers: list[tuple[Moment, Port]] = field(default_factory=list)
 
-    @property
-    def place(self) -> Place:
-        return Place(self.memory, self.base, self.written.size * self.bits)
-
 
 class Lives:
     """The tensors of a plan, as its ports say.
@@ -45,6 +44,7 @@ class Lives:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._memories = {memory.name: memory for memory in plan.memories}
+        self.grid = Grid(plan.lanes, plan.memory("weight").word_bits)
         self._tensors: dict[str, _Tensor] = {}
         self._homes = {home.tensor: home for home in plan.homes}
         self._read_homes()
@@ -57,11 +57,13 @@ class Lives:
     def _read_homes(self) -> None:
         written = {p.tensor for _, step in self._steps() for p in step.outputs}
         for home in self._plan.homes:
-            self._check_place(home.tensor, home.memory, home.base, home.elements * home.bits)
+            size = home.view.last + 1
+            self._check_place(home.tensor, home.memory, home.base, size * home.bits)
+            present = np.zeros(size, np.bool_)
+            present[_places(home.tensor, home.view, size)] = True
             if home.tensor not in written:
-                whole = np.ones(home.elements, np.bool_)
                 self._tensors[home.tensor] = _Tensor(
-                    home.memory, home.base, home.bits, whole, given=True
+                    home.memory, home.base, home.bits, present, given=True
                 )
 
     def _check_place(self, what: str, name: MemoryName, base: int, bits: int) -> None:
@@ -82,7 +84,7 @@ class Lives:
         require(tensor is not None, f"{port.name}: {port.tensor} must be written before")
         assert tensor is not None
         self._check_same(port, tensor)
-        places = self._places(port, tensor)
+        places = _places(port.name, port.view, tensor.written.size)
         require(bool(tensor.written[places].all()), f"{port.name}: reads what is not written")
         tensor.last = moment
         tensor.readers.append((moment, port))
@@ -98,28 +100,6 @@ class Lives:
                 f"{port.name}: {what} of {port.tensor} must be {known}, not {given}",
             )
 
-    def _places(self, port: Port, tensor: _Tensor) -> NDArray[np.int64]:
-        """Places in the tensor, each once; what is repeated counts once."""
-        view = port.view
-        for n, stride in (level for axis in view.axes for level in axis):
-            require(n > 0 <= stride, f"{port.name}: {n} elements {stride} apart cannot be")
-        require(
-            0 <= view.offset and view.last < tensor.written.size,
-            f"{port.name}: element {view.last} must be below {tensor.written.size}",
-        )
-        places = np.array(view.offset)
-        for axis, count in enumerate(view.shape):
-            along = view.places(axis, 0, count if view.moves(axis) else 1)
-            places = places[..., np.newaxis] + along
-        flat = places.ravel()
-        seen = np.zeros(tensor.written.size, np.bool_)
-        seen[flat] = True
-        require(
-            view.elements == np.count_nonzero(seen),
-            f"{port.name}: strides must lead to every element once",
-        )
-        return flat
-
     def write(self, moment: Moment, port: Port) -> None:
         """Check a port that writes."""
         tensor = self._tensors.get(port.tensor)
@@ -134,7 +114,7 @@ class Lives:
                 self._check_home(port, home, size)
         require(not tensor.given, f"{port.name}: what is given must not be written")
         self._check_same(port, tensor)
-        places = self._places(port, tensor)
+        places = _places(port.name, port.view, tensor.written.size)
         require(
             places.size == port.view.elements and not tensor.written[places].any(),
             f"{port.name}: must be written once",
@@ -148,19 +128,22 @@ class Lives:
             ("memory", port.memory, home.memory),
             ("base", port.base, home.base),
             ("bits", port.bits, home.bits),
-            ("elements", size, home.elements),
+            ("elements", size, home.view.last + 1),
         ):
             require(given == known, f"{port.name}: {what} must be {known}, not {given}")
 
     def _size(self, port: Port) -> int:
-        """Elements of a tensor: what its writers write together."""
+        """Room of a tensor, in elements: as far as its writers come."""
         writers = [p for _, step in self._steps() for p in step.outputs]
-        return sum(p.view.elements for p in writers if p.tensor == port.tensor)
+        return max(p.view.last + 1 for p in writers if p.tensor == port.tensor)
 
     def check(self) -> None:
-        """Check, after all ports, that all is written, and no two live tensors share a bit."""
+        """Check, after all ports, that results are whole, and no two live tensors share a bit."""
+        for name, home in self._homes.items():
+            tensor = self._tensors[name]
+            places = _places(name, home.view, tensor.written.size)
+            require(bool(tensor.written[places].all()), f"{name}: must be written whole")
         for name, tensor in self._tensors.items():
-            require(bool(tensor.written.all()), f"{name}: must be written whole")
             require(
                 bool(tensor.readers) or name in self._homes,
                 f"{name}: what nobody reads must be a result",
@@ -170,11 +153,18 @@ class Lives:
             by_memory.setdefault(tensor.memory, []).append((name, tensor))
         for tensors in by_memory.values():
             for (name, tensor), (other_name, other) in combinations(tensors, 2):
-                if tensor.place.overlaps(other.place) and self._alive_together(tensor, other):
+                place = self._place(other)
+                if self._place(tensor).overlaps(place) and self._alive_together(tensor, other):
                     raise SpecError(
-                        f"{other_name}: bits {other.base}..{other.place.end - 1} of "
+                        f"{other_name}: bits {other.base}..{place.end - 1} of "
                         f"{other.memory} hold {name}"
                     )
+
+    def _place(self, tensor: _Tensor) -> Place:
+        """Return where a tensor is, to the end of its last word, or of its last beat in DRAM."""
+        in_dram = tensor.memory == "dram"
+        grain = self.grid.quantum(tensor.bits) if in_dram else self.grid.lanes
+        return Place(tensor.memory, tensor.base, whole(tensor.written.size, grain) * tensor.bits)
 
     def _life(self, tensor: _Tensor) -> tuple[Moment, Moment]:
         if tensor.memory == "dram" or tensor.given:
@@ -204,13 +194,33 @@ class Lives:
     def floor(self, moment: Moment, memory: MemoryName) -> int:
         """Return where the tensors end that are alive during a group."""
         live = [
-            tensor.place
+            self._place(tensor)
             for tensor in self._tensors.values()
             if tensor.memory == memory
             and self._life(tensor)[0][0] <= moment[0] <= self._life(tensor)[1][0]
         ]
         room = self._memories[memory].room
         return max((room(place.end) for place in live), default=0)
+
+
+def _places(what: str, view: View, size: int) -> NDArray[np.int64]:
+    """Places in a tensor of `size` elements, each once; what is repeated counts once."""
+    for n, stride in (level for axis in view.axes for level in axis):
+        require(n > 0 <= stride, f"{what}: {n} elements {stride} apart cannot be")
+    require(
+        0 <= view.offset and view.last < size, f"{what}: element {view.last} must be below {size}"
+    )
+    places = np.array(view.offset)
+    for axis, count in enumerate(view.shape):
+        along = view.places(axis, 0, count if view.moves(axis) else 1)
+        places = places[..., np.newaxis] + along
+    flat = places.ravel()
+    seen = np.zeros(size, np.bool_)
+    seen[flat] = True
+    require(
+        view.elements == np.count_nonzero(seen), f"{what}: strides must lead to every element once"
+    )
+    return flat
 
 
 def _is_scratch(tensor: _Tensor) -> bool:

@@ -7,20 +7,15 @@ from typing import Final
 from hwq.arch.accelerator import Accelerator
 from hwq.arch.kinds import TIMINGS
 from hwq.compiler.program import MatmulLayer, Program
+from hwq.compiler.view import View
 from hwq.errors import SpecError, UsageError
 from hwq.numerics.array import DATAFLOWS, Dataflow
 from hwq.plan.blocks import join_steps, place_blocks
 from hwq.plan.draft import draft_step
-from hwq.plan.plan import (
-    BUFFERS,
-    Group,
-    Home,
-    Memory,
-    MemoryName,
-    Plan,
-    Step,
-)
-from hwq.plan.residency import Residency, place_tensors
+from hwq.plan.layout import Grid
+from hwq.plan.memory import BUFFERS, Home, Memory, MemoryName
+from hwq.plan.plan import Group, Plan, Step
+from hwq.plan.residency import RESIDENT_QUARTERS, Residency, place_tensors
 from hwq.plan.runs import Members, Run, runs
 from hwq.plan.slots import Slot, kinds, lone_kinds
 from hwq.plan.tiling import (
@@ -67,15 +62,19 @@ def make_plan(
             _check_fits_array(layer, accelerator)
     flows = tuple(flow for flow in DATAFLOWS if dataflow in (flow, "auto"))
     timer = Timer(accelerator, next(t for t in TIMINGS if t == timing))
-    memories = _memories(accelerator)
+    memories = memories_of(accelerator)
     sequence = runs(program)
-    plans, failures = [], []
-    for residency in place_tensors(program, sequence, memories):
-        try:
-            plans.append(_Planner(program, sequence, residency, memories, timer, flows).run())
-        except SpecError as error:
-            failures.append(error)
-    if not plans:
+    for quarters in RESIDENT_QUARTERS:
+        plans, failures = [], []
+        ways = place_tensors(program, sequence, memories, Grid.of(accelerator), quarters)
+        for residency in ways:
+            try:
+                plans.append(_Planner(program, sequence, residency, memories, timer, flows).run())
+            except SpecError as error:
+                failures.append(error)
+        if plans:
+            break
+    else:
         raise failures[0]
     return min(plans, key=lambda plan: _cost(timer, kinds(plan))) if len(plans) > 1 else plans[0]
 
@@ -89,11 +88,13 @@ def _cost(timer: Timer, slots: Iterable[tuple[Slot, int]]) -> tuple[int, int]:
     return moved, cycles
 
 
-def _memories(accelerator: Accelerator) -> dict[MemoryName, Memory]:
-    sram = accelerator.sram
+def memories_of(accelerator: Accelerator) -> dict[MemoryName, Memory]:
+    """Return the memories of a machine; DRAM has no end."""
+    sram, grid = accelerator.sram, Grid.of(accelerator)
+    words = {name: getattr(sram, name).width_bits for name in BUFFERS}
+    words["parameter"] = grid.lanes * grid.parameter_bits
     memories: dict[MemoryName, Memory] = {
-        name: Memory(name, getattr(sram, name).size_bits, getattr(sram, name).width_bits)
-        for name in BUFFERS
+        name: Memory(name, getattr(sram, name).size_bits, words[name]) for name in BUFFERS
     }
     memories["dram"] = Memory("dram", 1 << 62, _BURST_BITS)
     return memories
@@ -131,7 +132,8 @@ class _Planner:
         )
         memories = (Memory("dram", dram, _BURST_BITS), *(self._memories[n] for n in BUFFERS))
         flow = self._dataflows[0] if len(self._dataflows) == 1 else "auto"
-        plan = self._program.name, self._accelerator.name, flow, self._timer.timing
+        lanes = self._residency.grid.lanes
+        plan = self._program.name, self._accelerator.name, flow, self._timer.timing, lanes
         return Plan(*plan, memories, tuple(self._homes()), tuple(groups))
 
     def _homes(self) -> list[Home]:
@@ -142,7 +144,13 @@ class _Planner:
         outside |= {name: o for name, o in written.items() if name not in read}
         places = self._residency.places
         return [
-            Home(name, places[name].memory, places[name].base, o.size, o.bits)
+            Home(
+                name,
+                places[name].memory,
+                places[name].base,
+                self._residency.grid.width(o),
+                self._residency.layouts[name].view(View.contiguous((o.size,))),
+            )
             for name, o in outside.items()
         ]
 
@@ -221,7 +229,7 @@ def _likeness(step: Step, times: int, alone: bool, rooms: Mapping[MemoryName, in
         product and (product.dataflow, product.sum_bits, product.column_sums),
         tuple((p.unit, p.op, p.rows, p.length, p.degree) for p in step.passes),
         tuple(
-            (port.bits, port.moves, port.fixed, "all" in port.along, port.stage.memory)
+            (port.bits, port.view.shape, port.moves, port.row, port.along, port.stage.memory)
             for port in step.ports
             if port.stage
         ),

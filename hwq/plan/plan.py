@@ -8,66 +8,16 @@ repeats its steps, head by head. `hwq.plan.slots` unrolls them.
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from hwq.arch.kinds import DataflowChoice, Timing
-from hwq.compiler.view import View, extent
+from hwq.compiler.view import View
 from hwq.numerics.array import Dataflow
 from hwq.numerics.pe import PeSpec
-
-MemoryName = Literal["dram", "activation", "weight", "output"]
-BUFFERS: Final[tuple[MemoryName, ...]] = ("activation", "weight", "output")
-MEMORIES: Final[tuple[MemoryName, ...]] = ("dram", *BUFFERS)
+from hwq.plan.memory import Home, Memory, MemoryName, Stage
 
 Loop = Literal["c", "m", "n", "k", "all"]
 """What an axis of a port runs along: instances, tiles of M, N or K; "all" is never cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """One memory: its size in bits, and what addresses are multiples of."""
-
-    name: MemoryName
-    bits: int
-    word_bits: int
-
-    def room(self, bits: Any) -> Any:
-        """Return `bits`, a number or an array, in whole words."""
-        return -(-bits // self.word_bits) * self.word_bits
-
-    def top(self, bits: int) -> int:
-        """Return the highest address from which there is room for `bits`."""
-        return (self.bits - bits) // self.word_bits * self.word_bits
-
-
-@dataclass(frozen=True, slots=True)
-class Home:
-    """Where a tensor lies from the beginning, or a result at the end: `bits` bits from `base`."""
-
-    tensor: str
-    memory: MemoryName
-    base: int
-    elements: int
-    bits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where blocks of a tensor in DRAM are on chip: packed, in turns at each of the bases.
-
-    Parameters
-    ----------
-    memory : str
-    bases : tuple of int
-        Bit addresses of one place or two.
-    bits : int
-        Room of each.
-    """
-
-    memory: MemoryName
-    bases: tuple[int, ...]
-    bits: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +30,7 @@ class Port:
         "a" or "b" of a product; else the pass and the number of the operand, or what is written.
     tensor : str
     bits : int
-        Width of a code.
+        Room of a code.
     signed : bool
         Whether codes are two's complement.
     view : View
@@ -115,16 +65,24 @@ class Port:
         return "c" in loops, "m" in loops, "n" in loops, "k" in loops
 
     @cached_property
-    def fixed(self) -> int:
-        """Elements along the axes that are never cut."""
-        axes = zip(self.along, self.view.axes, strict=True)
-        return prod(extent(axis) for loop, axis in axes if loop == "all")
+    def row(self) -> int:
+        """The axis along which elements are neighbours: the last one, if there is none."""
+        axes = [axis for axis, levels in enumerate(self.view.axes) if levels and levels[-1][1] == 1]
+        return axes[-1] if axes else len(self.along) - 1
 
-    def block_bits(self, m: int, n: int, k: int) -> int:
-        """Return the bits of one block, for a tile of extents m, n, k."""
-        _, by_m, by_n, by_k = self.moves
-        elements = self.fixed * (m if by_m else 1) * (n if by_n else 1) * (k if by_k else 1)
-        return elements * self.bits
+    def block_bits(self, m: Any, n: Any, k: Any) -> Any:
+        """Return the bits of one block, for a tile of extents m, n, k: numbers or arrays."""
+        assert self.stage is not None
+        extents = {"c": 1, "m": m, "n": n, "k": k}
+        bits = self.bits
+        for axis, loop in enumerate(self.along):
+            count: Any = 1
+            if self.view.moves(axis):
+                count = self.view.shape[axis] if loop == "all" else extents[loop]
+            if axis == self.row:
+                count = -(-count // self.stage.quantum) * self.stage.quantum
+            bits = bits * count
+        return bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +198,14 @@ class Step:
         return self.product.name if self.product else self.passes[0].name
 
     @cached_property
+    def turns_b(self) -> bool:
+        """Whether operand b's elements are neighbours along K, so that blocks are turned."""
+        if self.product is None:
+            return False
+        b = self.inputs[1]
+        return b.along[b.row] == "k"
+
+    @cached_property
     def tiles(self) -> tuple[int, int, int]:
         """Number of tiles along m, n, k."""
         return -(-self.m // self.tile_m), -(-self.n // self.tile_n), -(-self.k // self.tile_k)
@@ -280,6 +246,8 @@ class Plan:
         The machine's.
     dataflow, timing : str
         What was asked for: a dataflow or "auto", and the convention for the cycles of a product.
+    lanes : int
+        Elements of a word, at which rows begin.
     memories : tuple of Memory
     homes : tuple of Home
         Constants, the image, and the results.
@@ -291,6 +259,7 @@ class Plan:
     accelerator: str
     dataflow: DataflowChoice
     timing: Timing
+    lanes: int
     memories: tuple[Memory, ...]
     homes: tuple[Home, ...]
     groups: tuple[Group, ...]

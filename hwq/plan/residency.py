@@ -2,7 +2,7 @@
 
 * A tensor that only the passes behind its producer read is *streamed*: never stored.
 * Any other activation that fits beside those already there lives in the activation buffer. A
-  quarter of it is kept for blocks of operands that come from DRAM.
+  quarter of it is kept for blocks of what comes from DRAM and goes there, or more if need be.
 * A pass works row by row, so its results may take the place of an operand that dies there.
 * Of what only the steps of one group write and read, one instance is stored, not all.
 * What nobody reads is a result of the program and goes to DRAM.
@@ -16,10 +16,13 @@ from typing import Any, Final
 from hwq.compiler.operand import Operand
 from hwq.compiler.program import Layer, MatmulLayer, Program, VectorLayer
 from hwq.compiler.view import View
-from hwq.plan.plan import Memory, MemoryName
+from hwq.errors import SpecError
+from hwq.plan.layout import Dimension, Grid, Layout, stored_order, whole
+from hwq.plan.memory import Memory, MemoryName
 from hwq.plan.runs import Members, Run
 
-_RESIDENT_SHARE: Final = (3, 4)
+RESIDENT_QUARTERS: Final = (3, 2, 1, 0)
+"""Shares of the activation buffer for tensors that stay there, as they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +55,29 @@ class Residency:
         Tensors that are never stored.
     places : mapping of str to Place
         Of all other tensors.
+    layouts : mapping of str to Layout
+        How they lie there.
     live : tuple of tuple of Place
         What the activation buffer holds during each run.
+    grid : Grid
     """
 
     streamed: frozenset[str]
     places: Mapping[str, Place]
+    layouts: Mapping[str, Layout]
     live: tuple[tuple[Place, ...], ...]
+    grid: Grid
 
 
 def place_tensors(
-    program: Program, sequence: Sequence[Run], memories: Mapping[MemoryName, Memory]
+    program: Program,
+    sequence: Sequence[Run],
+    memories: Mapping[MemoryName, Memory],
+    grid: Grid,
+    quarters: int = RESIDENT_QUARTERS[0],
 ) -> list[Residency]:
     """Return where every tensor of the program may live: different ways, if not all fit."""
-    return _Placing(program, sequence, memories).run()
+    return _Placing(program, sequence, memories, grid, quarters).run()
 
 
 @dataclass
@@ -89,24 +101,33 @@ _ORDERS: Final[tuple[Callable[[_Region], Any], ...]] = (
 
 class _Placing:
     def __init__(
-        self, program: Program, sequence: Sequence[Run], memories: Mapping[MemoryName, Memory]
+        self,
+        program: Program,
+        sequence: Sequence[Run],
+        memories: Mapping[MemoryName, Memory],
+        grid: Grid,
+        quarters: int,
     ) -> None:
-        self._sequence, self._memories = sequence, memories
+        self._sequence, self._memories, self._grid = sequence, memories, grid
+        self._resident_bits = memories["activation"].bits * quarters // 4
         self._places: dict[str, Place] = {}
         self._dram_end = 0
         self._born: dict[str, int] = {}
         self._dies: dict[str, int] = {}
         self._operands: dict[str, Operand] = {}
+        self._written: dict[str, list[Operand]] = {}
+        self._read: dict[str, list[Operand]] = {}
         for position, run in enumerate(sequence):
             for layer in run.layers:
                 for operand in layer.inputs:
                     self._dies[operand.tensor] = position
-                    self._note(operand)
+                    self._note(operand, self._read)
                 self._born.setdefault(layer.out.tensor, position)
-                self._note(layer.out)
+                self._note(layer.out, self._written)
         self._streamed = frozenset(_streamed(sequence))
 
-    def _note(self, operand: Operand) -> None:
+    def _note(self, operand: Operand, ways: dict[str, list[Operand]]) -> None:
+        ways.setdefault(operand.tensor, []).append(operand)
         known = self._operands.get(operand.tensor)
         if known is None or known.size < operand.size:
             self._operands[operand.tensor] = operand
@@ -130,7 +151,25 @@ class _Placing:
             tuple(p for name, p in placed.items() if self._born[name] <= run <= self._dies[name])
             for run in range(len(self._sequence))
         )
-        return Residency(self._streamed, places, live)
+        layouts = {name: self._layout(name, place.memory) for name, place in places.items()}
+        return Residency(self._streamed, places, layouts, live, self._grid)
+
+    def _layout(self, name: str, memory: MemoryName) -> Layout:
+        """Return how a tensor lies in a memory; rows that a layer reads across have no gaps."""
+        written, read = self._written.get(name, []), self._read.get(name, [])
+        width = self._grid.width(self._operands[name])
+        grain = self._grid.quantum(width) if memory == "dram" else self._grid.lanes
+        layout = Layout.of(stored_order(written, read), grain)
+        try:
+            for operand in (*written, *read):
+                layout.view(operand.view)
+        except SpecError:
+            size = self._operands[name].size
+            return Layout((Dimension(size, 1, 1),), whole(size, grain))
+        return layout
+
+    def _bits(self, name: str, memory: MemoryName) -> int:
+        return self._layout(name, memory).size * self._grid.width(self._operands[name])
 
     def _arranged(self, order: Callable[[_Region], Any]) -> dict[str, Place]:
         """Place regions one after another where they fit; what has no room is left out."""
@@ -150,7 +189,7 @@ class _Placing:
     def _place_constants(self) -> None:
         constants = [operand for operand in self._operands.values() if operand.constant]
         memory = self._memories["weight"]
-        sizes = [memory.room(operand.stored_bits) for operand in constants]
+        sizes = [memory.room(self._bits(operand.tensor, "weight")) for operand in constants]
         base = 0
         for operand, bits in zip(constants, sizes, strict=True):
             if sum(sizes) <= memory.bits:
@@ -161,7 +200,8 @@ class _Placing:
                 self._dram_end = self._places[operand.tensor].end
 
     def _in_dram(self, operand: Operand, base: int) -> Place:
-        return Place("dram", base, self._memories["dram"].room(operand.stored_bits))
+        bits = self._bits(operand.tensor, "dram")
+        return Place("dram", base, self._memories["dram"].room(bits))
 
     def _regions(self) -> list[_Region]:
         """Return a region for every tensor that may live on chip."""
@@ -187,11 +227,12 @@ class _Placing:
 
     def _region(self, name: str) -> _Region:
         first, last = self._born[name], self._dies[name]
-        bits, run = self._operands[name].stored_bits, self._sequence[first]
+        size, run = self._layout(name, "activation").size, self._sequence[first]
         writer = next(layer for layer in run.layers if layer.out.tensor == name)
         scratch = len(run.steps) > 1 and first == last and _is_whole(writer)
         if scratch:
-            bits //= run.times
+            size = whole(size // run.times, self._grid.lanes)
+        bits = size * self._grid.width(self._operands[name])
         return _Region([name], self._memories["activation"].room(bits), first, last, scratch)
 
     def _fit(self, region: _Region, places: Mapping[str, Place]) -> Place | None:
@@ -201,8 +242,7 @@ class _Placing:
             if self._born[name] <= region.last and region.first <= self._dies[name]
         ]
         base = _first_fit(taken, region.bits)
-        share, whole = _RESIDENT_SHARE
-        if base + region.bits > self._memories["activation"].bits * share // whole:
+        if base + region.bits > self._resident_bits:
             return None
         return Place("activation", base, region.bits, region.scratch)
 
@@ -221,6 +261,8 @@ class _Placing:
             ]
             alike = operand.view == out.view and out.bits <= operand.bits
             alike = alike and operand.elements == operand.size
+            layouts = [self._layout(name, "activation") for name in (operand.tensor, out.tensor)]
+            alike = alike and layouts[0] == layouts[1]
             inside = len(run.steps) == 1 or self._born.get(operand.tensor) == self._born[out.tensor]
             if alike and inside and len(readers) == 1:
                 return operand.tensor

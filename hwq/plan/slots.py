@@ -79,7 +79,7 @@ class Move(NamedTuple):
     @property
     def bits(self) -> int:
         """Size of the block."""
-        return self.port.block_bits(*self.tile.extents)
+        return int(self.port.block_bits(*self.tile.extents))
 
 
 class Slot(NamedTuple):

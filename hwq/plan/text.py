@@ -11,7 +11,8 @@ from typing import Any, Final
 from hwq.compiler.view import View
 from hwq.errors import SpecError, require
 from hwq.numerics.pe import PE_KINDS, PeKind, PeSpec
-from hwq.plan.plan import Group, Home, Memory, Pass, Plan, Port, Product, Stage, Step
+from hwq.plan.memory import Home, Memory, Stage
+from hwq.plan.plan import Group, Pass, Plan, Port, Product, Step
 
 _CLASSES: Final = {
     kind.__name__: kind

@@ -8,18 +8,19 @@ more than once has two places on chip, one that is filled while the other is use
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwq.arch.accelerator import Array
-from hwq.arch.kinds import Timing
-from hwq.arch.systolic import matmul_cycles, timing_correction
+from hwq.arch.systolic import timing_correction
 from hwq.errors import SpecError
 from hwq.numerics.array import Dataflow
 from hwq.numerics.unit import ceil_div
-from hwq.plan.plan import BUFFERS, Memory, MemoryName, Port, Step
+from hwq.plan.memory import BUFFERS, Memory, MemoryName
+from hwq.plan.plan import Port, Step
 from hwq.plan.slots import lone_kinds
 from hwq.plan.timing import Timer
 
@@ -55,6 +56,34 @@ def tile_extents(size: int, grain: int) -> list[int]:
     units = ceil_div(size, grain)
     counts = {ceil_div(units, tile) for tile in range(1, units + 1)}
     return [min(ceil_div(units, tiles) * grain, size) for tiles in sorted(counts)]
+
+
+def tile_choices(step: Step, grain: Grain) -> tuple[list[int], list[int], list[int]]:
+    """Return the tiles of m, n and k, of which each lies in nested strides.
+
+    An axis of heads and what is in a head is cut into parts of a head, or into whole heads.
+    """
+
+    def choices(loop: str, size: int, cut: int) -> list[int]:
+        inner = {
+            prod(n for n, _ in levels[number:])
+            for port in step.ports
+            for axis, levels in enumerate(port.view.axes)
+            for number in range(1, len(levels))
+            if port.along[axis] == loop
+        }
+        parts = [part for part in inner if part % cut == 0]
+        return [
+            tile
+            for tile in tile_extents(size, cut)
+            if all(part % tile == 0 or tile % part == 0 or tile == size for part in parts)
+        ]
+
+    m, n, k = (
+        choices(loop, size, cut)
+        for loop, size, cut in zip("mnk", (step.m, step.n, step.k), grain, strict=True)
+    )
+    return m, n, k
 
 
 def choose_tiles(
@@ -173,7 +202,7 @@ class _Grid:
         self.used = {name: np.zeros(tile[0].size, np.int64) for name in BUFFERS}
         self._first = np.zeros(tile[0].size, np.int64)
         self._last = np.zeros(tile[0].size, np.int64)
-        self._batches = np.zeros(tile[0].size, np.int64)
+        self._loads = np.zeros(tile[0].size, np.int64)
         if step.product is not None:
             bits = (tile[0] + step.product.column_sums) * tile[1] * step.product.sum_bits
             self.used["output"] += memories["output"].room(bits)
@@ -191,22 +220,21 @@ class _Grid:
         memories: Mapping[MemoryName, Memory],
     ) -> "_Grid":
         """Return the grid of all combinations."""
-        sizes = step.m, step.n, step.k
-        extents = [tile_extents(size, cut) for size, cut in zip(sizes, grain, strict=True)]
+        extents = tile_choices(step, grain)
         m, n, k = (axis.ravel() for axis in np.meshgrid(*map(np.array, extents), indexing="ij"))
         return cls(step, times, alone, (m, n, k), memories)
 
     def _add(self, port: Port, memory: Memory) -> None:
         assert port.stage is not None
         turns, repeats = _turns(port, self._step, self._times, self._alone, self.tiles)
-        self._batches = np.maximum(self._batches, turns)
-        block = self._block(port, self.tile)
-        whole = self._block(port, (self._step.m, self._step.n, self._step.k))
+        block = port.block_bits(*self.tile)
+        whole = port.block_bits(self._step.m, self._step.n, self._step.k)
         by_c = port.moves[0]
         self.dram_bits += whole * repeats * (self._times if by_c else 1)
         self.used[port.stage.memory] += memory.room(block) * np.where(turns > 1, 2, 1)
         if port in self._step.inputs:
             self._first += block
+            self._loads += turns
         else:
             rest = [
                 size - (count - 1) * t
@@ -214,15 +242,7 @@ class _Grid:
                     (self._step.m, self._step.n, self._step.k), self.tiles, self.tile, strict=True
                 )
             ]
-            self._last += self._block(port, (rest[0], rest[1], rest[2]))
-
-    @staticmethod
-    def _block(port: Port, tile: tuple[int | Int, int | Int, int | Int]) -> Int:
-        _, by_m, by_n, by_k = port.moves
-        elements = np.asarray(port.fixed * port.bits)
-        for moves, size in ((by_m, tile[0]), (by_n, tile[1]), (by_k, tile[2])):
-            elements = elements * (size if moves else 1)
-        return elements
+            self._last += port.block_bits(*rest)
 
     def step(self, row: int) -> Step:
         """Return the step with the tiles of one row."""
@@ -234,7 +254,7 @@ class _Grid:
         first, last = self._first[rows], self._last[rows]
         between = self.dram_bits[rows] - first - last
         bus = [_transfer(bits, timer) for bits in (first, between, last)]
-        bus[1] += timer.accelerator.dram.latency_cycles * self._batches[rows]
+        bus[1] += timer.accelerator.dram.latency_cycles * self._loads[rows]
         compute = self._array_cycles(rows, timer) if self._step.product else 0
         compute = compute - self._times * timing_correction(timer.timing)
         tiles = self._times * self.tiles[0][rows] * self.tiles[1][rows]
@@ -243,25 +263,20 @@ class _Grid:
         return bound
 
     def _array_cycles(self, rows: Int, timer: Timer) -> Int:
-        step, array = self._step, timer.accelerator.array
-        assert step.product is not None
+        step = self._step
         total = np.zeros(len(rows), np.int64)
         sizes = []
         for size, tile, count in zip((step.m, step.n, step.k), self.tile, self.tiles, strict=True):
             t, whole = tile[rows], count[rows] - 1
             sizes.append(((t, whole), (size - whole * t, np.ones_like(whole))))
-        timing: Timing = "rtl" if timer.timing == "rtl" else "stall_free"
-        # extents may be arrays as well
-        shape: Any = array.rows, array.columns, step.product.dataflow, timing
         for (m, m_tiles), (n, n_tiles), (k, k_tiles) in product(*sizes):
-            extents: Any = m + step.product.column_sums, n, k
-            total += m_tiles * n_tiles * k_tiles * matmul_cycles(*extents, *shape)
+            total += m_tiles * n_tiles * k_tiles * timer.array_cycles(step, m, n, k)
         return total * self._times
 
 
 def _transfer(bits: Int, timer: Timer) -> Int:
     """Bandwidth only, rounded down: a bound."""
-    rate = timer.accelerator.dram_bits_per_cycle
+    rate = timer.rate
     cycles: Int = np.floor(bits * (rate.denominator / rate.numerator)).astype(np.int64)
     return cycles
 

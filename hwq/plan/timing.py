@@ -1,18 +1,32 @@
 """Cycles of a slot: array, vector unit and DMA in closed form."""
 
-from typing import NamedTuple
+from fractions import Fraction
+from typing import Any, Final, NamedTuple
 
 from hwq.arch.accelerator import Accelerator
 from hwq.arch.kinds import Timing
 from hwq.arch.systolic import matmul_cycles, timing_correction
 from hwq.arch.vector_timing import pass_timing
 from hwq.numerics.unit import UnitTiming, ceil_div
+from hwq.plan.layout import Grid
 from hwq.plan.plan import Pass, Step
 from hwq.plan.slots import Slot, Tile
 
-READ_CYCLES = 1
-"""Before its units work, a step reads its first word, and what streams behind a product its
-parameters; `hwq.rtl.machine`."""
+# What gateware (`hwq.rtl.accelerator`) adds to what its units state of themselves
+OPERAND_CYCLES: Final = 2
+"""Words of a product's operands are there so many cycles later than those of a small memory."""
+RESULT_CYCLES: Final = 2
+"""Sums wait for their parameters, and results until a buffer has them."""
+PASS_CYCLES: Final = 5
+"""From the first word's address to the first word, and from the last word to the next pass."""
+LOAD_CYCLES: Final = 3
+STORE_CYCLES: Final = 6
+"""Of a transfer, besides those in which beats are asked for."""
+WORK_WORDS: Final = 32
+TRANSFER_WORDS: Final = 8
+"""Words of 64 bits that command a slot, and a transfer; the next ones are fetched meanwhile."""
+FETCH_CYCLES: Final = 2
+"""Of what is fetched, besides its words."""
 
 
 class Work(NamedTuple):
@@ -39,34 +53,45 @@ class Timer:
 
     def __init__(self, accelerator: Accelerator, timing: Timing) -> None:
         self.accelerator, self.timing = accelerator, timing
-        self.read_cycles = READ_CYCLES if timing == "rtl" else 0
-        self._rate, self._latency = accelerator.dram_bits_per_cycle, accelerator.dram.latency_cycles
+        self._rtl = timing == "rtl"
+        # no more than a beat is moved in a cycle
+        self.rate = min(accelerator.dram_bits_per_cycle, Fraction(Grid.of(accelerator).beat_bits))
 
-    def transfer_cycles(self, bits: int) -> int:
-        """Cycles of the DRAM for a batch of `bits`: its latency once, then its bandwidth."""
-        if bits == 0:
-            return 0
-        rate = self._rate
-        return self._latency + ceil_div(bits * rate.denominator, rate.numerator)
+    def transfer_cycles(self, bits: int, load: bool) -> int:
+        """Cycles of one transfer: the latency of a load, and the bandwidth."""
+        cycles = ceil_div(bits * self.rate.denominator, self.rate.numerator)
+        cycles += self.accelerator.dram.latency_cycles * load
+        if not self._rtl:
+            return cycles
+        cycles += LOAD_CYCLES if load else STORE_CYCLES
+        return max(cycles, TRANSFER_WORDS + FETCH_CYCLES)
+
+    def moving_cycles(self, slot: Slot) -> int:
+        """Cycles of all transfers of a slot, one after another."""
+        return sum(self.transfer_cycles(move.bits, load=False) for move in slot.stores) + sum(
+            self.transfer_cycles(move.bits, load=True) for move in slot.loads
+        )
 
     def slot_cycles(self, slot: Slot) -> int:
-        """Cycles until computing and moving are both done."""
-        moving = self.transfer_cycles(slot.moved_bits)
-        return moving if slot.tile is None else max(moving, self.work(slot.tile).cycles)
+        """Cycles until computing and moving are both done, and the next commands are there."""
+        computing = 0 if slot.tile is None else self.work(slot.tile).cycles
+        fetching = (WORK_WORDS + FETCH_CYCLES) * self._rtl
+        return max(self.moving_cycles(slot), computing, fetching)
 
-    def array_cycles(self, step: Step, m: int, n: int, k: int) -> int:
-        """Cycles of the array for one tile."""
+    def array_cycles(self, step: Step, m: Any, n: Any, k: Any) -> Any:
+        """Cycles of the array for one tile; extents may be arrays."""
         assert step.product is not None
         array = self.accelerator.array
-        return matmul_cycles(
+        cycles: Any = matmul_cycles(
             m + step.product.column_sums,
             n,
             k,
             array.rows,
             array.columns,
             step.product.dataflow,
-            "rtl" if self.timing == "rtl" else "stall_free",
+            "rtl" if self._rtl else "stall_free",
         )
+        return cycles + self._rtl * (OPERAND_CYCLES + array.rows * step.turns_b)
 
     def work(self, tile: Tile) -> Work:
         """Cycles of a tile, which the passes end that follow complete sums."""
@@ -78,17 +103,17 @@ class Timer:
                 array -= timing_correction(self.timing)
             if not tile.completes:
                 return Work(array, array, (0,) * len(step.passes), (0,) * len(step.passes))
-        tail, busy_cycles, before = self.read_cycles, 0, array
+        tail, busy_cycles, before = RESULT_CYCLES * self._rtl, 0, array
         exposed, busy = [], []
         for work in step.passes:
             timing, items = self.share(work, tile)
             busy_of_pass = timing.busy_cycles(items)
             busy_cycles += busy_of_pass
-            if self.timing == "rtl" and step.product is not None:
+            if self._rtl and step.product is not None:
                 # the last sums pass through what streams behind the array
                 tail += timing.latency_cycles
             if step.product is None:
-                until = busy_cycles + self.read_cycles
+                until = busy_cycles + PASS_CYCLES * self._rtl
                 busy_of_pass = until
             else:
                 until = max(array + tail, busy_cycles)
@@ -99,14 +124,15 @@ class Timer:
 
     def tail_cycles(self, step: Step) -> int:
         """Cycles by which the passes of a tile end after its last sum, or its last row came in."""
-        if self.timing != "rtl" and step.product is not None:
+        if not self._rtl and step.product is not None:
             return 0
         unit = self.accelerator.vector_unit
         parts = (
             pass_timing(work.unit, work.rows, work.length, work.degree, unit)[0].latency_cycles
             for work in step.passes
         )
-        return self.read_cycles * bool(step.passes) + sum(parts)
+        extra = (PASS_CYCLES if step.product is None else RESULT_CYCLES) * self._rtl
+        return extra * bool(step.passes) + sum(parts)
 
     def share(self, work: Pass, tile: Tile) -> tuple[UnitTiming, int]:
         """Timing of a pass, and the items that one tile gives it."""

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from hwq.errors import SpecError, require
-from hwq.plan.blocks import used
+from hwq.plan.blocks import drains_into, used
 from hwq.plan.lives import Lives, Moment
-from hwq.plan.plan import BUFFERS, Group, Memory, MemoryName, Plan, Port, Step
+from hwq.plan.memory import BUFFERS, Memory, MemoryName, Stage
+from hwq.plan.plan import Group, Plan, Port, Step
 from hwq.plan.residency import Place
 from hwq.plan.tiling import copies
 
@@ -96,11 +97,14 @@ class _Verifier:
             )
             if stage is None:
                 continue
-            wanted = "output" if port in step.outputs else "weight"
+            of_b = step.product is not None and port is step.inputs[1]
+            wanted = ("weight",) if of_b else ("activation", "parameter")
+            wanted = wanted if port in step.inputs else ("activation",)
             require(
-                stage.memory in (wanted, "activation" if wanted == "weight" else wanted),
-                f"{port.name}: blocks must be in {wanted}, not {stage.memory}",
+                stage.memory in wanted,
+                f"{port.name}: blocks must be in {' or '.join(wanted)}, not {stage.memory}",
             )
+            self._check_runs(step, port, stage)
             need = port.block_bits(step.tile_m, step.tile_n, step.tile_k)
             need = self._memories[stage.memory].room(need)
             require(stage.bits == need, f"{port.name}: blocks must have {need} bits")
@@ -110,6 +114,21 @@ class _Verifier:
         for name, places in spans.items():
             if places:
                 self._check_packed(moment, self._memories[name], places)
+
+    def _check_runs(self, step: Step, port: Port, stage: Stage) -> None:
+        """Rows of blocks are whole words of lanes and whole beats, and are cut at such."""
+        quantum = self._lives.grid.quantum(port.bits)
+        require(
+            stage.quantum == quantum,
+            f"{port.name}: quantum must be {quantum}, not {stage.quantum}",
+        )
+        sizes = {"m": (step.tile_m, step.m), "n": (step.tile_n, step.n), "k": (step.tile_k, step.k)}
+        loop = port.along[port.row]
+        tile, size = sizes.get(loop, (0, 0))
+        require(
+            tile == size or tile % quantum == 0,
+            f"{port.name}: tile_{loop} must be {size} or a multiple of {quantum}, not {tile}",
+        )
 
     def _check_packed(self, moment: Moment, memory: Memory, places: list[Place]) -> None:
         floor, room = self._lives.floor(moment, memory.name), sum(place.bits for place in places)
@@ -135,15 +154,7 @@ class _Verifier:
             require(port.early == early, f"{port.name}: early must be {early}")
         for port in step.ports:
             require(port.stage is not None or not port.early, f"{port.name}: nothing comes early")
-        written = [place for place in used(step) if place.memory == "output"]
-        drains = any(
-            Place("output", base, port.stage.bits).overlaps(place)
-            for _, other in before
-            for port in other.staged_outputs
-            if port.stage
-            for base in port.stage.bases
-            for place in written
-        )
+        drains = any(drains_into(other, step) for _, other in before)
         late = any(not port.early for port in step.staged_inputs)
         waits = not before or drains or late
         require(step.waits == waits, f"waits must be {waits}")

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwq.compiler.view import Axis, places
-from hwq.plan.plan import MemoryName, Port
+from hwq.plan.layout import whole
+from hwq.plan.memory import MemoryName
+from hwq.plan.plan import Port
 from hwq.plan.slots import Tile
 
 Int = NDArray[np.int64]
@@ -67,16 +69,20 @@ def home_window(port: Port, tile: Tile) -> Window:
 
 
 def stage_window(port: Port, tile: Tile, turn: int) -> Window:
-    """Return the same on chip: packed, in one of its places."""
+    """Return the same on chip: row by row, in one of its places."""
     stage = port.stage
     assert stage is not None
     parts = _parts(port, tile)
-    moving = [port.view.moves(axis) for axis in range(len(parts))]
-    shape = [count if moves else 1 for (_, count), moves in zip(parts, moving, strict=True)]
-    spans = [
-        Span(0, count, ((count, prod(shape[axis + 1 :]) if moving[axis] else 0),))
-        for axis, (_, count) in enumerate(parts)
-    ]
+    axes = list(range(len(parts)))
+    axes.remove(port.row)
+    pitch, spans = 1, [Span(0, 1, ())] * len(parts)
+    for axis in (port.row, *reversed(axes)):
+        count = parts[axis][1]
+        moves = port.view.moves(axis)
+        spans[axis] = Span(0, count, ((count, pitch if moves else 0),))
+        pitch *= count if moves else 1
+        if axis == port.row:
+            pitch = whole(pitch, stage.quantum)
     base = stage.bases[turn % len(stage.bases)]
     return Window(stage.memory, base, port.bits, tuple(spans))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import SpecError, require
 from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer
-from hwq.plan.plan import MEMORIES
+from hwq.plan.memory import MEMORIES
 from hwq.plan.window import Span, Window
 
 Words = NDArray[np.int64]
@@ -36,7 +36,7 @@ def encode(slot: SlotCommands) -> Words:
                 words += _window(window)
     words += [len(slot.transfers)]
     for transfer in slot.transfers:
-        words += [*_window(transfer.source), *_window(transfer.target)]
+        words += [*_window(transfer.source), *_window(transfer.target), transfer.bits]
     return np.array(words, np.int64)
 
 
@@ -51,7 +51,9 @@ def decode(words: Words) -> SlotCommands:
     stream = iter(words.tolist())
     try:
         work = tuple(_command(stream) for _ in range(next(stream)))
-        transfers = tuple(Transfer(_given(stream), _given(stream)) for _ in range(next(stream)))
+        transfers = tuple(
+            Transfer(_given(stream), _given(stream), next(stream)) for _ in range(next(stream))
+        )
     except (StopIteration, RuntimeError) as error:
         raise SpecError("the words of a slot end too early") from error
     require(next(stream, None) is None, "the words of a slot go on behind its last transfer")

@@ -10,7 +10,19 @@ from hwq.arch.accelerator import Accelerator
 from hwq.arch.vector_timing import pass_timing
 from hwq.errors import require
 from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer
+from hwq.plan.layout import Grid
 from hwq.plan.plan import Pass, Plan, Product, Step
+from hwq.plan.timing import (
+    FETCH_CYCLES,
+    LOAD_CYCLES,
+    OPERAND_CYCLES,
+    PASS_CYCLES,
+    RESULT_CYCLES,
+    STORE_CYCLES,
+    TRANSFER_WORDS,
+    WORK_WORDS,
+)
+from hwq.plan.window import Window
 
 
 class EventClock:
@@ -40,11 +52,12 @@ class EventClock:
                 self._layers += [(work, step, group.times) for work in works]
 
     def advance(self, slot: SlotCommands) -> None:
-        """Let one slot pass: it ends when both its work and its transfers have."""
-        self.cycles += max(self._work(slot.work), self._transfers(slot.transfers))
+        """Let one slot pass: until work and transfers are done and the next commands there."""
+        fetched = (WORK_WORDS + FETCH_CYCLES) * self._rtl
+        self.cycles += max(self._work(slot.work), self._transfers(slot.transfers), fetched)
 
     def _work(self, work: Sequence[Multiply | Apply]) -> int:
-        summed, unit_free, tail = 0, 0, int(self._rtl)
+        summed, unit_free, tail = 0, 0, RESULT_CYCLES * self._rtl
         behind_product = False
         for command in work:
             layer, step, times = self._layers[command.layer]
@@ -64,7 +77,7 @@ class EventClock:
             if self._rtl and behind_product:
                 tail += timing.latency_cycles
         if not behind_product:
-            return unit_free + int(self._rtl) if work else 0
+            return unit_free + PASS_CYCLES * self._rtl if work else 0
         if all(isinstance(command, Multiply) for command in work):
             return summed
         return max(summed + tail, unit_free)
@@ -95,21 +108,28 @@ class EventClock:
                     drained = streamed + rows
         if not self._rtl:
             return streamed
-        skew, registers = rows + columns - 2, 4
-        return max(streamed, drained) + skew + registers
+        skew, registers = rows + columns - 2, 4 + OPERAND_CYCLES
+        # a block of b whose elements are neighbours along K is read whole before it is turned
+        turned = rows if _is_row(command.b, 1) and not _is_row(command.b, 2) else 0
+        return max(streamed, drained) + skew + registers + turned
 
     def _transfers(self, transfers: Sequence[Transfer]) -> int:
-        bits = 0
-        for transfer in transfers:
-            elements = 1
-            for span in transfer.source.spans:
-                elements *= span.count
-            bits += elements * transfer.source.bits
-        if not bits:
-            return 0
-        rate = self._machine.dram_bits_per_cycle
-        cycles, left = self._machine.dram.latency_cycles, bits * rate.denominator
-        while left > 0:
-            left -= rate.numerator
+        return sum(self._transfer(transfer) for transfer in transfers)
+
+    def _transfer(self, transfer: Transfer) -> int:
+        load = transfer.source.memory == "dram"
+        rate, beat = self._machine.dram_bits_per_cycle, Grid.of(self._machine).beat_bits
+        cycles, moved = self._machine.dram.latency_cycles * load, 0
+        while moved < transfer.bits * rate.denominator:
+            moved += min(rate.numerator, beat * rate.denominator)
             cycles += 1
-        return cycles
+        if not self._rtl:
+            return cycles
+        cycles += LOAD_CYCLES if load else STORE_CYCLES
+        return max(cycles, TRANSFER_WORDS + FETCH_CYCLES)
+
+
+def _is_row(window: Window, axis: int) -> bool:
+    """Whether elements along an axis are neighbours."""
+    levels = window.spans[axis].axis
+    return bool(levels) and levels[-1][1] == 1 and levels[-1][0] > 1

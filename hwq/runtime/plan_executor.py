@@ -31,8 +31,8 @@ from hwq.runtime.event_clock import EventClock
 from hwq.runtime.plan_units import UNITS, State, elementwise
 
 Int = NDArray[np.int64]
-Watch = Callable[[Layer, tuple[int, int], Any], None]
-"""Is told what a layer has stored: first row and column, and the integers or words there."""
+Watch = Callable[[int, Layer, Multiply | Apply, Any], None]
+"""Is told what a layer has stored: in which slot, by which command, the integers or words there."""
 
 
 class PlanExecutor:
@@ -51,6 +51,7 @@ class PlanExecutor:
         self._layers = [layers[name] for name in layer_names(plan)]
         self._state: State = {}
         self._stream: dict[str, Any] = {}
+        self._slot = 0
 
     def run(
         self,
@@ -88,8 +89,8 @@ class PlanExecutor:
                 self.memories[home.memory].write(
                     home_addresses(home), pixels, home.bits, signed=False
                 )
-        for words in map(encode, commands(self.plan)):
-            slot = decode(words)
+        for number, words in enumerate(map(encode, commands(self.plan))):
+            self._slot, slot = number, decode(words)
             if clock is not None:
                 clock.advance(slot)
             try:
@@ -136,7 +137,7 @@ class PlanExecutor:
         if window is not None:
             self._write(window, layer.out, values)
             if watch is not None:
-                watch(layer, command.origin, self.read(window, layer.out))
+                watch(self._slot, layer, command, self.read(window, layer.out))
 
     def _write(self, window: Window, operand: Operand, values: Any) -> None:
         memory, addresses = self.memories[window.memory], window.addresses()

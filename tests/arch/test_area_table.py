@@ -1,7 +1,7 @@
 import pytest
 
 from hwq.arch.accelerator import Array
-from hwq.arch.area_table import accelerator_figures, lane_figures, pe_figures
+from hwq.arch.area_table import accelerator_figures, buffer_figures, lane_figures, pe_figures
 from hwq.arch.energy_table import EnergyTable
 from hwq.arch.load import list_accelerators, load_accelerator
 
@@ -35,6 +35,19 @@ def test_of_related_kinds_the_larger_counts():
 
 def test_leakage_of_a_lane_is_mostly_its_multiplier():
     assert lane_figures(TABLE).leakage_mw * 1000 == pytest.approx(80 / 2 + 2.3 + 2.1 + 6.4)
+
+
+@pytest.mark.parametrize("name", ["activation", "weight", "parameter", "output"])
+def test_every_buffer_is_part_of_the_chip(name):
+    small = load_accelerator("edge_16x16")
+    before = getattr(small.sram, name)
+    after = before.model_copy(update={"size_kib": 2 * before.size_kib})
+    large = small.model_copy(update={"sram": small.sram.model_copy(update={name: after})})
+    node = small.technology_nm
+    more = buffer_figures(after, node).area_um2 - buffer_figures(before, node).area_um2
+    area = accelerator_figures(small).area_um2 + more
+    assert accelerator_figures(large).area_um2 == pytest.approx(area, rel=1e-12)
+    assert more > 0
 
 
 @pytest.mark.parametrize("name", list_accelerators())

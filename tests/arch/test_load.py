@@ -57,6 +57,14 @@ def test_a_file_loads_by_path_with_defaults(tmp_path):
     assert (accelerator.timing, accelerator.array.dataflow) == ("rtl", "auto")
     assert accelerator.sram.output.bits_per_cycle == 512
     assert accelerator.sram.output.bank_kib == 32
+    parameter = accelerator.sram.parameter
+    assert (parameter.size_kib, parameter.width_bits, parameter.cell) == (64, 128, "lstp")
+
+
+def test_the_parameter_buffer_is_set_like_any_other(tmp_path):
+    table = "[sram.parameter]\nsize_kib = 32\nwidth_bits = 64\nbanks = 2\n[dram]"
+    parameter = load(tmp_path, "[dram]", table).sram.parameter
+    assert (parameter.bank_kib, parameter.bits_per_cycle, parameter.cell) == (16, 128, "hp")
 
 
 def test_bandwidth_in_bits_per_cycle_is_exact(tmp_path):

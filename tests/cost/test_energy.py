@@ -29,6 +29,20 @@ def test_energy_is_operations_and_accesses_times_their_prices():
     assert energy.total == math.fsum(parts)
 
 
+def test_parameters_have_the_prices_of_their_own_buffer():
+    sram = load_accelerator("edge_32x32").sram
+    weight = sram.weight.model_copy(update={"size_kib": sram.weight.size_kib / 2})
+    swapped = sram.model_copy(update={"weight": sram.parameter, "parameter": weight})
+    accelerator = load_accelerator("edge_32x32").model_copy(update={"sram": swapped})
+    bits = MemoryBits(1000, 70)
+    priced = [
+        EnergyModel(accelerator).total(0.0, 0.0, Traffic(**{name: bits}), 0).sram
+        for name in ("parameter", "weight")
+    ]
+    assert priced[1] == MODEL.total(0.0, 0.0, Traffic(parameter=bits), 0).sram > 0
+    assert priced[0] != priced[1]
+
+
 def work(op, rows, length, results):
     """A pass of that size."""
     unit = unit_of_op(op).stem

@@ -105,7 +105,7 @@ def test_the_smallest_machine_cuts_a_layer_to_fit():
 
 
 def test_what_fits_no_buffer_names_buffer_need_and_room():
-    with pytest.raises(SpecError, match=r"^fc: sram\.output must have 1\.5 KiB free .*, not 0\.5$"):
+    with pytest.raises(SpecError, match=r"^fc: sram\.output must have 2 KiB free .*, not 0\.5$"):
         cramped = machine(16, 16)
         sram = cramped.sram
         output = sram.output.model_copy(update={"size_kib": 0.5})

@@ -37,7 +37,7 @@ def every_tensor(graph, pixels):
 def assert_equal_everywhere(plan, program, accelerator, pixels, wanted, moves_first=False):
     """Check every tensor that reaches a memory, and the cycles."""
 
-    def watch(layer, origin, values):
+    def watch(slot, layer, command, values):
         tensor = layer.out.tensor
         if tensor not in wanted:  # per-image multipliers are no tensor of the graph
             assert tensor.endswith(".multipliers")
@@ -47,7 +47,7 @@ def assert_equal_everywhere(plan, program, accelerator, pixels, wanted, moves_fi
             return
         whole = expected(layer, wanted[tensor])
         part = values.reshape(-1, values.shape[-1])
-        (row, column), (rows, columns) = origin, part.shape
+        (row, column), (rows, columns) = command.origin, part.shape
         if layer.out.along == ("all",):  # written with the last tile
             row = column = 0
         assert np.array_equal(part, whole[row : row + rows, column : column + columns]), layer.name

@@ -2,12 +2,15 @@
 
 import re
 
+from hwq.plan.memory import MEMORIES
+
 FIELDS = {
     "base": r"\bbase=(\d+)",
     "bases": r"\bbases=\(([\d, ]+)\)",
+    "quantum": r"\bquantum=(\d+)",
     "offset": r"View\(offset=(\d+)",
     "axes": r"\baxes=(\(.*?\)),?\)",
-    "stage bits": r"Stage\(memory='\w+', bases=\([\d, ]+\), bits=(\d+)",
+    "stage bits": r"Stage\(memory='\w+', quantum=\d+, bases=\([\d, ]+\), bits=(\d+)",
     "sums": r"\bsums_base=(\d+)",
     "memory": r"\bmemory='(\w+)'",
     "early": r"\bearly=(True|False)",
@@ -25,7 +28,7 @@ def corrupted(text, rng):
     if field in ("early", "waits"):
         new = str(value == "False")
     elif field == "memory":
-        new = rng.choice([m for m in ("dram", "activation", "weight", "output") if m != value])
+        new = rng.choice([memory for memory in MEMORIES if memory != value])
     else:
         numbers = list(re.finditer(r"\d+", value))
         number = rng.choice(numbers)

@@ -4,14 +4,14 @@ from hwq.arch.accelerator import Accelerator
 
 
 def machine(rows, columns, kib=(1.0, 1.0, 1.0), rate=1.0, latency=0, lanes=4, **array):
-    """Return an accelerator with buffers of `kib` (activation, weight, output) KiB.
+    """Return an accelerator with buffers of `kib` KiB: activation, weight, output, then parameter.
 
-    `rate` is the bandwidth in bits per cycle, at 1 GHz.
+    The last may be left out. `rate` is the bandwidth in bits per cycle, at 1 GHz.
     """
     word = max(32, *(8 * side for side in (rows, columns)))
     buffers = {
         name: {"size_kib": size, "width_bits": word, "banks": 1}
-        for name, size in zip(("activation", "weight", "output"), kib, strict=True)
+        for name, size in zip(("activation", "weight", "output", "parameter"), kib, strict=False)
     }
     sums = columns * 32 * 2
     buffers["output"] |= {"width_bits": 32, "banks": -(-sums // 32)}

@@ -4,6 +4,7 @@ from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, Program, VectorLayer
 from hwq.numerics.array import DATAFLOWS
 from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
+from hwq.numerics.unit import Field
 from tests.plan.machines import machine
 
 
@@ -32,7 +33,7 @@ def _linear(rng, layers, name, source, bits):
 
 def _fused(rng, layers, name, out, rows, n):
     bits = rng.choice((4, 8))
-    parameters = Operand(f"{name}.p", n, 85, constant=True)
+    parameters = Operand(f"{name}.p", n, 85, constant=True, fields=(Field("mult", 85),))
     codes = Operand(f"{name}.codes", rows * n, bits)
     inputs = (out, parameters) if rng.random() < 0.5 else (out,)
     layers.append(VectorLayer(f"{name}.r", "requantize", rows, n, inputs, codes, fused=True))
@@ -81,7 +82,7 @@ def random_machine(rng):
     return machine(
         rng.randint(1, 9),
         rng.randint(1, 9),
-        tuple(rng.choice((1.0, 1.5, 4.0, 64.0)) for _ in range(3)),
+        tuple(rng.choice((1.0, 1.5, 4.0, 64.0)) for _ in range(4)),
         rate=rate,
         latency=rng.choice((0, 0, 1, 17, 200)),
         lanes=rng.randint(1, 9),

@@ -9,8 +9,8 @@ from tests.plan.checks import assert_equal_everywhere, every_tensor, planned
 from tests.plan.machines import machine
 
 MACHINES = {
-    "4x4": machine(4, 4, (1, 2, 8), rate=20, latency=9),
-    "8x3": machine(8, 3, (2, 1.25, 6), rate=3),
+    "4x4": machine(4, 4, (1.5, 2, 8), rate=20, latency=9),
+    "8x3": machine(8, 3, (3, 1.5, 6), rate=3),
 }
 
 

@@ -14,22 +14,24 @@ pe_0 = PeSpec(
  plane=(0, 0, 0, 0),
 )
 plan = Plan(
- name='p', accelerator='m4x4', dataflow='weight_stationary', timing='rtl',
+ name='p', accelerator='m4x4', dataflow='weight_stationary', timing='rtl', lanes=4,
  memories=(
   Memory(name='dram', bits=1024, word_bits=512), Memory(name='activation', bits=8192, word_bits=32),
-  Memory(name='weight', bits=8192, word_bits=32), Memory(name='output', bits=65536, word_bits=32),
+  Memory(name='weight', bits=8192, word_bits=32),
+  Memory(name='parameter', bits=524288, word_bits=352),
+  Memory(name='output', bits=65536, word_bits=32),
  ),
  homes=(
-  Home(tensor='x', memory='dram', base=0, elements=24, bits=2),
-  Home(tensor='w', memory='weight', base=0, elements=24, bits=2),
-  Home(tensor='y', memory='dram', base=512, elements=16, bits=8),
+  Home(tensor='x', memory='dram', base=0, bits=2, view=View(offset=0, axes=(((4, 32), (24, 1)),))),
+  Home(tensor='w', memory='weight', base=0, bits=2, view=View(offset=0, axes=(((96, 1),),))),
+  Home(tensor='y', memory='dram', base=512, bits=8, view=View(offset=0, axes=(((16, 1),),))),
  ),
  groups=(
   Group(
    times=1,
    steps=(
     Step(
-     m=4, n=4, k=6, tile_m=4, tile_n=4, tile_k=4, m_outer=True,
+     m=4, n=4, k=24, tile_m=4, tile_n=4, tile_k=16, m_outer=True,
      product=Product(
       name='fc', pe=pe_0, dataflow='weight_stationary', column_sums=False, offset=0,
       plane_weights=(1,), writes='acc', sums_base=0,
@@ -43,20 +45,20 @@ plan = Plan(
      inputs=(
       Port(
        name='a', tensor='x', bits=2, signed=True,
-       view=View(offset=0, axes=((), ((4, 6),), ((6, 1),))), along=('c', 'm', 'k'), memory='dram',
-       base=0, stage=Stage(memory='activation', bases=(0, 32), bits=32), early=False,
+       view=View(offset=0, axes=((), ((4, 32),), ((24, 1),))), along=('c', 'm', 'k'), memory='dram',
+       base=0, stage=Stage(memory='activation', quantum=16, bases=(0, 128), bits=128), early=False,
       ),
       Port(
        name='b', tensor='w', bits=2, signed=True,
-       view=View(offset=0, axes=((), ((6, 4),), ((4, 1),))), along=('c', 'k', 'n'), memory='weight',
-       base=0, stage=None, early=False,
+       view=View(offset=0, axes=((), ((24, 4),), ((4, 1),))), along=('c', 'k', 'n'),
+       memory='weight', base=0, stage=None, early=False,
       ),
      ),
      outputs=(
       Port(
        name='y', tensor='y', bits=8, signed=True,
        view=View(offset=0, axes=((), ((4, 4),), ((4, 1),))), along=('c', 'm', 'n'), memory='dram',
-       base=512, stage=Stage(memory='output', bases=(512,), bits=128), early=False,
+       base=512, stage=Stage(memory='activation', quantum=4, bases=(256,), bits=128), early=False,
       ),
      ),
      waits=True,
@@ -69,9 +71,9 @@ plan = Plan(
 
 
 def plan():
-    operands = Operand("x", 24, 2), Operand("w", 24, 2, True), Operand("acc", 16, 32)
+    operands = Operand("x", 96, 2), Operand("w", 96, 2, True), Operand("acc", 16, 32)
     layers = (
-        MatmulLayer("fc", 4, 4, 6, 1, PeSpec(a_bits=2, b_bits=2), *operands),
+        MatmulLayer("fc", 4, 4, 24, 1, PeSpec(a_bits=2, b_bits=2), *operands),
         VectorLayer("r", "requantize", 4, 4, (operands[2],), Operand("y", 16, 8), True),
     )
     return make_plan(Program("p", layers), machine(4, 4, (1, 1, 8)))
@@ -88,10 +90,10 @@ def test_a_plan_prints_and_parses():
     ("old", "new", "message"),
     [
         ("plan = ", "other = ", "the text of a plan must end with 'plan = Plan"),
-        ("base=512", "base=f(512)", "line 14 is none of a plan's"),
-        ("base=512", "bass=512", "line 14 is none of a plan's"),
-        ("base=512", "base=[512]", "line 14 is none of a plan's"),
-        ("base=512", "base=", "line 14: "),
+        ("base=512", "base=f(512)", "line 16 is none of a plan's"),
+        ("base=512", "bass=512", "line 16 is none of a plan's"),
+        ("base=512", "base=[512]", "line 16 is none of a plan's"),
+        ("base=512", "base=", "line 16: "),
         ("plan = ", "import os\nplan = ", "line 5 is none of a plan's"),
         ("kind='multiply'", "kind='divide'", "kind must be one of multiply, shift, "),
     ],

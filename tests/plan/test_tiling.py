@@ -9,24 +9,16 @@ import pytest
 from hwq.arch.load import load_accelerator
 from hwq.errors import SpecError
 from hwq.plan.draft import draft_step
-from hwq.plan.make_plan import make_plan
-from hwq.plan.plan import BUFFERS, Memory
+from hwq.plan.layout import Grid
+from hwq.plan.make_plan import make_plan, memories_of
+from hwq.plan.memory import BUFFERS
 from hwq.plan.residency import place_tensors
 from hwq.plan.runs import runs
 from hwq.plan.slots import lone_kinds
-from hwq.plan.tiling import choose_tiles, copies, stage_bits, sums_bits, tile_extents
+from hwq.plan.tiling import choose_tiles, copies, stage_bits, sums_bits, tile_choices, tile_extents
 from hwq.plan.timing import Timer
 from tests.plan.machines import machine
 from tests.plan.programs import random_machine, random_program
-
-
-def memories_of(accelerator):
-    sram = accelerator.sram
-    buffers = {
-        name: Memory(name, getattr(sram, name).size_bits, getattr(sram, name).width_bits)
-        for name in BUFFERS
-    }
-    return buffers | {"dram": Memory("dram", 1 << 62, 512)}
 
 
 def steps(rng):
@@ -34,7 +26,7 @@ def steps(rng):
     program, accelerator = random_program(rng), random_machine(rng)
     memories = memories_of(accelerator)
     sequence = runs(program)
-    residency = place_tensors(program, sequence, memories)[0]
+    residency = place_tensors(program, sequence, memories, Grid.of(accelerator))[0]
     for run in sequence:
         for members in run.steps:
             step, grain = draft_step(
@@ -44,9 +36,7 @@ def steps(rng):
 
 
 def tilings(step, grain):
-    sizes = step.m, step.n, step.k
-    extents = [tile_extents(size, cut) for size, cut in zip(sizes, grain, strict=True)]
-    for m, n, k in product(*extents):
+    for m, n, k in product(*tile_choices(step, grain)):
         for outer in (True, False):
             yield replace(step, tile_m=m, tile_n=n, tile_k=k, m_outer=outer)
 
@@ -99,6 +89,16 @@ def test_a_buffer_too_small_for_one_tile_is_named():
         make_plan(program, small)
 
 
-def test_a_batch_takes_the_latency_once_and_rounds_up():
-    timer = Timer(machine(4, 4, rate=8.0, latency=5), "rtl")
-    assert [timer.transfer_cycles(bits) for bits in (0, 1, 7, 17)] == [0, 6, 6, 8]
+def test_a_transfer_takes_its_latency_and_rounds_up():
+    accelerator = machine(4, 4, rate=8.0, latency=5)
+    plain, rtl = (Timer(accelerator, timing) for timing in ("stall_free", "rtl"))
+    assert [plain.transfer_cycles(bits, load=True) for bits in (1, 7, 17)] == [6, 6, 8]
+    assert [plain.transfer_cycles(bits, load=False) for bits in (1, 7, 17)] == [1, 1, 3]
+    # the DMA's own cycles, and its next command, which takes ten
+    assert [rtl.transfer_cycles(bits, load=True) for bits in (1, 17, 170)] == [10, 11, 30]
+    assert [rtl.transfer_cycles(bits, load=False) for bits in (1, 31, 33)] == [10, 10, 11]
+
+
+def test_no_more_than_a_beat_moves_in_a_cycle():
+    timer = Timer(machine(4, 4, rate=1e3), "stall_free")
+    assert timer.transfer_cycles(320, load=True) == 10

@@ -37,7 +37,7 @@ def some_words():
         (lambda words: np.append(words, 0), "go on behind its last transfer"),
         (lambda words: np.concatenate([[1, 9], words]), "must begin with 1 or 2, not 9"),
         (lambda words: np.array([1, 1, 0, 0, 0, 1, 1, -1]), "lacks a window"),
-        (lambda words: np.array([1, 1, 0, 0, 0, 1, 1, 7]), "memory must be in 0..3, not 7"),
+        (lambda words: np.array([1, 1, 0, 0, 0, 1, 1, 7]), "memory must be in 0..4, not 7"),
     ],
 )
 def test_words_of_no_slot_are_refused(change, message):

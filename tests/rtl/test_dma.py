@@ -9,8 +9,8 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from hwq.errors import SpecError
-from hwq.rtl.buffer import READ_CYCLES, Buffer
-from hwq.rtl.dma import Dma
+from hwq.rtl.buffer import READ_CYCLES, Buffer, write_word
+from hwq.rtl.dma import Dma, Target
 from tests.rtl.packed import set_walk
 
 LANES, RATIO, DEPTH, WORDS = 4, 4, 64, 256
@@ -24,6 +24,7 @@ class Transfer:
     store: bool
     memory: tuple[int, Loops]
     buffer: tuple[int, Loops]
+    target: Target = Target.ACTIVATION
 
 
 def places(base: int, loops: Loops) -> list[int]:
@@ -38,13 +39,18 @@ class Bench(Elaboratable):
 
     def __init__(self) -> None:
         self.buffer = Buffer(DEPTH, LANES * RATIO, LANES, RATIO, 2, 2)
-        self.dma = Dma(self.buffer, 8)
+        self.other = Buffer(DEPTH, LANES * RATIO, LANES, RATIO, 1, 1)
+        self.dma = Dma(self.buffer, 8, self.other.address_bits)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.buffer, m.submodules.dma = self.buffer, self.dma
         wiring.connect(m, self.dma.read, self.buffer.read[0])
-        wiring.connect(m, self.dma.write, self.buffer.write[0])
+        m.submodules.other = self.other
+        write = self.dma.write
+        for target, buffer in ((Target.ACTIVATION, self.buffer), (Target.WEIGHT, self.other)):
+            enable = write.enable & (write.target == target)
+            write_word(m, buffer.write[0], write.address, write.word, enable)
         return m
 
 
@@ -76,6 +82,7 @@ class Memory:
 async def transfer(ctx, dma: Dma, memory: Memory, wanted: Transfer) -> int:
     """Give a command, and return its cycles."""
     ctx.set(dma.command.store, wanted.store)
+    ctx.set(dma.command.target, wanted.target)
     set_walk(ctx, dma.command.memory, *wanted.memory)
     base, loops = wanted.buffer
     granules = [(count, stride * RATIO) for count, stride in loops]
@@ -93,8 +100,8 @@ async def transfer(ctx, dma: Dma, memory: Memory, wanted: Transfer) -> int:
 
 
 async def contents(ctx, buffer: Buffer) -> list[int]:
-    """Every word of the buffer, by its other port."""
-    port, words = buffer.read[1], []
+    """Every word of the buffer, by its last port."""
+    port, words = buffer.read[buffer.reads - 1], []
     ctx.set(port.bits, RATIO)
     ctx.set(port.enable, 1)
     for word in range(DEPTH):
@@ -107,18 +114,20 @@ async def contents(ctx, buffer: Buffer) -> list[int]:
 def check(transfers: list[Transfer], latency: int, ready: float) -> list[int]:
     """Run transfers one after the other, compare both sides; return the cycles of each."""
     bench, memory, cycles = Bench(), Memory(latency, ready), []
-    expected, on_chip = list(memory.words), [0] * DEPTH
+    expected = list(memory.words)
+    on_chip = {Target.ACTIVATION: [0] * DEPTH, Target.WEIGHT: [0] * DEPTH}
 
     async def testbench(ctx) -> None:
         for wanted in transfers:
             cycles.append(await transfer(ctx, bench.dma, memory, wanted))
             for there, here in zip(places(*wanted.memory), places(*wanted.buffer), strict=True):
                 if wanted.store:
-                    expected[there] = on_chip[here]
+                    expected[there] = on_chip[Target.ACTIVATION][here]
                 else:
-                    on_chip[here] = expected[there]
+                    on_chip[wanted.target][here] = expected[there]
             assert memory.words == expected
-        assert await contents(ctx, bench.buffer) == on_chip
+        assert await contents(ctx, bench.buffer) == on_chip[Target.ACTIVATION]
+        assert await contents(ctx, bench.other) == on_chip[Target.WEIGHT]
 
     simulator = Simulator(bench)
     simulator.add_clock(1e-6)
@@ -133,6 +142,7 @@ TRANSFERS = [
     # stored words are loaded again at once, each row to another place
     Transfer(False, (100, [(5, 1), (4, 10)]), (63, [(5, -1), (4, -6)])),
     Transfer(False, (7, [(1, 1)]), (1, [(1, 1)])),
+    Transfer(False, (30, [(2, 1), (2, 3), (2, 9), (1, 0), (3, 20)]), (9, [(24, 2)]), Target.WEIGHT),
     Transfer(True, (255, [(1, 1)]), (63, [(1, 1)])),
     Transfer(True, (160, [(2, 1), (3, 4), (2, 20)]), (40, [(12, 1)])),
 ]
@@ -152,5 +162,5 @@ def test_a_word_a_cycle(latency: int) -> None:
 
 
 def test_a_buffer_must_move_whole_words() -> None:
-    with pytest.raises(SpecError, match=r"max_bits of buffer must be at least 8, .* not 5"):
-        Dma(Buffer(8, 32, 4, 5, 1, 1), 8)
+    with pytest.raises(SpecError, match=r"max_bits of source must be at least 8, .* not 5"):
+        Dma(Buffer(8, 32, 4, 5, 1, 1), 8, 5)

@@ -19,7 +19,7 @@ from hwq.rtl.code_decoder import decoder_settings, is_signed
 from hwq.rtl.product_engine import ProductEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
 
-ROWS, COLUMNS, GRANULES, DEPTH = 4, 3, 8, 512
+SIDE, GRANULES, DEPTH = 4, 8, 512
 KINDS = {
     "uniform": lambda bits: PeSpec(MULTIPLY, bits),
     "signed": lambda bits: PeSpec(
@@ -39,15 +39,16 @@ class Bench(Elaboratable):
     """The engine between its buffers."""
 
     def __init__(self) -> None:
-        self.activation = Buffer(DEPTH, ROWS * GRANULES, ROWS, 8, 1, 1)
-        self.weight = Buffer(DEPTH, COLUMNS * GRANULES, COLUMNS, 8, 1, 1)
-        self.engine = ProductEngine(ROWS, COLUMNS, self.activation, self.weight, 256)
+        self.activation = Buffer(DEPTH, SIDE * GRANULES, SIDE, 8, 2, 2)
+        self.weight = Buffer(DEPTH, SIDE * GRANULES, SIDE, 8, 1, 1)
+        self.engine = ProductEngine(SIDE, self.activation, self.weight, 256)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.activation, m.submodules.weight = self.activation, self.weight
         m.submodules.engine = self.engine
         wiring.connect(m, self.engine.a_read, self.activation.read[0])
+        wiring.connect(m, self.engine.computed_read, self.activation.read[1])
         wiring.connect(m, self.engine.b_read, self.weight.read[0])
         return m
 
@@ -62,27 +63,37 @@ class Case:
     kind: str
     bits: int
     b_bits: int
+    computed: bool = False
+    transposed: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n, self.bits, self.b_bits])
         self.pe = KINDS[self.kind](self.bits)
         codes = rng.integers(0, 1 << self.bits, (self.m, self.k))
         half = 1 << (self.b_bits - 1)
-        # b first has room for the rows beyond K that a last tile reads
+        # there is room for what a last tile reads beyond K or N
         b = rng.integers(-half, half, (self.k, self.n))
-        self.b = Packed(b, COLUMNS, GRANULES, self.b_bits)
-        self.a = Packed(codes, ROWS, GRANULES, self.bits, base=64)
-        self.wanted = self.pe.tables()[:, codes] @ self.b.values
+        self.b = Packed(b.T if self.transposed else b, SIDE, GRANULES, self.b_bits)
+        self.a = Packed(codes, SIDE, GRANULES, self.bits, base=2048)
+        self.wanted = self.pe.tables()[:, codes] @ b
 
     def command(self) -> dict:
         """Fields of the engine's command."""
-        tiles_k, tiles_n = -(-self.k // ROWS), -(-self.n // COLUMNS)
-        b_rows = [(ROWS, -self.b.pitch), (tiles_k, ROWS * self.b.pitch), (tiles_n, self.b_bits)]
+        tiles_k, tiles_n = -(-self.k // SIDE), -(-self.n // SIDE)
+        pitch = self.b.pitch
+        b_rows = [(SIDE, -pitch), (tiles_k, SIDE * pitch), (tiles_n, self.b_bits)]
+        if self.transposed:
+            b_rows = [(SIDE, pitch), (tiles_k, self.b_bits), (tiles_n, SIDE * pitch)]
         a_rows = [(self.m, self.a.pitch), (tiles_k, self.bits), (tiles_n, 0)]
         return {
             "a": (self.a.base, a_rows, self.bits, is_signed(self.pe)),
-            "b": ((ROWS - 1) * self.b.pitch, b_rows, self.b_bits, True),
+            "b": (0 if self.transposed else (SIDE - 1) * pitch, b_rows, self.b_bits, True),
         }
+
+    def modes(self) -> dict[str, bool]:
+        """Plain fields of the engine's command."""
+        single = self.pe.planes == 1
+        return {"computed": self.computed, "transposed": self.transposed, "single": single}
 
 
 async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
@@ -96,17 +107,19 @@ async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
         set_walk(ctx, engine.command[name].walk, base, loops)
         ctx.set(engine.command[name].bits, bits)
         ctx.set(engine.command[name].signed, signed)
+    for name, flag in case.modes().items():
+        ctx.set(engine.command[name], flag)
     ctx.set(engine.start, 1)
     await ctx.tick()
     ctx.set(engine.start, 0)
     ctx.set(engine.command.as_value(), -1)  # it has been taken
-    sums = np.zeros((2, case.m, -(-case.n // COLUMNS), COLUMNS), np.int64)
+    sums = np.zeros((2, case.m, -(-case.n // SIDE), SIDE), np.int64)
     while ctx.get(engine.busy):
         assert ctx.get(engine.cycles) < 10_000
         if ctx.get(engine.o.valid):
             tile, row = divmod(ctx.get(engine.o.address), case.m)
             word = ctx.get(engine.o.sums)
-            sums[:, row, tile] = [[word[c][plane] for c in range(COLUMNS)] for plane in (0, 1)]
+            sums[:, row, tile] = [[word[c][plane] for c in range(SIDE)] for plane in (0, 1)]
         await ctx.tick()
     return sums.reshape(2, case.m, -1)[:, :, : case.n]
 
@@ -119,7 +132,8 @@ def run(cases: list[Case]) -> list[tuple[NDArray[np.int64], int]]:
     async def testbench(ctx) -> None:
         for case in cases:
             await case.a.write(ctx, bench.activation.write[0])
-            await case.b.write(ctx, bench.weight.write[0])
+            b_buffer = bench.activation if case.computed else bench.weight
+            await case.b.write(ctx, b_buffer.write[0])
             sums = await multiply(ctx, engine, case)
             results.append((sums, ctx.get(engine.cycles)))
 
@@ -135,8 +149,8 @@ def check(cases: list[Case]) -> None:
         wanted = np.zeros_like(sums)
         wanted[: len(case.wanted)] = case.wanted
         np.testing.assert_array_equal(sums, wanted, str(case))
-        shape = case.m, case.n, case.k, ROWS, COLUMNS, "weight_stationary", "rtl"
-        assert cycles == matmul_cycles(*shape) + READ_CYCLES - 1
+        shape = case.m, case.n, case.k, SIDE, SIDE, "weight_stationary", "rtl"
+        assert cycles == matmul_cycles(*shape) + READ_CYCLES - 1 + SIDE * case.transposed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -150,7 +164,21 @@ def test_every_shape_takes_the_time_of_its_formula(m: int) -> None:
     check([Case(m, k, n, "log_sqrt2", 4, 8) for k, n in shapes])
 
 
+@pytest.mark.parametrize("m", [1, 3, 4, 9])
+@pytest.mark.parametrize("computed", [False, True])
+@pytest.mark.parametrize("kind", ["uniform", "log_sqrt2"])
+def test_b_may_be_computed_and_transposed(kind: str, computed: bool, m: int) -> None:
+    shapes = [(k, n) for k in (1, 4, 9) for n in (1, 4, 7)]
+    check([Case(m, k, n, kind, 4, 8, computed, True) for k, n in shapes])
+    check([Case(m, 9, 7, kind, 4, 8, computed, turned) for turned in (True, False, True)])
+
+
+def test_sums_of_one_plane_have_the_room_of_two() -> None:
+    """256 words: 32 rows in 8 tiles of N; of two planes there is room for half."""
+    check([Case(32, 5, 8 * SIDE, "uniform", 8, 8), Case(32, 5, 4 * SIDE, "log_sqrt2", 4, 8)])
+
+
 def test_lanes_must_be_those_of_the_buffers() -> None:
     activation, weight = Bench().activation, Bench().weight
-    with pytest.raises(SpecError, match="lanes of weight must be 4, not 3"):
-        ProductEngine(ROWS, 4, activation, weight, 64)
+    with pytest.raises(SpecError, match="lanes of activation must be 3, not 4"):
+        ProductEngine(3, activation, weight, 64)

@@ -38,9 +38,9 @@ class Bench(Elaboratable):
     """The two buffers, what is between them, and a memory of parameters."""
 
     def __init__(self) -> None:
-        self.activation = Buffer(1024, LANES * RATIO, LANES, 16, reads=3, writes=2)
+        self.activation = Buffer(1024, LANES * RATIO, LANES, 16, reads=4, writes=2)
         self.weight = Buffer(256, LANES * RATIO, LANES, 8, reads=1, writes=1)
-        self.engine = ProductEngine(LANES, LANES, self.activation, self.weight, 128)
+        self.engine = ProductEngine(LANES, self.activation, self.weight, 128)
         self.pipe = ResultPipe(self.activation, "gelu", TILES)
         shape = data.ArrayLayout(SCALING, LANES)
         self.parameters = Memory(shape=shape, depth=TILES, init=[])
@@ -53,6 +53,7 @@ class Bench(Elaboratable):
         wiring.connect(m, engine.a_read, self.activation.read[0])
         wiring.connect(m, pipe.y_read, self.activation.read[1])
         wiring.connect(m, pipe.write, self.activation.write[0])
+        wiring.connect(m, engine.computed_read, self.activation.read[3])
         wiring.connect(m, engine.b_read, self.weight.read[0])
         m.d.comb += [
             pipe.sums.valid.eq(engine.o.valid),
@@ -74,6 +75,7 @@ class Case:
     activation: ActivationSpec | None = None
     encoder: object = None
     adds: bool = False
+    shared: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n])
@@ -90,6 +92,8 @@ class Case:
             "shift": rng.integers(30, 36, self.n),
             "zero_point": rng.integers(-9, 9, self.n),
         }
+        if self.shared:
+            self.scaling = {name: np.repeat(v[:1], self.n) for name, v in self.scaling.items()}
         self.weights = (1 << 12,) if self.pe.planes == 1 else (128, 181)
         bits = 16 if self.encoder is None else 8
         self.span = (-largest, largest - 1)
@@ -139,6 +143,7 @@ class Case:
             "tiles": self.out.words,
             "keep": self.out.keep,
             "first_parameter": 1,
+            "shared": self.shared,
             "activates": self.activation is not None,
             "encodes": self.encoder is not None,
             "adds": self.adds,
@@ -154,7 +159,8 @@ async def prepare(ctx, bench: Bench, case: Case) -> None:
     for tile in range(case.out.words):
         for lane in range(min(LANES, case.n - tile * LANES)):
             fields = {name: int(v[tile * LANES + lane]) for name, v in case.scaling.items()}
-            set_fields(ctx, port.data[lane], fields)
+            if not case.shared:  # then what is there must not matter
+                set_fields(ctx, port.data[lane], fields)
         ctx.set(port.addr, 1 + tile)
         ctx.set(port.en, 1)
         await ctx.tick()
@@ -167,6 +173,9 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     program, operands, decoder = case.product()
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder)
+    modes = {"computed": 0, "transposed": 0, "single": case.pe.planes == 1}
+    for name, flag in modes.items():
+        ctx.set(engine.command[name], flag)
     for name, (base, loops, bits, signed) in operands.items():
         set_walk(ctx, engine.command[name].walk, base, loops)
         ctx.set(engine.command[name].bits, bits)
@@ -180,6 +189,7 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     for name, value in case.results().items():
         ctx.set(pipe.command[name], value)
     settings = {
+        "scaling": {name: int(v[0]) for name, v in case.scaling.items()} if case.shared else {},
         "epilogue": pipe.epilogues[0].settings_of(case.weights, *case.span),
         "activation": pipe.activations[0].settings_of(case.activation) if case.activation else {},
         "encoder": {} if case.encoder is None else encoder_settings(case.encoder),
@@ -264,6 +274,7 @@ def test_what_follows_differs_from_product_to_product() -> None:
             Case(3, 5, 7, SQRT2, None, LOGS),
             Case(4, 4, 5, SIGNED, GELU, LOGS),
             Case(6, 2, 3, SIGNED, None, CODES),
+            Case(3, 4, 9, SIGNED, None, CODES, shared=True),
             Case(2, 8, 9, SQRT2, adds=True),
             Case(5, 9, 6, SIGNED, ActivationSpec("gelu", 8, 16), CODES),
         ]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
@@ -26,6 +27,8 @@ from hwq.rtl.vector_engine import Route, VectorEngine
 from tests.rtl.packed import Packed, set_fields, set_walk
 
 LANES, RATIO, MAX_LENGTH = 4, 16, 23
+FIRST = 3
+"""Word of the first gamma and beta."""
 NORM = example_layer_norm(19, 12, FixedPoint(16, 8))
 
 
@@ -101,8 +104,11 @@ class Bench(Elaboratable):
 
     def __init__(self) -> None:
         self.buffer = Buffer(1024, LANES * RATIO, LANES, 16, 3, 2)
-        self.engine = VectorEngine(self.buffer, MAX_LENGTH)
-        self.parameters = parameter_memory(NORM, LANES)
+        norm = parameter_memory(NORM, LANES)
+        self.parameters = Memory(
+            shape=norm.shape, depth=norm.depth + FIRST, init=[*[{}] * FIRST, *norm.init]
+        )
+        self.engine = VectorEngine(self.buffer, MAX_LENGTH, self.parameters.depth)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -136,6 +142,7 @@ async def give(ctx, engine: VectorEngine, layer: Layer) -> None:
     for name, of in settings_of.items():
         set_fields(ctx, command[name], of(layer.specs[name]) if name in layer.specs else {})
     plain = {"route": layer.route, "words": layer.x.words, "keep": layer.x.keep}
+    plain["first_parameter"] = FIRST
     for name, value in plain.items():
         ctx.set(command[name], value)
     ctx.set(engine.start, 1)
@@ -213,4 +220,4 @@ def test_a_layer_reads_what_the_one_before_wrote() -> None:
 
 def test_other_buffers_are_refused() -> None:
     with pytest.raises(SpecError, match="max_bits of buffer must be 16, not 8"):
-        VectorEngine(Buffer(64, 64, 4, 8, 2, 1), 8)
+        VectorEngine(Buffer(64, 64, 4, 8, 2, 1), 8, 8)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from hwq.arch.systolic import matmul_cycles
-from hwq.numerics.units import UNITS
 
 
 @pytest.fixture(scope="session")
@@ -34,26 +33,3 @@ def cycle_model() -> Callable[[int, int, int, Any], int]:
     return lambda m, k, n, spec: matmul_cycles(
         m, n, k, spec.rows, spec.columns, spec.dataflow, "rtl"
     )
-
-
-@pytest.fixture(scope="session")
-def machine_cycles() -> Callable[[int], list[int]]:
-    """Return lanes -> cycles of the commands of `machine_cases`, by docs/machine.md's formulas."""
-    from hwq.sim.machine_cases import K, M, N, P, Q
-
-    epilogue, activation = UNITS["epilogue"].timing(), UNITS["activation"].timing()
-
-    def cycles(lanes: int) -> list[int]:
-        def product(m: int, k: int, n: int, *behind: int) -> int:
-            array = matmul_cycles(m, n, k, lanes, lanes, "weight_stationary", "rtl")
-            return array + 1 + sum(behind)
-
-        return [
-            product(M, K, N, epilogue.latency_cycles),
-            1 + UNITS["softmax"].timing(N, lanes).busy_cycles(M),
-            1 + epilogue.busy_cycles(M * -(-N // lanes)),
-            product(M, N, P, 2 * epilogue.latency_cycles, activation.latency_cycles),
-            product(M, P, Q, epilogue.latency_cycles),
-        ]
-
-    return cycles

@@ -1,7 +1,5 @@
 """The benches must see planted faults; all of a unit's are compiled as one bank."""
 
-from collections.abc import Callable
-
 import pytest
 
 pytest.importorskip("amaranth", reason="co-simulation needs Amaranth: pip install 'hwq[sim]'")
@@ -12,14 +10,12 @@ from hwq.rtl.catalog import TWINS
 from hwq.sim.array import CycleModel
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_arrays import OF_ARRAYS
-from hwq.sim.faults_of_machines import OF_MACHINES
 from hwq.sim.mutation import (
     MUTATIONS,
     NAME,
     FaultMisplaced,
     planted,
     run_array_mutations,
-    run_machine_mutations,
     run_mutations,
 )
 
@@ -46,18 +42,6 @@ def test_every_fault_of_an_array_is_seen(simulator: str, cycle_model: CycleModel
     rows = run_array_mutations(simulator, cycle_model)
     assert len(rows) == sum(map(len, OF_ARRAYS.values()))
     missed = [(row["case"], row["fault"], row["message"]) for row in rows if not row["caught"]]
-    assert not missed
-
-
-@pytest.mark.slow
-def test_every_fault_of_a_machine_is_seen(
-    simulator: str, machine_cycles: Callable[[int], list[int]]
-) -> None:
-    rows = run_machine_mutations(simulator, machine_cycles(1))
-    assert len(rows) == len({(fault.name, fault.module) for fault in OF_MACHINES})
-    # docs/cosimulation.md says so
-    assert sum(not row["equivalent"] for row in rows) >= 30
-    missed = [(row["fault"], row["message"]) for row in rows if not row["caught"]]
     assert not missed
 
 

@@ -1,0 +1,133 @@
+"""A plan's commands as records of the sequencer of an accelerator in gateware."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.lib import data
+
+from hwq.compiler.program import MatmulLayer, Program, VectorLayer
+from hwq.errors import SpecError, require
+from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer, commands, layer_names
+from hwq.plan.layout import Grid
+from hwq.plan.plan import Plan
+from hwq.plan.timing import TRANSFER_WORDS, WORK_WORDS
+from hwq.rtl import dma
+from hwq.rtl.accelerator import AcceleratorGateware, Unit
+from hwq.rtl.addresses import beat_loops
+from hwq.rtl.dma import Target
+from hwq.rtl.sequencer import WORD_BITS
+from hwq.rtl.unit_commands import UnitCommands, walk_fields
+
+Fields = dict[str, Any]
+
+
+@dataclass
+class Records:
+    """What an accelerator reads to run a plan: words of commands.
+
+    Parameters
+    ----------
+    work, transfers : list of int
+        Records, one after another, as words of 64 bits.
+    slots : int
+        Records of work.
+    """
+
+    work: list[int] = field(default_factory=list)
+    transfers: list[int] = field(default_factory=list)
+    slots: int = 0
+
+
+def records(gateware: AcceleratorGateware, plan: Plan, program: Program) -> Records:
+    """Return the records of a plan.
+
+    Raises
+    ------
+    SpecError
+        For what the gateware has no part for; the layer is named.
+    """
+    return _Recorder(gateware, plan, program).run()
+
+
+class _Recorder:
+    def __init__(self, gateware: AcceleratorGateware, plan: Plan, program: Program) -> None:
+        self._gateware, self._plan = gateware, plan
+        self._grid = Grid.of(gateware.machine)
+        layers = {layer.name: layer for layer in program.layers}
+        self._layers = [layers[name] for name in layer_names(plan)]
+        self._units = UnitCommands(gateware, self._layers)
+
+    def run(self) -> Records:
+        result = Records()
+        slots = list(commands(self._plan))
+        for number, slot in enumerate(slots):
+            work = {
+                "moves": bool(slot.transfers),
+                "ends": number == len(slots) - 1,
+                **self._work(slot),
+            }
+            result.work += _words(self._gateware.work_layout, WORK_WORDS, work)
+            for index, transfer in enumerate(slot.transfers):
+                moved = {"last": index == len(slot.transfers) - 1, "dma": self._move(transfer)}
+                layout = self._gateware.transfer_layout
+                result.transfers += _words(layout, TRANSFER_WORDS, moved)
+        result.slots = len(slots)
+        return result
+
+    def _work(self, slot: SlotCommands) -> Fields:
+        if not slot.work:
+            return {"unit": Unit.NONE}
+        first, *rest = slot.work
+        layer = self._layers[first.layer]
+        try:
+            if isinstance(first, Multiply):
+                assert isinstance(layer, MatmulLayer)
+                product = self._units.product(first, layer)
+                if not first.complete:
+                    return {"unit": Unit.PRODUCT, "product": product}
+                results = self._units.results(
+                    first, layer, [a for a in rest if isinstance(a, Apply)]
+                )
+                return {"unit": Unit.RESULTS, "product": product, "results": results}
+            assert isinstance(layer, VectorLayer)
+            require(not rest, "a pass by itself must be alone in its slot")
+            return {"unit": Unit.VECTOR, "vector": self._units.vector(first, layer)}
+        except SpecError as error:
+            raise SpecError(f"{layer.name}: {error}") from error
+
+    def _move(self, transfer: Transfer) -> Fields:
+        """A load or a store: beats of DRAM, and words of a buffer."""
+        store = transfer.target.memory == "dram"
+        there, here = (
+            (transfer.target, transfer.source) if store else (transfer.source, transfer.target)
+        )
+        beat, layout = self._grid.beat_bits, self._gateware.dma.command_shape
+        quantum = self._grid.quantum(there.bits)
+        base, loops = beat_loops(there, beat, quantum)
+        memory = layout["memory"].shape
+        fields: Fields = {"store": store, "memory": walk_fields(memory, base, loops, dma.LEVELS)}
+        base, loops = beat_loops(here, beat, quantum)
+        targets = {"activation": Target.ACTIVATION, "weight": Target.WEIGHT}
+        if here.memory == "parameter":
+            parameters = self._gateware.parameters
+            words = loops[0][0] // parameters.beats
+            loops = [(parameters.beats, 1), (words, 1 << parameters.word_shift)]
+            base = base // parameters.beats << parameters.word_shift
+            targets = {"parameter": Target.PARAMETER}
+        else:
+            ratio = self._gateware.activation.ratio
+            base, loops = base * ratio, [(count, stride * ratio) for count, stride in loops]
+        require(here.memory in targets, f"nothing is moved to {here.memory}")
+        buffer = layout["buffer"].shape
+        return fields | {
+            "target": targets[here.memory],
+            "buffer": walk_fields(buffer, base, loops, dma.LEVELS),
+        }
+
+
+def _words(layout: data.StructLayout, count: int, values: Fields) -> Iterator[int]:
+    """Yield a record as words."""
+    bits = layout.const(values).as_bits()
+    for number in range(count):
+        yield bits >> (number * WORD_BITS) & ((1 << WORD_BITS) - 1)

@@ -1,0 +1,247 @@
+"""A whole accelerator in a simulator: its bench built and kept, memories in, what it did out."""
+
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwq.arch.accelerator import Accelerator
+from hwq.cache import source_digest
+from hwq.compiler.program import Program
+from hwq.errors import HwqError
+from hwq.plan.bit_memory import BitMemory
+from hwq.plan.commands import home_addresses, memory_images
+from hwq.plan.layout import Grid
+from hwq.plan.plan import Plan
+from hwq.rtl.accelerator import AcceleratorGateware
+from hwq.rtl.records import Records
+from hwq.rtl.shared import emit_whole
+from hwq.sim.bank import BUILD_ROOT, BuildFailed, alone
+from hwq.sim.tools import tool_environment, tool_versions
+
+_FOLDER = Path(__file__).parent
+BENCH, MAIN = _FOLDER / "accelerator_bench.v", _FOLDER / "accelerator_main.cpp"
+_SOURCES = ("arch", "numerics", "plan", "rtl")
+_VERILATOR = (
+    *("verilator", "--cc", "--exe", "--build", "-j", "2", "-O3", "--top-module", "bench"),
+    *("--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
+)
+_ICARUS = ("iverilog", "-g2012", "-s", "bench")
+_LEAST_DEPTH = 1 << 12
+Int = NDArray[np.int64]
+Progress = Callable[[int], None]
+"""Is told how many slots have begun."""
+
+
+class RunFailed(HwqError):
+    """A simulation did not end; the message says where it stopped."""
+
+
+@dataclass(frozen=True)
+class Memories:
+    """What lies in the memories around an accelerator before it starts.
+
+    Parameters
+    ----------
+    beat_bits : int
+        Bits of a word of the DRAM.
+    dram : bytes
+        Beats, one after another, the lowest bits first.
+    records : Records
+    """
+
+    beat_bits: int
+    dram: bytes
+    records: Records
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        program: Program,
+        machine: Accelerator,
+        records: Records,
+        pixels: NDArray[np.uint8],
+    ) -> "Memories":
+        """Return those of a plan and an image."""
+        dram = memory_images(plan, program.constants)["dram"]
+        written = {layer.out.tensor for layer in program.layers}
+        for home in plan.homes:
+            if home.tensor not in written and home.tensor not in program.constants:
+                values = pixels.ravel().astype(np.int64)
+                dram.write(home_addresses(home), values, home.bits, signed=False)
+        return cls(Grid.of(machine).beat_bits, dram.content, records)
+
+    def depths(self) -> dict[str, int]:
+        """Return words of each memory, as parameters of the bench."""
+        words = {
+            "DRAM_DEPTH": -(-8 * len(self.dram) // self.beat_bits),
+            "WORK_DEPTH": len(self.records.work),
+            "TRANSFERS_DEPTH": len(self.records.transfers),
+        }
+        return {
+            name: max(_LEAST_DEPTH, 1 << (count - 1).bit_length()) for name, count in words.items()
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write files for $readmemh."""
+        size = self.beat_bits // 8
+        padded = self.dram + bytes(-len(self.dram) % size)
+        beats = np.frombuffer(padded, np.uint8).reshape(-1, size)[:, ::-1]
+        (folder / "dram.hex").write_text(_lines(beats))
+        for name in ("work", "transfers"):
+            words = np.array(getattr(self.records, name), ">u8").view(np.uint8).reshape(-1, 8)
+            (folder / f"{name}.hex").write_text(_lines(words))
+
+
+@dataclass(frozen=True)
+class Dram:
+    """How the DRAM of a bench behaves.
+
+    Parameters
+    ----------
+    rate : Fraction
+        Bits a cycle, at most a beat.
+    latency : int in 0..255
+        Cycles more than one until what is loaded is there.
+    stalls : bool
+        Whether beats wait longer, at random.
+    """
+
+    rate: Fraction
+    latency: int = 0
+    stalls: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a run did.
+
+    Parameters
+    ----------
+    begins : int64[slots + 1]
+        Cycle in which each slot began, then that of the end.
+    log : bytes
+        A line for every word that was written to the activation buffer.
+    dram : bytes
+        The DRAM at the end.
+    """
+
+    begins: Int
+    log: bytes
+    dram: BitMemory
+
+
+def build(gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, int]) -> Path:
+    """Return the folder of a bench's program: made, or kept from before.
+
+    Raises
+    ------
+    BuildFailed
+        If the simulator does not take it.
+    """
+    machine = gateware.machine
+    parameters = {"BEAT": Grid.of(machine).beat_bits, **depths}
+    key = (
+        f"{tool_versions(simulator)} {_VERILATOR} {_ICARUS} {parameters} {gateware.function} "
+        f"{gateware.max_length} {machine.model_dump_json()} {source_digest(_SOURCES)} "
+        f"{BENCH.read_text()} {MAIN.read_text()}"
+    )
+    folder = BUILD_ROOT / f"accelerator_{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    with alone(folder):
+        if not (folder / "finished").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            (folder / "accelerator.v").write_text(emit_whole(gateware, "accelerator"))
+            _compile(folder, simulator, parameters)
+            (folder / "finished").touch()
+    return folder
+
+
+def _compile(folder: Path, simulator: str, parameters: Mapping[str, int]) -> None:
+    if simulator == "verilator":
+        command = [*_VERILATOR, *(f"-G{name}={value}" for name, value in parameters.items())]
+        command += ["--Mdir", str(folder), "-o", "bench", str(MAIN)]
+    else:
+        command = [*_ICARUS, *(f"-Pbench.{name}={value}" for name, value in parameters.items())]
+        command += ["-o", str(folder / "bench")]
+    command += [str(BENCH), str(folder / "accelerator.v")]
+    with tool_environment(), (folder / "build.log").open("w") as log:
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise BuildFailed(f"{simulator} could not compile the bench; see {folder / 'build.log'}")
+
+
+def run(
+    folder: Path, memories: Memories, dram: Dram, limit: int, progress: Progress | None = None
+) -> Trace:
+    """Run a bench once.
+
+    Parameters
+    ----------
+    folder : Path
+        From `build`.
+    memories : Memories
+    dram : Dram
+    limit : int
+        Cycles after which it has failed.
+    progress : callable, optional
+
+    Raises
+    ------
+    RunFailed
+        If it does not end.
+    """
+    with tempfile.TemporaryDirectory(prefix="hwq-") as name:
+        work = Path(name)
+        memories.write(work)
+        rate = dram.rate / memories.beat_bits
+        plus = {
+            **{file: f"{file}.hex" for file in ("dram", "work", "transfers")},
+            **{file: f"{file}.txt" for file in ("log", "slots", "results")},
+            **{"rate": rate.numerator, "needs": rate.denominator, "latency": dram.latency},
+            **{"stalls": int(dram.stalls), "limit": limit, "first": 0},
+            "last": -(-8 * len(memories.dram) // memories.beat_bits) - 1,
+        }
+        program = [str(folder / "bench"), *(f"+{key}={value}" for key, value in plus.items())]
+        if not (folder / "Vbench.h").exists():
+            program = ["vvp", "-n", *program]
+        said = _wait(program, work, progress)
+        if not said.startswith("done"):
+            raise RunFailed(f"the simulation did not end: {said}")
+        begins = np.array((work / "slots.txt").read_text().split(), np.int64)
+        beats = bytes.fromhex((work / "results.txt").read_text())
+        rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
+        after = BitMemory.of(rows.tobytes())
+        return Trace(begins, (work / "log.txt").read_bytes(), after)
+
+
+def _wait(program: list[str], work: Path, progress: Progress | None) -> str:
+    """Return the first line that a program prints, telling meanwhile how far it is."""
+    with tool_environment(), (work / "said.txt").open("w+") as said:
+        process = subprocess.Popen(program, cwd=work, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            while process.poll() is None:
+                time.sleep(0.1)
+                if progress is not None:
+                    progress(_begun(work / "slots.txt"))
+        finally:
+            process.kill()
+        said.seek(0)
+        return said.readline().strip()
+
+
+def _begun(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def _lines(rows: NDArray[np.uint8]) -> str:
+    return "".join(f"{row.tobytes().hex()}\n" for row in rows)

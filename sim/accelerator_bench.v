@@ -1,0 +1,148 @@
+// An accelerator between its DRAM and its memories of commands, all of them in this file, which
+// needs nothing but a Verilog simulator.
+//
+// +rate=N +needs=N                       tokens a cycle of the DRAM, from the first one in which a
+//                                        beat is asked for; tokens of a beat
+// +latency=N                             cycles more than one until what is loaded is there, to 255
+// +stalls=1                              beats wait longer, at random
+// +dram=FILE +work=FILE +transfers=FILE  contents of the memories, for $readmemh
+// +log=FILE                              what the units write to the activation buffer:
+//                                        slot, cycle, granule, bits, keep, elements
+// +slots=FILE                            cycle in which each slot begins, then that of the end
+// +results=FILE +first=N +last=N         beats of the DRAM at the end
+// +limit=N                               cycles after which the run has failed
+`timescale 1ns / 1ns
+
+`ifdef VERILATOR
+module bench (input clk);
+`else
+module bench;
+`endif
+  parameter BEAT = 128;
+  parameter DRAM_DEPTH = 1024;
+  parameter WORK_DEPTH = 1024;
+  parameter TRANSFERS_DEPTH = 1024;
+
+  reg rst = 1, start = 0;
+`ifndef VERILATOR
+  reg clk = 0;
+  always #5 clk = ~clk;
+`endif
+
+  reg [BEAT-1:0] dram [0:DRAM_DEPTH-1];
+  reg [63:0] work [0:WORK_DEPTH-1];
+  reg [63:0] transfers [0:TRANSFERS_DEPTH-1];
+
+  wire busy, request_valid;
+  wire [31:0] slot;
+  wire [23:0] work_address, transfers_address;
+  wire [28+BEAT:0] request;  // address, store, word
+  wire [27:0] address = request[27:0];
+  wire store = request[28];
+  reg [63:0] work_word, transfers_word;
+  reg response_valid = 0;
+  reg [BEAT-1:0] response;
+
+  // whether a beat is taken in this cycle
+  reg [63:0] rate = 1, needs = 1;
+  reg [8:0] latency = 0;
+  reg stalls = 0;
+  reg [63:0] tokens = 0;
+  reg [15:0] random = 16'hACE1;
+  wire [63:0] more = tokens + rate;
+  wire request_ready = more >= needs && !(stalls && random[1:0] == 0);
+  wire taken = request_valid && request_ready;
+
+  // words on their way
+  reg [BEAT-1:0] later [0:255];
+  reg [255:0] comes = 0;
+  reg [7:0] place = 0;
+
+  accelerator dut (
+    .clk(clk), .rst(rst), .start(start), .busy(busy), .slot(slot),
+    .work__address(work_address), .work__word(work_word),
+    .transfers__address(transfers_address), .transfers__word(transfers_word),
+    .request__payload(request), .request__valid(request_valid), .request__ready(request_ready),
+    .response__payload(response), .response__valid(response_valid)
+  );
+
+  always @(posedge clk) begin
+    random <= {random[14:0], random[15] ^ random[13] ^ random[12] ^ random[10]};
+    work_word <= work[work_address];
+    transfers_word <= transfers[transfers_address];
+    if (!request_valid) tokens <= 0;
+    else if (taken) tokens <= rate >= needs ? 0 : more - needs;
+    else if (more < needs) tokens <= more;
+    if (taken && store) dram[address] <= request[29 +: BEAT];
+    if (latency == 0) begin
+      response_valid <= taken && !store;
+      response <= dram[address];
+    end else begin
+      response_valid <= comes[place];
+      response <= later[place];
+      comes[place] <= taken && !store;
+      later[place] <= dram[address];
+      place <= place == latency - 1 ? 0 : place + 1;
+    end
+  end
+
+  // what is seen of it
+  reg [1023:0] name;
+  integer log, slots, results, first, last, number;
+  reg [63:0] cycle = 0, limit;
+  reg [31:0] previous = 0;
+  reg started = 0;
+
+  initial begin
+    if (!$value$plusargs("dram=%s", name)) $finish;
+    $readmemh(name, dram);
+    if (!$value$plusargs("work=%s", name)) $finish;
+    $readmemh(name, work);
+    if (!$value$plusargs("transfers=%s", name)) $finish;
+    $readmemh(name, transfers);
+    if (!$value$plusargs("log=%s", name)) $finish;
+    log = $fopen(name, "w");
+    if (!$value$plusargs("slots=%s", name)) $finish;
+    slots = $fopen(name, "w");
+    if (!$value$plusargs("limit=%d", limit)) limit = 1000000000;
+    if (!$value$plusargs("rate=%d", rate)) rate = 1;
+    if (!$value$plusargs("needs=%d", needs)) needs = 1;
+    if (!$value$plusargs("latency=%d", latency)) latency = 0;
+    if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
+  end
+
+  always @(posedge clk) begin
+    cycle <= cycle + 1;
+    rst <= cycle < 4;
+    start <= cycle == 8;
+    started <= started || busy;
+    previous <= slot;
+    if (slot != previous && busy) begin
+      $fwrite(slots, "%0d\n", cycle);
+      $fflush(slots);
+    end
+    if (dut.activation.write__0__enable)
+      $fwrite(log, "%h %h %h %h %h %h\n", slot, cycle[31:0], dut.activation.write__0__address,
+              dut.activation.write__0__bits, dut.activation.write__0__keep,
+              dut.activation.write__0__elements);
+    if (started && !busy) begin
+      $fwrite(slots, "%0d\n", cycle);
+      $fclose(slots);
+      $fclose(log);
+      if ($value$plusargs("results=%s", name)) begin
+        results = $fopen(name, "w");
+        if (!$value$plusargs("first=%d", first)) first = 0;
+        if (!$value$plusargs("last=%d", last)) last = DRAM_DEPTH - 1;
+        for (number = first; number <= last; number = number + 1)
+          $fwrite(results, "%h\n", dram[number]);
+        $fclose(results);
+      end
+      $display("done: %0d slots, %0d cycles", slot, cycle);
+      $finish;
+    end
+    if (cycle == limit) begin
+      $display("not done after %0d cycles, in slot %0d", limit, slot);
+      $finish;
+    end
+  end
+endmodule
