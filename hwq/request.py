@@ -12,7 +12,7 @@ from hwq.errors import UsageError
 class Request:
     """A network, how it is quantised, what it runs on, and what it is measured by.
 
-    `simulate` takes all fields; `calibrate` and `evaluate` take some and refuse the others.
+    `simulate` takes all fields; the other verbs take some and refuse the others.
 
     Parameters
     ----------
@@ -118,6 +118,8 @@ CALIBRATE: Final = (*_NETWORK, *_FIT)
 """Fields that `hwq.api.calibrate` takes."""
 SIMULATE: Final = (*_NETWORK, *_FIT, "checkpoint", *_MACHINE, "data", "limit", "picture")
 """Fields that `hwq.api.simulate` takes."""
+COSIMULATE: Final = (*_NETWORK, *_FIT[:-2], "checkpoint", "accelerator")
+"""Fields that `hwq.api.cosimulate` takes."""
 EVALUATE: Final = (*_NETWORK, "options", "calib", "seed", "device", "work", "data", "limit")
 """Fields that `hwq.api.evaluate` takes."""
 IN_THE_FILE: Final = ("method", "base", "bits", "options", "calib", "seed", "work", "resume")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from amaranth.lib import data
@@ -39,15 +40,17 @@ class Records:
     slots: int = 0
 
 
-def records(gateware: AcceleratorGateware, plan: Plan, program: Program) -> Records:
-    """Return the records of a plan.
+def records(
+    gateware: AcceleratorGateware, plan: Plan, program: Program, slots: int | None = None
+) -> Records:
+    """Return the records of a plan, or of its first slots.
 
     Raises
     ------
     SpecError
         For what the gateware has no part for; the layer is named.
     """
-    return _Recorder(gateware, plan, program).run()
+    return _Recorder(gateware, plan, program).run(slots)
 
 
 class _Recorder:
@@ -58,9 +61,9 @@ class _Recorder:
         self._layers = [layers[name] for name in layer_names(plan)]
         self._units = UnitCommands(gateware, self._layers)
 
-    def run(self) -> Records:
+    def run(self, count: int | None) -> Records:
         result = Records()
-        slots = list(commands(self._plan))
+        slots = list(islice(commands(self._plan), count))
         for number, slot in enumerate(slots):
             work = {
                 "moves": bool(slot.transfers),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ _VERILATOR = (
 )
 _ICARUS = ("iverilog", "-g2012", "-s", "bench")
 _LEAST_DEPTH = 1 << 12
+AROUND = 500
+"""Cycles of waves before and behind a difference."""
 Int = NDArray[np.int64]
 Progress = Callable[[int], None]
 """Is told how many slots have begun."""
@@ -140,8 +143,19 @@ class Trace:
     dram: BitMemory
 
 
-def build(gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, int]) -> Path:
+def build(
+    gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, int], waves: bool = False
+) -> Path:
     """Return the folder of a bench's program: made, or kept from before.
+
+    Parameters
+    ----------
+    gateware : AcceleratorGateware
+    simulator : {"verilator", "icarus"}
+    depths : mapping of str to int
+        From `Memories.depths`.
+    waves : bool
+        Whether it can write waves.
 
     Raises
     ------
@@ -153,7 +167,7 @@ def build(gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, in
     key = (
         f"{tool_versions(simulator)} {_VERILATOR} {_ICARUS} {parameters} {gateware.function} "
         f"{gateware.max_length} {machine.model_dump_json()} {source_digest(_SOURCES)} "
-        f"{BENCH.read_text()} {MAIN.read_text()}"
+        f"{BENCH.read_text()} {MAIN.read_text()} {waves}"
     )
     folder = BUILD_ROOT / f"accelerator_{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with alone(folder):
@@ -161,18 +175,20 @@ def build(gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, in
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             (folder / "accelerator.v").write_text(emit_whole(gateware, "accelerator"))
-            _compile(folder, simulator, parameters)
+            _compile(folder, simulator, parameters, waves)
             (folder / "finished").touch()
     return folder
 
 
-def _compile(folder: Path, simulator: str, parameters: Mapping[str, int]) -> None:
+def _compile(folder: Path, simulator: str, parameters: Mapping[str, int], waves: bool) -> None:
     if simulator == "verilator":
         command = [*_VERILATOR, *(f"-G{name}={value}" for name, value in parameters.items())]
         command += ["--Mdir", str(folder), "-o", "bench", str(MAIN)]
     else:
         command = [*_ICARUS, *(f"-Pbench.{name}={value}" for name, value in parameters.items())]
         command += ["-o", str(folder / "bench")]
+    if waves:
+        command += ["-DWAVES", *(["--trace"] if simulator == "verilator" else [])]
     command += [str(BENCH), str(folder / "accelerator.v")]
     with tool_environment(), (folder / "build.log").open("w") as log:
         done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
@@ -202,19 +218,9 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="hwq-") as name:
         work = Path(name)
-        memories.write(work)
-        rate = dram.rate / memories.beat_bits
-        plus = {
-            **{file: f"{file}.hex" for file in ("dram", "work", "transfers")},
-            **{file: f"{file}.txt" for file in ("log", "slots", "results")},
-            **{"rate": rate.numerator, "needs": rate.denominator, "latency": dram.latency},
-            **{"stalls": int(dram.stalls), "limit": limit, "first": 0},
-            "last": -(-8 * len(memories.dram) // memories.beat_bits) - 1,
-        }
-        program = [str(folder / "bench"), *(f"+{key}={value}" for key, value in plus.items())]
-        if not (folder / "Vbench.h").exists():
-            program = ["vvp", "-n", *program]
-        said = _wait(program, work, progress)
+        last = -(-8 * len(memories.dram) // memories.beat_bits) - 1
+        more = {"results": "results.txt", "first": 0, "last": last}
+        said = _wait(_program(folder, work, memories, dram, limit, more), work, progress)
         if not said.startswith("done"):
             raise RunFailed(f"the simulation did not end: {said}")
         begins = np.array((work / "slots.txt").read_text().split(), np.int64)
@@ -222,6 +228,33 @@ def run(
         rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
         after = BitMemory.of(rows.tobytes())
         return Trace(begins, (work / "log.txt").read_bytes(), after)
+
+
+def write_waves(
+    folder: Path, memories: Memories, dram: Dram, limit: int, file: Path, cycle: int
+) -> None:
+    """Run a bench that was built with waves, and write those around a cycle (VCD)."""
+    with tempfile.TemporaryDirectory(prefix="hwq-") as name:
+        work = Path(name)
+        more = {"waves": file, "from": max(cycle - AROUND, 0), "to": cycle + AROUND}
+        _wait(_program(folder, work, memories, dram, limit, more), work, None)
+
+
+def _program(
+    folder: Path, work: Path, memories: Memories, dram: Dram, limit: int, more: Mapping[str, Any]
+) -> list[str]:
+    """Write what a bench reads, and return its command line."""
+    memories.write(work)
+    rate = dram.rate / memories.beat_bits
+    plus = {
+        **{file: f"{file}.hex" for file in ("dram", "work", "transfers")},
+        **{file: f"{file}.txt" for file in ("log", "slots")},
+        **{"rate": rate.numerator, "needs": rate.denominator, "latency": dram.latency},
+        **{"stalls": int(dram.stalls), "limit": limit},
+        **more,
+    }
+    program = [str(folder / "bench"), *(f"+{key}={value}" for key, value in plus.items())]
+    return program if (folder / "Vbench.h").exists() else ["vvp", "-n", *program]
 
 
 def _wait(program: list[str], work: Path, progress: Progress | None) -> str:

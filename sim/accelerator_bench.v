@@ -11,6 +11,7 @@
 // +slots=FILE                            cycle in which each slot begins, then that of the end
 // +results=FILE +first=N +last=N         beats of the DRAM at the end
 // +limit=N                               cycles after which the run has failed
+// +waves=FILE +from=N +to=N              waves of these cycles, and the end; if compiled with WAVES
 `timescale 1ns / 1ns
 
 `ifdef VERILATOR
@@ -91,6 +92,16 @@ module bench;
   integer log, slots, results, first, last, number;
   reg [63:0] cycle = 0, limit;
   reg [31:0] previous = 0;
+`ifdef WAVES
+  reg [1023:0] waves;
+  reg [63:0] from, to;
+
+  initial begin
+    if (!$value$plusargs("waves=%s", waves)) $finish;
+    if (!$value$plusargs("from=%d", from)) from = 0;
+    if (!$value$plusargs("to=%d", to)) to = 1000000000;
+  end
+`endif
   reg started = 0;
 
   initial begin
@@ -140,6 +151,16 @@ module bench;
       $display("done: %0d slots, %0d cycles", slot, cycle);
       $finish;
     end
+`ifdef WAVES
+    if (cycle == from) begin
+      $dumpfile(waves);
+      $dumpvars;
+    end
+    if (cycle == to) begin
+      $display("waves of cycles %0d to %0d", from, to);
+      $finish;
+    end
+`endif
     if (cycle == limit) begin
       $display("not done after %0d cycles, in slot %0d", limit, slot);
       $finish;

@@ -5,6 +5,7 @@
 int main(int argc, char** argv) {
     VerilatedContext context;
     context.commandArgs(argc, argv);
+    context.traceEverOn(true);
     Vbench bench(&context);
     while (!context.gotFinish()) {
         bench.clk = !bench.clk;

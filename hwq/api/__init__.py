@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hwq.api.calibration import calibrate
+    from hwq.api.cosimulation import cosimulate
     from hwq.api.evaluation import evaluate, evaluate_integers
     from hwq.api.integers import open_integers
     from hwq.api.measuring import measure
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Request",
     "calibrate",
+    "cosimulate",
     "evaluate",
     "evaluate_integers",
     "float_graph",
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     "Request": "hwq.request",
     "calibrate": "hwq.api.calibration",
+    "cosimulate": "hwq.api.cosimulation",
     "evaluate": "hwq.api.evaluation",
     "evaluate_integers": "hwq.api.evaluation",
     "float_graph": "hwq.api.network",
