@@ -11,6 +11,7 @@ from hwq.rtl.array import ArrayCore
 from hwq.rtl.array_program import program_layout
 from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.code_decoder import DECODER_SETTINGS, CodeDecoder, any_element
+from hwq.rtl.pipeline import delayed
 from hwq.rtl.transposer import Transposer
 from hwq.rtl.walker import follow
 
@@ -35,8 +36,8 @@ class ProductEngine(wiring.Component):
     * `command`: `program` (`program_layout`; the array's addresses of a and b are not used), and
       for either operand its addresses, `walk` (`loops_layout`), `bits` and `signed`; `computed`,
       whether b lies in the activation buffer, and `transposed`; `single`, whether codes have but
-      one plane; `decoder` (`code_decoder.decoder_settings`). Taken with `start`, which may be high
-      while `busy` is low;
+      one plane; `ones`, whether the first row of the program is not read, but ones; `decoder`
+      (`code_decoder.decoder_settings`). Taken with `start`, which may be high while `busy` is low;
     * `busy`, `cycles`, `read_address`, `read_data`, `o`: as the core's;
     * `a_read`, `computed_read`, `b_read`: read ports of the buffers, the last one of weights.
 
@@ -65,6 +66,7 @@ class ProductEngine(wiring.Component):
                 "computed": 1,
                 "transposed": 1,
                 "single": 1,
+                "ones": 1,
                 "decoder": DECODER_SETTINGS,
             }
         )
@@ -100,13 +102,15 @@ class ProductEngine(wiring.Component):
             Value.cast(self.read_data).eq(Value.cast(core.read_data)),
         ]
         wiring.connect(m, core.o, wiring.flipped(self.o))
-        follow(m, "a", self.command.a.walk, begins, core.left.next, self.a_read.address)
+        is_one, reads_a = self._ones(m, kept), Signal()
+        m.d.comb += reads_a.eq(core.left.next & ~is_one)
+        follow(m, "a", self.command.a.walk, begins, reads_a, self.a_read.address)
         b_address = Signal(len(self.command.b.walk.base))
         follow(m, "b", self.command.b.walk, begins, core.top.next, b_address)
         m.d.comb += [
             self.computed_read.address.eq(b_address),
             self.b_read.address.eq(b_address),
-            self.a_read.enable.eq(core.left.next),
+            self.a_read.enable.eq(reads_a),
             self.computed_read.enable.eq(core.top.next & kept.computed),
             self.b_read.enable.eq(core.top.next & ~kept.computed),
         ]
@@ -117,14 +121,26 @@ class ProductEngine(wiring.Component):
         ):
             m.d.comb += [read.bits.eq(operand.bits), read.signed.eq(operand.signed)]
         self._top(m, kept)
+        one = delayed(m, is_one, READ_CYCLES)
         for lane, word in enumerate(core.left.word):
             m.submodules[f"decoder_{lane}"] = decoder = CodeDecoder()
             m.d.comb += [
                 decoder.code.eq(self.a_read.elements[lane]),
                 Value.cast(decoder.settings).eq(Value.cast(kept.decoder)),
-                *(word[field].eq(decoder.decoded[field]) for field, _ in word.shape()),
+                word.significand.eq(Mux(one, 1, decoder.decoded.significand)),
+                word.shift.eq(Mux(one, 0, decoder.decoded.shift)),
+                word.plane.eq(Mux(one, 0, decoder.decoded.plane)),
             ]
         return m
+
+    def _ones(self, m: Module, kept: data.View) -> Value:
+        """Return whether the word that is asked for is a fold's row of ones."""
+        asks, row = self.core.left.next, Signal(len(kept.program.stream))
+        with m.If(~self.busy):
+            m.d.sync += row.eq(0)
+        with m.Elif(asks):
+            m.d.sync += row.eq(Mux(row + 1 == kept.program.stream, 0, row + 1))
+        return kept.ones & asks & (row == 0)
 
     def _top(self, m: Module, kept: data.View) -> None:
         """Give the core words of b, turned if they are to be."""

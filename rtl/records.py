@@ -21,6 +21,7 @@ from hwq.rtl.sequencer import WORD_BITS
 from hwq.rtl.unit_commands import UnitCommands, walk_fields
 
 Fields = dict[str, Any]
+_MOST_BEATS = (1 << 16) - 1
 
 
 @dataclass
@@ -33,11 +34,14 @@ class Records:
         Records, one after another, as words of 64 bits.
     slots : int
         Records of work.
+    before : int
+        How many of them fill the weight buffer, before the first image.
     """
 
     work: list[int] = field(default_factory=list)
     transfers: list[int] = field(default_factory=list)
     slots: int = 0
+    before: int = 0
 
 
 def records(
@@ -62,7 +66,7 @@ class _Recorder:
         self._units = UnitCommands(gateware, self._layers)
 
     def run(self, count: int | None) -> Records:
-        result = Records()
+        result = self._weights()
         slots = list(islice(commands(self._plan), count))
         for number, slot in enumerate(slots):
             work = {
@@ -75,7 +79,36 @@ class _Recorder:
                 moved = {"last": index == len(slot.transfers) - 1, "dma": self._move(transfer)}
                 layout = self._gateware.transfer_layout
                 result.transfers += _words(layout, TRANSFER_WORDS, moved)
-        result.slots = len(slots)
+        result.slots += len(slots)
+        return result
+
+    def _weights(self) -> Records:
+        """Fill the weight buffer, if constants live there, with what is behind the plan's DRAM."""
+        ends = [
+            home.base + home.bits * (home.view.last + 1)
+            for home in self._plan.homes
+            if home.memory == "weight"
+        ]
+        result, beat = Records(), self._grid.beat_bits
+        beats = -(-max(ends, default=0) // beat)
+        if not beats:
+            return result
+        layout, first = self._gateware.transfer_layout, self._plan.memory("dram").bits // beat
+        work = {"unit": Unit.NONE, "moves": 1}
+        result.work += _words(self._gateware.work_layout, WORK_WORDS, work)
+        ratio, shapes = self._gateware.weight.ratio, self._gateware.dma.command_shape
+        for begin in range(0, beats, _MOST_BEATS):
+            count = min(_MOST_BEATS, beats - begin)
+            memory = walk_fields(shapes["memory"].shape, first + begin, [(count, 1)], dma.LEVELS)
+            buffer = [(count, ratio)]
+            moved = {
+                "target": Target.WEIGHT,
+                "memory": memory,
+                "buffer": walk_fields(shapes["buffer"].shape, begin * ratio, buffer, dma.LEVELS),
+            }
+            record = {"last": begin + count == beats, "dma": moved}
+            result.transfers += _words(layout, TRANSFER_WORDS, record)
+        result.slots = result.before = 1
         return result
 
     def _work(self, slot: SlotCommands) -> Fields:

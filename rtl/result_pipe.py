@@ -6,6 +6,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.activation import MAX_IN_BITS
+from hwq.numerics.epilogue import ADDEND_BITS
 from hwq.rtl.activation import ActivationCore
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder
@@ -18,6 +19,8 @@ LEVELS = 4
 """Loops of an operand: rows; tiles of N, whose address may have several strides."""
 PARAMETER_CYCLES = 1
 _EPILOGUE_CYCLES = 4
+OFFSET = signed(18)
+"""How many column sums are subtracted."""
 
 
 class ResultPipe(wiring.Component):
@@ -34,7 +37,8 @@ class ResultPipe(wiring.Component):
     Ports:
 
     * `command`, taken with `start` while `busy` is low: `rows` of the product, `tiles` of N, and
-      `keep`, which columns of the last tile count. What is activated is encoded too;
+      `keep`, which columns of the last tile count. What is activated is encoded too. With `ones`
+      a row of column sums comes ahead of every tile, `offset` times which is subtracted;
     * `busy` until the next command may come. It lasts longer than that of the array, and both start
       together when it is low;
     * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
@@ -58,6 +62,9 @@ class ResultPipe(wiring.Component):
         held = signed(MAX_IN_BITS)
         self.epilogues = [EpilogueCore(held) for _ in range(self.lanes)]
         self.activations = [ActivationCore(function, held.width) for _ in range(self.lanes)]
+        self._column_sums = [
+            Signal(signed(32), name=f"column_sum_{lane}") for lane in range(self.lanes)
+        ]
         self.command_shape = self._command_layout(buffer, tiles)
         sums = data.ArrayLayout(data.ArrayLayout(signed(32), 2), self.lanes)
         parameters = {
@@ -85,6 +92,8 @@ class ResultPipe(wiring.Component):
                 "keep": self.lanes,
                 "first_parameter": range(tiles),
                 "shared": 1,
+                "ones": 1,
+                "offset": OFFSET,
                 "scaling": SCALING,
                 "activates": 1,
                 "encodes": 1,
@@ -110,9 +119,15 @@ class ResultPipe(wiring.Component):
         with m.Elif(ends):
             m.d.sync += self.busy.eq(0)
 
-        comes = Signal()
-        m.d.comb += comes.eq(self.sums.valid & self.busy)
-        _, tile, _ = self._count(m, "sums", begins, comes, kept)
+        arrives, comes = Signal(), Signal()
+        m.d.comb += arrives.eq(self.sums.valid & self.busy)
+        row, tile, _ = self._count(m, "sums", begins, arrives, kept.rows + kept.ones, kept.tiles)
+        is_column_sum = kept.ones & (row == 0)
+        m.d.comb += comes.eq(arrives & ~is_column_sum)
+        with m.If(arrives & is_column_sum):
+            m.d.sync += [
+                held.eq(self.sums.sums[lane][0]) for lane, held in enumerate(self._column_sums)
+            ]
         m.d.comb += self.parameters.address.eq(kept.first_parameter + tile)
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
@@ -124,7 +139,7 @@ class ResultPipe(wiring.Component):
             self.y_read.signed.eq(kept.y.signed),
         ]
         valid, elements = self._chains(m, platform, kept, comes)
-        _, _, last_tile = self._count(m, "results", begins, valid, kept)
+        _, _, last_tile = self._count(m, "results", begins, valid, kept.rows, kept.tiles)
         walk = self.command.out.walk
         last = follow(m, "out", walk, begins, valid, self.write.address)
         m.d.comb += written_last.eq(valid & last)
@@ -137,16 +152,16 @@ class ResultPipe(wiring.Component):
         return m
 
     def _count(
-        self, m: Module, name: str, begins: Value, advance: Value, kept: data.View
+        self, m: Module, name: str, begins: Value, advance: Value, rows: Value, tiles: Value
     ) -> tuple[Value, Value, Value]:
         """Return the row and the tile of the next word, and whether that is the last tile."""
-        row, tile = Signal(16, name=f"{name}_row"), Signal.like(kept.tiles, name=f"{name}_tile")
-        ends = row + 1 == kept.rows
+        row, tile = Signal(17, name=f"{name}_row"), Signal.like(tiles, name=f"{name}_tile")
+        ends = row + 1 == rows
         with m.If(begins):
             m.d.sync += [row.eq(0), tile.eq(0)]
         with m.Elif(advance):
             m.d.sync += [row.eq(Mux(ends, 0, row + 1)), tile.eq(tile + ends)]
-        return row, tile, tile + 1 == kept.tiles
+        return row, tile, tile + 1 == tiles
 
     def _chains(
         self, m: Module, platform: object, kept: data.View, comes: Value
@@ -165,11 +180,16 @@ class ResultPipe(wiring.Component):
                 m.submodules[f"{name}_{lane}"] = share(platform, unit)
             planes = self.sums.sums[lane]
             scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, self.parameters.data[lane]))
+            # the first row of a tile is there a cycle after the column sums, and here one later
+            correction = Signal(signed(ADDEND_BITS), name=f"correction_{lane}")
+            shifted = (self._column_sums[lane] * kept.offset) << kept.epilogue.up
+            m.d.sync += correction.eq(Mux(kept.ones, shifted, 0))
             before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
             m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
             m.d.comb += [
                 *(epilogue.i.p[f"acc_{plane}"].eq(acc) for plane, acc in enumerate(before)),
-                *(epilogue.i.p[n].eq(scaling[n]) for n, _ in SCALING),
+                *(epilogue.i.p[n].eq(scaling[n]) for n, _ in SCALING if n != "addend"),
+                epilogue.i.p.addend.eq(scaling.addend - correction),
                 epilogue.i.valid.eq(scaled),
                 epilogue.settings.eq(kept.epilogue),
                 activation.i.payload.eq(epilogue.o.payload),

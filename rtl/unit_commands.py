@@ -8,6 +8,7 @@ from amaranth.lib import data
 from hwq.compiler.program import Layer, MatmulLayer, VectorLayer
 from hwq.errors import require
 from hwq.numerics.activation import ActivationSpec
+from hwq.numerics.epilogue import ADDEND_BITS
 from hwq.plan.commands import Apply, Multiply
 from hwq.plan.layout import Grid
 from hwq.plan.window import Window
@@ -49,7 +50,6 @@ class UnitCommands:
 
     def product(self, command: Multiply, layer: MatmulLayer) -> Fields:
         """Return a tile of a product."""
-        require(not layer.column_sums, "gateware has no row of ones")
         engine, lanes = self._gateware.product, self._lanes
         a, b = self._axes(command.a, "activation"), self._axes(command.b, "activation", "weight")
         _, m, k = (span.count for span in command.a.spans)
@@ -65,12 +65,13 @@ class UnitCommands:
             b_loops = [*inner, *outer, *b.words(2).loops]
         single = layer.pe.planes == 1
         room = engine.core.spec.result_depth // (1 if single else 2)
-        require(m * tiles_n <= room, f"sums must have {room} words, not {m * tiles_n}")
+        stream = m + layer.column_sums
+        require(stream * tiles_n <= room, f"sums must have {room} words, not {stream * tiles_n}")
         shapes = engine.command_shape
         return {
             "program": {
-                **dict(zip(("rows", "columns", "stream"), (k, n, m), strict=True)),
-                "result_stride": m,
+                **dict(zip(("rows", "columns", "stream"), (k, n, stream), strict=True)),
+                "result_stride": stream,
                 "accumulate": not command.first,
                 "complete": command.complete,
             },
@@ -79,6 +80,7 @@ class UnitCommands:
             "computed": command.b.memory == "activation",
             "transposed": transposed,
             "single": single,
+            "ones": layer.column_sums,
             "decoder": decoder_settings(layer.pe),
         }
 
@@ -99,6 +101,10 @@ class UnitCommands:
         require(scaled is not None, "sums must be rescaled")
         assert scaled is not None
         fields |= self._epilogue(*scaled, matmul)
+        if matmul.column_sums:
+            most = abs(matmul.offset) * matmul.k << (matmul.pe.b_bits - 1 + scaled[1].spec.guard)
+            require(most < 1 << (ADDEND_BITS - 2), f"offset x sums must not reach {most}")
+            fields |= {"ones": 1, "offset": matmul.offset}
         if (activated := takes("activation")) is not None:
             spec = activated[1].spec
             require(

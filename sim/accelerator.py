@@ -75,13 +75,15 @@ class Memories:
         pixels: NDArray[np.uint8],
     ) -> "Memories":
         """Return those of a plan and an image."""
-        dram = memory_images(plan, program.constants)["dram"]
+        images = memory_images(plan, program.constants)
+        dram = images["dram"]
         written = {layer.out.tensor for layer in program.layers}
         for home in plan.homes:
             if home.tensor not in written and home.tensor not in program.constants:
                 values = pixels.ravel().astype(np.int64)
                 dram.write(home_addresses(home), values, home.bits, signed=False)
-        return cls(Grid.of(machine).beat_bits, dram.content, records)
+        weights = images["weight"].content if records.before else b""
+        return cls(Grid.of(machine).beat_bits, dram.content + weights, records)
 
     def depths(self) -> dict[str, int]:
         """Return words of each memory, as parameters of the bench."""
@@ -131,7 +133,9 @@ class Trace:
     Parameters
     ----------
     begins : int64[slots + 1]
-        Cycle in which each slot began, then that of the end.
+        Cycle in which each slot of the plan began, then that of the end.
+    before : int
+        Slots before those of the plan.
     log : bytes
         A line for every word that was written to the activation buffer.
     dram : bytes
@@ -139,6 +143,7 @@ class Trace:
     """
 
     begins: Int
+    before: int
     log: bytes
     dram: BitMemory
 
@@ -227,7 +232,9 @@ def run(
         beats = bytes.fromhex((work / "results.txt").read_text())
         rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
         after = BitMemory.of(rows.tobytes())
-        return Trace(begins, (work / "log.txt").read_bytes(), after)
+        before = memories.records.before
+        log = (work / "log.txt").read_bytes()
+        return Trace(begins[before:], before, log, after)
 
 
 def write_waves(
@@ -249,7 +256,8 @@ def _program(
     plus = {
         **{file: f"{file}.hex" for file in ("dram", "work", "transfers")},
         **{file: f"{file}.txt" for file in ("log", "slots")},
-        **{"rate": rate.numerator, "needs": rate.denominator, "latency": dram.latency},
+        **{"rate": f"{rate.numerator:x}", "needs": f"{rate.denominator:x}"},
+        "latency": dram.latency,
         **{"stalls": int(dram.stalls), "limit": limit},
         **more,
     }

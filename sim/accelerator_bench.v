@@ -1,7 +1,7 @@
 // An accelerator between its DRAM and its memories of commands, all of them in this file, which
 // needs nothing but a Verilog simulator.
 //
-// +rate=N +needs=N                       tokens a cycle of the DRAM, from the first one in which a
+// +rate=HEX +needs=HEX                   tokens a cycle of the DRAM, from the first one in which a
 //                                        beat is asked for; tokens of a beat
 // +latency=N                             cycles more than one until what is loaded is there, to 255
 // +stalls=1                              beats wait longer, at random
@@ -45,12 +45,12 @@ module bench;
   reg [BEAT-1:0] response;
 
   // whether a beat is taken in this cycle
-  reg [63:0] rate = 1, needs = 1;
+  reg [127:0] rate = 1, needs = 1;
   reg [8:0] latency = 0;
   reg stalls = 0;
-  reg [63:0] tokens = 0;
+  reg [127:0] tokens = 0;
   reg [15:0] random = 16'hACE1;
-  wire [63:0] more = tokens + rate;
+  wire [127:0] more = tokens + rate;
   wire request_ready = more >= needs && !(stalls && random[1:0] == 0);
   wire taken = request_valid && request_ready;
 
@@ -116,8 +116,8 @@ module bench;
     if (!$value$plusargs("slots=%s", name)) $finish;
     slots = $fopen(name, "w");
     if (!$value$plusargs("limit=%d", limit)) limit = 1000000000;
-    if (!$value$plusargs("rate=%d", rate)) rate = 1;
-    if (!$value$plusargs("needs=%d", needs)) needs = 1;
+    if (!$value$plusargs("rate=%h", rate)) rate = 1;
+    if (!$value$plusargs("needs=%h", needs)) needs = 1;
     if (!$value$plusargs("latency=%d", latency)) latency = 0;
     if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
   end

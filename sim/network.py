@@ -161,7 +161,8 @@ class _Checker:
     ) -> None:
         self._plan, self._program, self._values = plan, program, values
         # slots are counted from 1 as they begin
-        self._writes = {slot - 1: w for slot, w in writes_by_slot(trace.log, plan.lanes)}
+        first = 1 + trace.before
+        self._writes = {slot - first: w for slot, w in writes_by_slot(trace.log, plan.lanes)}
         self._first, self._slots = int(trace.begins[0]), len(trace.begins) - 1
         self.elements: dict[int, int] = {}
         self.difference: Difference | None = None

@@ -6,7 +6,8 @@
 * A pass works row by row, so its results may take the place of an operand that dies there.
 * Of what only the steps of one group write and read, one instance is stored, not all.
 * What nobody reads is a result of the program and goes to DRAM.
-* Constants live in the weight buffer only if all of them fit there together.
+* Operands b that are constant live in the weight buffer only if all of them fit there together;
+  it is filled before the first image.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -189,10 +190,16 @@ class _Placing:
     def _place_constants(self) -> None:
         constants = [operand for operand in self._operands.values() if operand.constant]
         memory = self._memories["weight"]
-        sizes = [memory.room(self._bits(operand.tensor, "weight")) for operand in constants]
-        base = 0
-        for operand, bits in zip(constants, sizes, strict=True):
-            if sum(sizes) <= memory.bits:
+        # other units do not read the weight buffer
+        of_b = {
+            operand.tensor: memory.room(self._bits(operand.tensor, "weight"))
+            for operand in constants
+            if all("k" in reader.along for reader in self._read[operand.tensor])
+        }
+        resident, base = sum(of_b.values()) <= memory.bits, 0
+        for operand in constants:
+            bits = of_b.get(operand.tensor, 0)
+            if resident and bits:
                 self._places[operand.tensor] = Place("weight", base, bits)
                 base += bits
             else:

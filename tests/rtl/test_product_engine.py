@@ -65,6 +65,7 @@ class Case:
     b_bits: int
     computed: bool = False
     transposed: bool = False
+    ones: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n, self.bits, self.b_bits])
@@ -76,6 +77,14 @@ class Case:
         self.b = Packed(b.T if self.transposed else b, SIDE, GRANULES, self.b_bits)
         self.a = Packed(codes, SIDE, GRANULES, self.bits, base=2048)
         self.wanted = self.pe.tables()[:, codes] @ b
+        if self.ones:  # in the first plane
+            sums = np.zeros((len(self.wanted), 1, self.n), np.int64)
+            sums[0, 0] = b.sum(axis=0)
+            self.wanted = np.concatenate([sums, self.wanted], axis=1)
+
+    @property
+    def rows(self) -> int:
+        return self.m + self.ones
 
     def command(self) -> dict:
         """Fields of the engine's command."""
@@ -93,14 +102,15 @@ class Case:
     def modes(self) -> dict[str, bool]:
         """Plain fields of the engine's command."""
         single = self.pe.planes == 1
-        return {"computed": self.computed, "transposed": self.transposed, "single": single}
+        modes = {"computed": self.computed, "transposed": self.transposed, "ones": self.ones}
+        return {**modes, "single": single}
 
 
 async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     """Give the command, and collect the sums that leave: int64[2, M, N]."""
-    extents = engine.core.spec.extents(case.m, case.k, case.n)
+    extents = engine.core.spec.extents(case.rows, case.k, case.n)
     program = dict(zip(("rows", "columns", "stream"), extents, strict=True))
-    program |= {"result_stride": case.m, "complete": 1}
+    program |= {"result_stride": case.rows, "complete": 1}
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder_settings(case.pe))
     for name, (base, loops, bits, signed) in case.command().items():
@@ -113,15 +123,15 @@ async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     await ctx.tick()
     ctx.set(engine.start, 0)
     ctx.set(engine.command.as_value(), -1)  # it has been taken
-    sums = np.zeros((2, case.m, -(-case.n // SIDE), SIDE), np.int64)
+    sums = np.zeros((2, case.rows, -(-case.n // SIDE), SIDE), np.int64)
     while ctx.get(engine.busy):
         assert ctx.get(engine.cycles) < 10_000
         if ctx.get(engine.o.valid):
-            tile, row = divmod(ctx.get(engine.o.address), case.m)
+            tile, row = divmod(ctx.get(engine.o.address), case.rows)
             word = ctx.get(engine.o.sums)
             sums[:, row, tile] = [[word[c][plane] for c in range(SIDE)] for plane in (0, 1)]
         await ctx.tick()
-    return sums.reshape(2, case.m, -1)[:, :, : case.n]
+    return sums.reshape(2, case.rows, -1)[:, :, : case.n]
 
 
 def run(cases: list[Case]) -> list[tuple[NDArray[np.int64], int]]:
@@ -149,7 +159,7 @@ def check(cases: list[Case]) -> None:
         wanted = np.zeros_like(sums)
         wanted[: len(case.wanted)] = case.wanted
         np.testing.assert_array_equal(sums, wanted, str(case))
-        shape = case.m, case.n, case.k, SIDE, SIDE, "weight_stationary", "rtl"
+        shape = case.rows, case.n, case.k, SIDE, SIDE, "weight_stationary", "rtl"
         assert cycles == matmul_cycles(*shape) + READ_CYCLES - 1 + SIDE * case.transposed
 
 
@@ -171,6 +181,14 @@ def test_b_may_be_computed_and_transposed(kind: str, computed: bool, m: int) -> 
     shapes = [(k, n) for k in (1, 4, 9) for n in (1, 4, 7)]
     check([Case(m, k, n, kind, 4, 8, computed, True) for k, n in shapes])
     check([Case(m, 9, 7, kind, 4, 8, computed, turned) for turned in (True, False, True)])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "twin", "log2", "log_sqrt2"])
+@pytest.mark.parametrize("m", [1, 5])
+def test_a_row_of_ones_goes_ahead_of_every_tile(kind: str, m: int) -> None:
+    shapes = [(1, 1), (9, 7), (4, 9)]
+    check([Case(m, k, n, kind, 4, 8, False, False, True) for k, n in shapes])
+    check([Case(m, 9, 7, kind, 4, 8, True, True, ones) for ones in (True, False, True)])
 
 
 def test_sums_of_one_plane_have_the_room_of_two() -> None:

@@ -31,6 +31,7 @@ from tests.rtl.packed import Packed, set_fields, set_walk
 LANES, RATIO, TILES = 4, 16, 8
 SIGNED = PeSpec(MULTIPLY, 8, significand=(*range(128), *range(-128, 0)))
 SQRT2 = MacForm.logarithmic(Log2Spec(16, 4, 2)).element()
+LOG2 = MacForm.logarithmic(Log2Spec(16, 4)).element()
 RESIDUAL = AddSpec(FixedPoint(16, 12))
 
 
@@ -76,6 +77,7 @@ class Case:
     encoder: object = None
     adds: bool = False
     shared: bool = False
+    offset: int = 0
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n])
@@ -103,6 +105,8 @@ class Case:
         spec = EpilogueSpec(*self.span, self.weights)
         planes = self.pe.tables()[:, codes] @ b
         fields = [np.broadcast_to(v, (self.m, self.n)) for v in self.scaling.values()]
+        # column sums count as what is added does
+        fields[0] = fields[0] - (self.offset * b.sum(axis=0) << (self.weights[0].bit_length() - 1))
         columns = [*planes, *fields]
         values = spec.compute(np.stack(columns, axis=-1).reshape(-1, len(columns)))[0]
         values = values.astype(np.int64).reshape(self.m, self.n)
@@ -128,8 +132,9 @@ class Case:
         tiles_k, tiles_n = -(-self.k // LANES), -(-self.n // LANES)
         b_rows = [(LANES, -self.b.pitch), (tiles_k, LANES * self.b.pitch), (tiles_n, 8)]
         a_rows = [(self.m, self.a.pitch), (tiles_k, self.a.bits), (tiles_n, 0)]
-        program = {"rows": self.k, "columns": self.n, "stream": self.m, "complete": 1}
-        program["result_stride"] = self.m
+        stream = self.m + bool(self.offset)
+        program = {"rows": self.k, "columns": self.n, "stream": stream, "complete": 1}
+        program["result_stride"] = stream
         operands = {
             "a": (0, a_rows, self.a.bits, is_signed(self.pe)),
             "b": ((LANES - 1) * self.b.pitch, b_rows, 8, True),
@@ -144,6 +149,8 @@ class Case:
             "keep": self.out.keep,
             "first_parameter": 1,
             "shared": self.shared,
+            "ones": bool(self.offset),
+            "offset": self.offset,
             "activates": self.activation is not None,
             "encodes": self.encoder is not None,
             "adds": self.adds,
@@ -174,6 +181,7 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder)
     modes = {"computed": 0, "transposed": 0, "single": case.pe.planes == 1}
+    modes["ones"] = bool(case.offset)
     for name, flag in modes.items():
         ctx.set(engine.command[name], flag)
     for name, (base, loops, bits, signed) in operands.items():
@@ -213,7 +221,15 @@ def check(cases: list[Case]) -> None:
         for case in cases:
             await prepare(ctx, bench, case)
             await start(ctx, bench, case)
-            shape = case.m, case.n, case.k, LANES, LANES, "weight_stationary", "rtl"
+            shape = (
+                case.m + bool(case.offset),
+                case.n,
+                case.k,
+                LANES,
+                LANES,
+                "weight_stationary",
+                "rtl",
+            )
             array = matmul_cycles(*shape) + READ_CYCLES - 1
             # the first of these cycles has gone by
             for _ in range(array + case.latency + WRITE_CYCLES - 2 - 1):
@@ -275,6 +291,9 @@ def test_what_follows_differs_from_product_to_product() -> None:
             Case(4, 4, 5, SIGNED, GELU, LOGS),
             Case(6, 2, 3, SIGNED, None, CODES),
             Case(3, 4, 9, SIGNED, None, CODES, shared=True),
+            Case(3, 6, 9, SIGNED, None, CODES, offset=77),
+            Case(1, 6, 9, LOG2, adds=True, offset=-3000),
+            Case(3, 4, 9, SIGNED, None, CODES),
             Case(2, 8, 9, SQRT2, adds=True),
             Case(5, 9, 6, SIGNED, ActivationSpec("gelu", 8, 16), CODES),
         ]
