@@ -43,8 +43,8 @@ class ResultPipe(wiring.Component):
       together when it is low;
     * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
     * `parameters`: a read port of the memory of what a channel has (`epilogue.SCALING`): `address`
-      of a tile from `first_parameter` on, `data` in the next cycle. Or all channels have what the
-      command says, `scaling`, if it is `shared`;
+      of a tile from `first_parameter` on, `data` in the next cycle. Or all channels have those of
+      the first one, if they are `spread`, or what the command says, `scaling`, if it is `shared`;
     * `y_read`, `write`: ports of the buffer.
 
     Parameters
@@ -92,6 +92,7 @@ class ResultPipe(wiring.Component):
                 "keep": self.lanes,
                 "first_parameter": range(tiles),
                 "shared": 1,
+                "spread": 1,
                 "ones": 1,
                 "offset": OFFSET,
                 "scaling": SCALING,
@@ -128,7 +129,7 @@ class ResultPipe(wiring.Component):
             m.d.sync += [
                 held.eq(self.sums.sums[lane][0]) for lane, held in enumerate(self._column_sums)
             ]
-        m.d.comb += self.parameters.address.eq(kept.first_parameter + tile)
+        m.d.comb += self.parameters.address.eq(kept.first_parameter + Mux(kept.spread, 0, tile))
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
         wants = delayed(m, comes & kept.adds, ahead)
@@ -179,7 +180,8 @@ class ResultPipe(wiring.Component):
             ):
                 m.submodules[f"{name}_{lane}"] = share(platform, unit)
             planes = self.sums.sums[lane]
-            scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, self.parameters.data[lane]))
+            own = Mux(kept.spread, self.parameters.data[0], self.parameters.data[lane])
+            scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, own))
             # the first row of a tile is there a cycle after the column sums, and here one later
             correction = Signal(signed(ADDEND_BITS), name=f"correction_{lane}")
             shifted = (self._column_sums[lane] * kept.offset) << kept.epilogue.up

@@ -143,7 +143,9 @@ class UnitCommands:
             values = {name: int(v.ravel()[0]) for name, v in spec.parameters().items()}
             return fields | {"shared": 1, "scaling": values}
         require(len(tables) == 1, "an epilogue has one table of parameters")
-        return fields | {"first_parameter": self._parameter(tables[0])}
+        # one for all channels of a head
+        spread = not any(stride for _, stride in tables[0].spans[-1].axis)
+        return fields | {"first_parameter": self._parameter(tables[0]), "spread": spread}
 
     def _parameter(self, window: Window) -> int:
         """Return the word of the parameter memory in which a table begins."""

@@ -72,16 +72,15 @@ class Layout:
     @classmethod
     def of(cls, order: View, grain: int) -> "Layout":
         """Return that of a tensor stored axis by axis, rows along the last in steps of `grain`."""
-        axes = [axis for axis in order.axes if axis]
         dimensions, pitch = [], 1
-        for number, axis in enumerate(reversed(axes)):
+        for number, axis in enumerate(reversed(order.axes)):
             for count, stride in reversed(axis):
                 dimensions.append(Dimension(count, stride, pitch))
                 pitch *= count
             if number == 0:
                 pitch = whole(pitch, grain)
         by_stride = sorted(dimensions, key=lambda dimension: -dimension.stride)
-        return cls(tuple(by_stride), pitch if axes else grain)
+        return cls(tuple(by_stride), pitch)
 
     def view(self, view: View) -> View:
         """Return where the elements of a view of the tensor are.
@@ -144,15 +143,15 @@ def stored_order(written: Sequence[Operand], read: Sequence[Operand]) -> View:
         return View.contiguous((size // row, row))
     # a product comes first
     reader = min(read, key=lambda operand: "k" not in operand.along)
-    moving = tuple(
-        axis for number, axis in enumerate(reader.view.axes) if reader.view.moves(number)
-    )
+    *outer, row = (tuple(level for level in axis if level[1]) for axis in reader.view.axes)
+    # rows of one element are rows
+    moving = (*(axis for axis in outer if axis), row)
     levels = sorted((level for axis in moving for level in axis), key=lambda level: level[1])
     nested = all(
         stride == prod(n for n, _ in levels[:number]) for number, (_, stride) in enumerate(levels)
     )
     once = nested and prod(n for n, _ in levels) == size
-    return View(0, moving) if once and moving else dense
+    return View(0, moving) if once else dense
 
 
 def whole(count: int, step: int) -> int:

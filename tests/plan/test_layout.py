@@ -252,11 +252,11 @@ def test_constants_lie_as_they_are_read_and_come_back_from_their_homes(kib, memo
     verify(plan)
     contents = memory_images(plan, {"w": weight, "p": table})
     homes = {home.tensor: home for home in plan.homes}
-    assert {homes["w"].memory, homes["p"].memory} == {memory}
+    assert (homes["w"].memory, homes["p"].memory) == (memory, "dram")
 
     got = contents[memory].read(home_addresses(homes["w"]), 3, signed=True)
     np.testing.assert_array_equal(got, weight.ravel())
-    got = contents[memory].read_words(home_addresses(homes["p"]), fields)
+    got = contents["dram"].read_words(home_addresses(homes["p"]), fields)
     for values, part in zip(table.values, fields, strict=True):
         np.testing.assert_array_equal(got[part.name], values)
 
@@ -267,3 +267,11 @@ def test_constants_lie_as_they_are_read_and_come_back_from_their_homes(kib, memo
     room = Grid.of(accelerator).parameter_bits
     steps = home_addresses(homes["p"]) - homes["p"].base
     np.testing.assert_array_equal(steps, room * np.arange(N))
+
+
+def test_what_heads_have_of_their_own_begins_at_words():
+    heads = View(0, (((3, 1), (7, 0)), ((5, 0),)))
+    reader = Operand("x", 3, 8, view=heads, along=("rows", "length"))
+    layout = Layout.of(stored_order([], [reader]), 4)
+    assert layout.view(heads) == View(0, (((3, 4), (7, 0)), ((5, 0),)))
+    assert layout.size == 12

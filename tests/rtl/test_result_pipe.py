@@ -78,6 +78,7 @@ class Case:
     adds: bool = False
     shared: bool = False
     offset: int = 0
+    spread: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n])
@@ -94,7 +95,7 @@ class Case:
             "shift": rng.integers(30, 36, self.n),
             "zero_point": rng.integers(-9, 9, self.n),
         }
-        if self.shared:
+        if self.shared or self.spread:
             self.scaling = {name: np.repeat(v[:1], self.n) for name, v in self.scaling.items()}
         self.weights = (1 << 12,) if self.pe.planes == 1 else (128, 181)
         bits = 16 if self.encoder is None else 8
@@ -149,6 +150,7 @@ class Case:
             "keep": self.out.keep,
             "first_parameter": 1,
             "shared": self.shared,
+            "spread": self.spread,
             "ones": bool(self.offset),
             "offset": self.offset,
             "activates": self.activation is not None,
@@ -166,7 +168,8 @@ async def prepare(ctx, bench: Bench, case: Case) -> None:
     for tile in range(case.out.words):
         for lane in range(min(LANES, case.n - tile * LANES)):
             fields = {name: int(v[tile * LANES + lane]) for name, v in case.scaling.items()}
-            if not case.shared:  # then what is there must not matter
+            # what is there must not matter
+            if not case.shared and not (case.spread and tile + lane):
                 set_fields(ctx, port.data[lane], fields)
         ctx.set(port.addr, 1 + tile)
         ctx.set(port.en, 1)
@@ -292,6 +295,7 @@ def test_what_follows_differs_from_product_to_product() -> None:
             Case(6, 2, 3, SIGNED, None, CODES),
             Case(3, 4, 9, SIGNED, None, CODES, shared=True),
             Case(3, 6, 9, SIGNED, None, CODES, offset=77),
+            Case(3, 5, 10, SIGNED, None, CODES, spread=True),
             Case(1, 6, 9, LOG2, adds=True, offset=-3000),
             Case(3, 4, 9, SIGNED, None, CODES),
             Case(2, 8, 9, SQRT2, adds=True),
