@@ -262,3 +262,8 @@ def check_machine(machine: Accelerator) -> None:
         ("array.weight_bits", array.weight_bits),
     ):
         require(bits <= _OPERAND_BITS, f"{name} must be at most 8 for gateware, not {bits}")
+    rate, beat = machine.dram_bits_per_cycle, Grid.of(machine).beat_bits
+    require(
+        rate <= beat,
+        f"dram.bandwidth_gib_s must be at most {beat} bits a cycle for gateware, not {float(rate)}",
+    )

@@ -1,6 +1,5 @@
 """Cycles of a slot: array, vector unit and DMA in closed form."""
 
-from fractions import Fraction
 from typing import Any, Final, NamedTuple
 
 from hwq.arch.accelerator import Accelerator
@@ -8,7 +7,6 @@ from hwq.arch.kinds import Timing
 from hwq.arch.systolic import matmul_cycles, timing_correction
 from hwq.arch.vector_timing import pass_timing
 from hwq.numerics.unit import UnitTiming, ceil_div
-from hwq.plan.layout import Grid
 from hwq.plan.plan import Pass, Step
 from hwq.plan.slots import Slot, Tile
 
@@ -54,8 +52,7 @@ class Timer:
     def __init__(self, accelerator: Accelerator, timing: Timing) -> None:
         self.accelerator, self.timing = accelerator, timing
         self._rtl = timing == "rtl"
-        # no more than a beat is moved in a cycle
-        self.rate = min(accelerator.dram_bits_per_cycle, Fraction(Grid.of(accelerator).beat_bits))
+        self.rate = accelerator.dram_bits_per_cycle
 
     def transfer_cycles(self, bits: int, load: bool) -> int:
         """Cycles of one transfer: the latency of a load, and the bandwidth."""

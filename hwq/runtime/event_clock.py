@@ -10,7 +10,6 @@ from hwq.arch.accelerator import Accelerator
 from hwq.arch.vector_timing import pass_timing
 from hwq.errors import require
 from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer
-from hwq.plan.layout import Grid
 from hwq.plan.plan import Pass, Plan, Product, Step
 from hwq.plan.timing import (
     FETCH_CYCLES,
@@ -118,10 +117,10 @@ class EventClock:
 
     def _transfer(self, transfer: Transfer) -> int:
         load = transfer.source.memory == "dram"
-        rate, beat = self._machine.dram_bits_per_cycle, Grid.of(self._machine).beat_bits
+        rate = self._machine.dram_bits_per_cycle
         cycles, moved = self._machine.dram.latency_cycles * load, 0
         while moved < transfer.bits * rate.denominator:
-            moved += min(rate.numerator, beat * rate.denominator)
+            moved += rate.numerator
             cycles += 1
         if not self._rtl:
             return cycles

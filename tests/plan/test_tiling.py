@@ -97,8 +97,3 @@ def test_a_transfer_takes_its_latency_and_rounds_up():
     # the DMA's own cycles, and its next command, which takes ten
     assert [rtl.transfer_cycles(bits, load=True) for bits in (1, 17, 170)] == [10, 11, 30]
     assert [rtl.transfer_cycles(bits, load=False) for bits in (1, 31, 33)] == [10, 10, 11]
-
-
-def test_no_more_than_a_beat_moves_in_a_cycle():
-    timer = Timer(machine(4, 4, rate=1e3), "stall_free")
-    assert timer.transfer_cycles(320, load=True) == 10

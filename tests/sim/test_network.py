@@ -23,11 +23,11 @@ from hwq.sim.network import Comparison, compare
 from tests.plan.machines import machine
 
 MACHINES = {
-    "4x4": machine(4, 4, (8, 2, 8, 1), rate=1e3, lanes=4),
-    "8x8": machine(8, 8, (24, 4, 16, 4), rate=1e3, lanes=8),
+    "4x4": machine(4, 4, (8, 2, 8, 1), rate=31, lanes=4),
+    "8x8": machine(8, 8, (24, 4, 16, 4), rate=63, lanes=8),
 }
 # bits per cycle, latency, whether beats wait at random
-DRAMS = [(1000, 0, False), (Fraction(77, 10), 3, False), (Fraction(3, 2), 40, False), (20, 9, True)]
+DRAMS = [(31, 0, False), (Fraction(77, 10), 3, False), (Fraction(3, 2), 40, False), (20, 9, True)]
 METHODS = ["minmax", "minmax/log2", "psaq_vit", "repq_vit", "ptq4vit", "is_vit"]
 LONGEST_ROW = 64
 DEPTHS = {"DRAM_DEPTH": 1 << 15, "WORK_DEPTH": 1 << 16, "TRANSFERS_DEPTH": 1 << 16}
