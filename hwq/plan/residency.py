@@ -10,7 +10,7 @@
   it is filled before the first image.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from hwq.compiler.view import View
 from hwq.errors import SpecError
 from hwq.plan.layout import Dimension, Grid, Layout, stored_order, whole
 from hwq.plan.memory import Memory, MemoryName
-from hwq.plan.runs import Members, Run
+from hwq.plan.runs import Members, Run, streamed
 
 RESIDENT_QUARTERS: Final = (3, 2, 1, 0)
 """Shares of the activation buffer for tensors that stay there, as they are tried."""
@@ -125,7 +125,7 @@ class _Placing:
                     self._note(operand, self._read)
                 self._born.setdefault(layer.out.tensor, position)
                 self._note(layer.out, self._written)
-        self._streamed = frozenset(_streamed(sequence))
+        self._streamed = frozenset(streamed(sequence))
 
     def _note(self, operand: Operand, ways: dict[str, list[Operand]]) -> None:
         ways.setdefault(operand.tensor, []).append(operand)
@@ -190,11 +190,10 @@ class _Placing:
     def _place_constants(self) -> None:
         constants = [operand for operand in self._operands.values() if operand.constant]
         memory = self._memories["weight"]
-        # other units do not read the weight buffer
         of_b = {
             operand.tensor: memory.room(self._bits(operand.tensor, "weight"))
             for operand in constants
-            if all("k" in reader.along for reader in self._read[operand.tensor])
+            if any("k" in reader.along for reader in self._read[operand.tensor])
         }
         resident, base = sum(of_b.values()) <= memory.bits, 0
         for operand in constants:
@@ -280,21 +279,6 @@ def _is_whole(layer: Layer) -> bool:
     """Whether a layer writes all of its tensor in order, so that instances lie side by side."""
     view, elements = layer.out.view, layer.out.elements
     return elements == layer.out.size and view.reshape((elements,)) == View.contiguous((elements,))
-
-
-def _streamed(sequence: Sequence[Run]) -> Iterator[str]:
-    readers: dict[str, list[Members]] = {}
-    for run in sequence:
-        for step in run.steps:
-            for layer in step:
-                for operand in layer.inputs:
-                    readers.setdefault(operand.tensor, []).append(step)
-    for run in sequence:
-        for step in run.steps:
-            for layer in step:
-                those = readers.get(layer.out.tensor)
-                if those and all(reader is step for reader in those):
-                    yield layer.out.tensor
 
 
 def _first_fit(taken: Sequence[Place], room: int) -> int:

@@ -77,3 +77,19 @@ def _by_head(steps: Sequence[Members]) -> bool:
         and layer.out.along == ("rows", "length")
         for layer in between
     )
+
+
+def streamed(sequence: Sequence[Run]) -> Iterator[str]:
+    """Yield the tensors that only the step that writes them reads."""
+    readers: dict[str, list[Members]] = {}
+    for run in sequence:
+        for step in run.steps:
+            for layer in step:
+                for operand in layer.inputs:
+                    readers.setdefault(operand.tensor, []).append(step)
+    for run in sequence:
+        for step in run.steps:
+            for layer in step:
+                those = readers.get(layer.out.tensor)
+                if those and all(reader is step for reader in those):
+                    yield layer.out.tensor

@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_said(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rows": 8}, "array.columns must be 8 for gateware, not 4"),
+        ({"rows": 2}, "array.columns must be 2 for gateware, not 4"),
         ({"bandwidth": 5.0}, "dram.bandwidth_gib_s must be at most 32 bits a cycle for gateware"),
     ],
 )

@@ -38,8 +38,7 @@ def planned(*layers, dataflow="weight_stationary", accelerator=ROOMY):
 
 
 def padded_elements(rows, length, quantum=8):
-    """Rows in whole quanta; a single column is one row."""
-    rows, length = (1, rows) if length == 1 else (rows, length)
+    """Rows in whole quanta."""
     return rows * -(-length // quantum) * quantum
 
 
@@ -158,10 +157,10 @@ def test_a_pass_reads_once_and_layer_norm_its_parameters_for_every_row():
     )
     (group,) = planned(norm)
     step = group.steps[0]
-    traffic = pass_traffic(group, step, step.passes[0], {"0.0": 960, "y": 480})
-    assert traffic.activation == MemoryBits(read=960 + 480, write=960 + 480)
-    assert traffic.weight == MemoryBits(read=6 * 10 * 16)
-    assert traffic.dram == MemoryBits(read=960, write=480)
+    traffic = pass_traffic(group, step, step.passes[0], {"0.0": 960, "0.1": 160, "y": 480})
+    read = 960 + 6 * 10 * 16 + 480
+    assert traffic.activation == MemoryBits(read=read, write=960 + 160 + 480)
+    assert traffic.dram == MemoryBits(read=960 + 160, write=480)
     assert traffic.sram == traffic.activation + traffic.weight + traffic.output
 
 
