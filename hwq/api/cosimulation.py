@@ -167,11 +167,12 @@ def _calibrated(request: Request, track: Track) -> tuple[Calibrated, Calibration
 
 
 def gateware_of(subject: Subject) -> AcceleratorGateware:
-    """Return the gateware of a machine, with the activation function of a network."""
+    """Return the gateware of a machine, with the activation function and the rows of a network."""
     layers = subject.priced.program.layers
     specs: list[Any] = [layer.spec for layer in layers if layer.op == "activation"]
     function = specs[0].function if specs else "gelu"
-    return AcceleratorGateware(subject.machine, function, _LONGEST_ROW)
+    rows = [layer.length for layer in layers if layer.op in ("softmax", "layer_norm")]
+    return AcceleratorGateware(subject.machine, function, max([_LONGEST_ROW, *rows]))
 
 
 def slots_until(plan: Plan, layers: str | None) -> int:
