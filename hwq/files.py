@@ -4,8 +4,10 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,49 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise `DataError` for what is there and is no empty folder."""
+    try:
+        if folder.exists() and next(folder.iterdir(), None) is not None:
+            first = min(file.name for file in folder.iterdir())
+            raise DataError(f"{folder} must be a new or an empty folder: it has {first}")
+    except OSError as error:
+        raise DataError(f"{folder} must be a new or an empty folder ({error.strerror})") from error
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a place for files, all of which come to `folder` at the end, or none.
+
+    Folders above it that were not there stay.
+
+    Raises
+    ------
+    DataError
+        If `folder` is not empty, or cannot be written.
+    """
+    check_new_folder(folder)
+    made, moved = not folder.exists(), list[Path]()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        try:
+            yield place
+            for file in sorted(place.iterdir()):
+                moved.append(file.rename(folder / file.name))
+            place.rmdir()
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                for file in moved:
+                    file.unlink()
+                if made:
+                    folder.rmdir()
+            raise
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def sha256(path: Path) -> str:

@@ -149,7 +149,11 @@ class Trace:
 
 
 def build(
-    gateware: AcceleratorGateware, simulator: str, depths: Mapping[str, int], waves: bool = False
+    gateware: AcceleratorGateware,
+    simulator: str,
+    depths: Mapping[str, int],
+    waves: bool = False,
+    text: str | None = None,
 ) -> Path:
     """Return the folder of a bench's program: made, or kept from before.
 
@@ -161,6 +165,8 @@ def build(
         From `Memories.depths`.
     waves : bool
         Whether it can write waves.
+    text : str, optional
+        Verilog to use instead of what the gateware emits: a module `accelerator`.
 
     Raises
     ------
@@ -172,14 +178,14 @@ def build(
     key = (
         f"{tool_versions(simulator)} {_VERILATOR} {_ICARUS} {parameters} {gateware.function} "
         f"{gateware.max_length} {machine.model_dump_json()} {source_digest(_SOURCES)} "
-        f"{BENCH.read_text()} {MAIN.read_text()} {waves}"
+        f"{BENCH.read_text()} {MAIN.read_text()} {waves} {text}"
     )
     folder = BUILD_ROOT / f"accelerator_{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with alone(folder):
         if not (folder / "finished").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            (folder / "accelerator.v").write_text(emit_whole(gateware, "accelerator"))
+            (folder / "accelerator.v").write_text(text or emit_whole(gateware, "accelerator"))
             _compile(folder, simulator, parameters, waves)
             (folder / "finished").touch()
     return folder
@@ -202,7 +208,12 @@ def _compile(folder: Path, simulator: str, parameters: Mapping[str, int], waves:
 
 
 def run(
-    folder: Path, memories: Memories, dram: Dram, limit: int, progress: Progress | None = None
+    folder: Path,
+    memories: Memories,
+    dram: Dram,
+    limit: int,
+    progress: Progress | None = None,
+    fault: int = 0,
 ) -> Trace:
     """Run a bench once.
 
@@ -215,6 +226,8 @@ def run(
     limit : int
         Cycles after which it has failed.
     progress : callable, optional
+    fault : int
+        Which of the faults to switch on that `hwq.sim.accelerator_mutation` planted.
 
     Raises
     ------
@@ -224,7 +237,7 @@ def run(
     with tempfile.TemporaryDirectory(prefix="hwq-") as name:
         work = Path(name)
         last = -(-8 * len(memories.dram) // memories.beat_bits) - 1
-        more = {"results": "results.txt", "first": 0, "last": last}
+        more = {"results": "results.txt", "first": 0, "last": last, "fault": fault}
         said = _wait(_program(folder, work, memories, dram, limit, more), work, progress)
         if not said.startswith("done"):
             raise RunFailed(f"the simulation did not end: {said}")
@@ -233,8 +246,7 @@ def run(
         rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
         after = BitMemory.of(rows.tobytes())
         before = memories.records.before
-        log = (work / "log.txt").read_bytes()
-        return Trace(begins[before:], before, log, after)
+        return Trace(begins[before:], before, (work / "log.txt").read_bytes(), after)
 
 
 def write_waves(
@@ -266,7 +278,7 @@ def _program(
 
 
 def _wait(program: list[str], work: Path, progress: Progress | None) -> str:
-    """Return the first line that a program prints, telling meanwhile how far it is."""
+    """Return what a program says in the end, telling meanwhile how far it is."""
     with tool_environment(), (work / "said.txt").open("w+") as said:
         process = subprocess.Popen(program, cwd=work, stdout=said, stderr=subprocess.STDOUT)
         try:
@@ -277,7 +289,9 @@ def _wait(program: list[str], work: Path, progress: Progress | None) -> str:
         finally:
             process.kill()
         said.seek(0)
-        return said.readline().strip()
+        # Icarus warns of memories that are not full
+        lines = (line.strip() for line in said if not line.startswith("WARNING"))
+        return next(lines, "")
 
 
 def _begun(file: Path) -> int:

@@ -10,6 +10,8 @@
 //                                        slot, cycle, granule, bits, keep, elements
 // +slots=FILE                            cycle in which each slot begins, then that of the end
 // +results=FILE +first=N +last=N         beats of the DRAM at the end
+// +expected=FILE                         beats of the results, if there are RESULTS to compare
+// +top=N                                 print so many of the largest results
 // +limit=N                               cycles after which the run has failed
 // +waves=FILE +from=N +to=N              waves of these cycles, and the end; if compiled with WAVES
 `timescale 1ns / 1ns
@@ -23,6 +25,18 @@ module bench;
   parameter DRAM_DEPTH = 1024;
   parameter WORK_DEPTH = 1024;
   parameter TRANSFERS_DEPTH = 1024;
+  // of the DRAM and of a run, if no argument says otherwise
+  parameter [127:0] RATE = 1;
+  parameter [127:0] NEEDS = 1;
+  parameter LATENCY = 0;
+  parameter [63:0] LIMIT = 1000000000;
+  // results: so many neighbours of RESULT_BITS each, the first one lowest in beat RESULT_BEAT
+  parameter RESULTS = 0;
+  parameter RESULT_BITS = 32;
+  parameter RESULT_BEAT = 0;
+  // slots ahead of those of the network, and cycles of these in the cost model
+  parameter BEFORE = 0;
+  parameter [63:0] PLANNED = 0;
 
   reg rst = 1, start = 0;
 `ifndef VERILATOR
@@ -90,6 +104,7 @@ module bench;
   // what is seen of it
   reg [1023:0] name;
   integer log, slots, results, first, last, number;
+  reg [63:0] began = 0;
   reg [63:0] cycle = 0, limit;
   reg [31:0] previous = 0;
 `ifdef WAVES
@@ -105,22 +120,76 @@ module bench;
   reg started = 0;
 
   initial begin
-    if (!$value$plusargs("dram=%s", name)) $finish;
+    if (!$value$plusargs("dram=%s", name)) name = "dram.hex";
     $readmemh(name, dram);
-    if (!$value$plusargs("work=%s", name)) $finish;
+    if (!$value$plusargs("work=%s", name)) name = "work.hex";
     $readmemh(name, work);
-    if (!$value$plusargs("transfers=%s", name)) $finish;
+    if (!$value$plusargs("transfers=%s", name)) name = "transfers.hex";
     $readmemh(name, transfers);
-    if (!$value$plusargs("log=%s", name)) $finish;
-    log = $fopen(name, "w");
-    if (!$value$plusargs("slots=%s", name)) $finish;
-    slots = $fopen(name, "w");
-    if (!$value$plusargs("limit=%d", limit)) limit = 1000000000;
-    if (!$value$plusargs("rate=%h", rate)) rate = 1;
-    if (!$value$plusargs("needs=%h", needs)) needs = 1;
-    if (!$value$plusargs("latency=%d", latency)) latency = 0;
+    if (!$value$plusargs("expected=%s", name)) name = "expected.hex";
+    if (RESULTS != 0) $readmemh(name, expected);
+    log = 0;
+    if ($value$plusargs("log=%s", name)) log = $fopen(name, "w");
+    slots = 0;
+    if ($value$plusargs("slots=%s", name)) slots = $fopen(name, "w");
+    if (!$value$plusargs("limit=%d", limit)) limit = LIMIT;
+    if (!$value$plusargs("rate=%h", rate)) rate = RATE;
+    if (!$value$plusargs("needs=%h", needs)) needs = NEEDS;
+    if (!$value$plusargs("latency=%d", latency)) latency = LATENCY;
     if (!$value$plusargs("stalls=%d", stalls)) stalls = 0;
+    if (!$value$plusargs("top=%d", top)) top = 10;
   end
+
+  // the results at the end
+  localparam RESULT_BEATS = (RESULTS * RESULT_BITS + BEAT - 1) / BEAT;
+  reg [BEAT-1:0] expected [0:(RESULTS == 0 ? 0 : RESULT_BEATS - 1)];
+  reg [BEAT-1:0] counts;  // which bits of a beat are results
+  reg signed [63:0] value [0:RESULTS];
+  reg [RESULTS:0] told;
+  integer top, wrong, index, low, best;
+
+  task compare;
+    begin
+      wrong = 0;
+      for (number = 0; number < RESULT_BEATS; number = number + 1) begin
+        low = RESULTS * RESULT_BITS - number * BEAT;
+        counts = {BEAT{1'b1}};
+        if (low < BEAT) counts = ~(counts << low);
+        if ((dram[RESULT_BEAT + number] & counts) !== expected[number]) begin
+          if (wrong == 0)
+            $display("beat %0d must be %h, not %h", RESULT_BEAT + number, expected[number],
+                     dram[RESULT_BEAT + number] & counts);
+          wrong = wrong + 1;
+        end
+      end
+      print_largest;
+      if (wrong == 0) $display("PASS: %0d cycles, %0d planned", cycle - began, PLANNED);
+      else
+        $display("FAIL: %0d of %0d beats differ; %0d cycles, %0d planned", wrong, RESULT_BEATS,
+                 cycle - began, PLANNED);
+    end
+  endtask
+
+  task print_largest;
+    begin
+      for (index = 0; index < RESULTS; index = index + 1) begin
+        value[index] = 0;
+        for (number = 0; number < 64; number = number + 1) begin
+          // bits above its own repeat the sign
+          low = index * RESULT_BITS + (number < RESULT_BITS ? number : RESULT_BITS - 1);
+          value[index][number] = dram[RESULT_BEAT + low / BEAT][low % BEAT];
+        end
+      end
+      told = 0;
+      for (number = 0; number < top && number < RESULTS; number = number + 1) begin
+        best = -1;
+        for (index = 0; index < RESULTS; index = index + 1)
+          if (!told[index] && (best < 0 || value[index] > value[best])) best = index;
+        told[best] = 1;
+        $display("logit %0d: %0d", best, value[best]);
+      end
+    end
+  endtask
 
   always @(posedge clk) begin
     cycle <= cycle + 1;
@@ -129,17 +198,22 @@ module bench;
     started <= started || busy;
     previous <= slot;
     if (slot != previous && busy) begin
-      $fwrite(slots, "%0d\n", cycle);
-      $fflush(slots);
+      if (slot == BEFORE + 1) began <= cycle;
+      if (slots != 0) begin
+        $fwrite(slots, "%0d\n", cycle);
+        $fflush(slots);
+      end
     end
-    if (dut.activation.write__0__enable)
+    if (log != 0 && dut.activation.write__0__enable)
       $fwrite(log, "%h %h %h %h %h %h\n", slot, cycle[31:0], dut.activation.write__0__address,
               dut.activation.write__0__bits, dut.activation.write__0__keep,
               dut.activation.write__0__elements);
     if (started && !busy) begin
-      $fwrite(slots, "%0d\n", cycle);
-      $fclose(slots);
-      $fclose(log);
+      if (slots != 0) begin
+        $fwrite(slots, "%0d\n", cycle);
+        $fclose(slots);
+      end
+      if (log != 0) $fclose(log);
       if ($value$plusargs("results=%s", name)) begin
         results = $fopen(name, "w");
         if (!$value$plusargs("first=%d", first)) first = 0;
@@ -149,6 +223,7 @@ module bench;
         $fclose(results);
       end
       $display("done: %0d slots, %0d cycles", slot, cycle);
+      if (RESULTS != 0) compare;
       $finish;
     end
 `ifdef WAVES
@@ -163,6 +238,7 @@ module bench;
 `endif
     if (cycle == limit) begin
       $display("not done after %0d cycles, in slot %0d", limit, slot);
+      if (RESULTS != 0) $display("FAIL: it did not end");
       $finish;
     end
   end

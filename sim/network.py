@@ -209,7 +209,13 @@ class _Checker:
         found: tuple[Int, Int, Int],
     ) -> Difference:
         """Return the earliest of all words that differ."""
-        there = {int(a): (int(v), int(t)) for a, v, t in zip(*found, strict=True)}
+        there: dict[int, tuple[int, int]] = {}
+        surplus = []
+        for address, value, cycle in zip(*(part.tolist() for part in found), strict=True):
+            if address in there:
+                surplus.append((value, cycle))
+            else:
+                there[address] = value, cycle
         differences = []
         for place, address, code in zip(order.tolist(), *(w.tolist() for w in wanted), strict=True):
             value, cycle = there.pop(address, (None, -1))
@@ -227,7 +233,7 @@ class _Checker:
                 )
         differences += [
             Difference(name, -1, -1, cycle - self._first, None, value)
-            for value, cycle in there.values()
+            for value, cycle in (*there.values(), *surplus)
         ]
         return min(differences, key=lambda d: (d.cycle < 0, d.cycle, d.row, d.column))
 

@@ -20,7 +20,7 @@ def test_the_python_session_runs(capsys):
 
 
 def test_the_options_exist(capsys):
-    for verb in ("simulate", "calibrate", "evaluate", "emit", "cosim", "synth"):
+    for verb in ("simulate", "calibrate", "evaluate", "emit", "cosim", "generate", "synth"):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
     known = set(re.findall(r"--[a-z]+", capsys.readouterr().out))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from hwq.api.calibration import calibrate
     from hwq.api.cosimulation import cosimulate
     from hwq.api.evaluation import evaluate, evaluate_integers
+    from hwq.api.generation import generate
     from hwq.api.integers import open_integers
     from hwq.api.measuring import measure
     from hwq.api.network import float_graph
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate",
     "evaluate_integers",
     "float_graph",
+    "generate",
     "lower",
     "measure",
     "open_integers",
@@ -37,6 +39,7 @@ _MODULES = {
     "evaluate": "hwq.api.evaluation",
     "evaluate_integers": "hwq.api.evaluation",
     "float_graph": "hwq.api.network",
+    "generate": "hwq.api.generation",
     "lower": "hwq.api.simulation",
     "measure": "hwq.api.measuring",
     "open_integers": "hwq.api.integers",

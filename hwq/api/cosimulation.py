@@ -20,6 +20,7 @@ from hwq.api.pricing import Priced, price
 from hwq.api.simulation import lower, naming
 from hwq.arch.accelerator import Accelerator
 from hwq.arch.load import load_accelerator
+from hwq.compiler.program import VectorLayer
 from hwq.errors import UsageError
 from hwq.graph.ir import Graph
 from hwq.methods.base import Bits
@@ -168,7 +169,7 @@ def _calibrated(request: Request, track: Track) -> tuple[Calibrated, Calibration
 
 def gateware_of(subject: Subject) -> AcceleratorGateware:
     """Return the gateware of a machine, with the activation function and the rows of a network."""
-    layers = subject.priced.program.layers
+    layers = [x for x in subject.priced.program.layers if isinstance(x, VectorLayer)]
     specs: list[Any] = [layer.spec for layer in layers if layer.op == "activation"]
     function = specs[0].function if specs else "gelu"
     rows = [layer.length for layer in layers if layer.op in ("softmax", "layer_norm")]

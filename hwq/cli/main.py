@@ -11,6 +11,7 @@ from hwq.cli import calibrate as calibrate_verb
 from hwq.cli import cosim as cosim_verb
 from hwq.cli import emit as emit_verb
 from hwq.cli import evaluate as evaluate_verb
+from hwq.cli import generate as generate_verb
 from hwq.cli import list as list_verb
 from hwq.cli import simulate as simulate_verb
 from hwq.cli import synth as synth_verb
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         list_verb,
         emit_verb,
         cosim_verb,
+        generate_verb,
         synth_verb,
         cache_verb,
     ):

@@ -143,9 +143,9 @@ def stored_order(written: Sequence[Operand], read: Sequence[Operand]) -> View:
         return View.contiguous((size // row, row))
     # a product comes first
     reader = min(read, key=lambda operand: "k" not in operand.along)
-    *outer, row = (tuple(level for level in axis if level[1]) for axis in reader.view.axes)
+    axes = [tuple(level for level in axis if level[1]) for axis in reader.view.axes]
     # rows of one element are rows
-    moving = (*(axis for axis in outer if axis), row)
+    moving = (*(axis for axis in axes[:-1] if axis), axes[-1])
     levels = sorted((level for axis in moving for level in axis), key=lambda level: level[1])
     nested = all(
         stride == prod(n for n, _ in levels[:number]) for number, (_, stride) in enumerate(levels)
