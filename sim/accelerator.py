@@ -279,23 +279,20 @@ def _program(
 
 def _wait(program: list[str], work: Path, progress: Progress | None) -> str:
     """Return what a program says in the end, telling meanwhile how far it is."""
+    slots = work / "slots.txt"
     with tool_environment(), (work / "said.txt").open("w+") as said:
         process = subprocess.Popen(program, cwd=work, stdout=said, stderr=subprocess.STDOUT)
         try:
             while process.poll() is None:
                 time.sleep(0.1)
                 if progress is not None:
-                    progress(_begun(work / "slots.txt"))
+                    progress(slots.read_bytes().count(b"\n") if slots.exists() else 0)
         finally:
             process.kill()
         said.seek(0)
         # Icarus warns of memories that are not full
         lines = (line.strip() for line in said if not line.startswith("WARNING"))
         return next(lines, "")
-
-
-def _begun(file: Path) -> int:
-    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def _lines(rows: NDArray[np.uint8]) -> str:
