@@ -50,6 +50,10 @@ class FaultMisplaced(HwqError):
     """The fragment of a fault is not there as often as it says."""
 
 
+Edit = tuple[int, int, str]
+"""From where to where, and what is there instead."""
+
+
 def planted(text: str, fault: Fault) -> str:
     """Return the Verilog `text` of the module NAME with `fault` in it.
 
@@ -58,11 +62,17 @@ def planted(text: str, fault: Fault) -> str:
     FaultMisplaced
         If the fragment does not occur exactly as often as the fault says.
     """
-    # submodules of one instance, and those that several share
-    names = [f"\\{NAME}.{fault.module} ", f"{NAME}_{fault.module}"] if fault.module else [NAME]
-    (start,) = (at for name in names if (at := text.find(f"module {name}(")) >= 0)
-    body = text[start : text.index("endmodule", start)]
     changed, end = [], 0
+    for start, after, wrong in edits(text, fault):
+        changed += [text[end:start], wrong]
+        end = after
+    return "".join(changed) + text[end:]
+
+
+def edits(text: str, fault: Fault) -> list[Edit]:
+    """Return what plants a fault; arguments and errors as of `planted`."""
+    start, body = module_body(text, fault.module)
+    found = []
     for number, match in enumerate(_matches(body, fault, fault.right, fault.count), start=1):
         if fault.nth not in (0, number):
             continue
@@ -70,9 +80,17 @@ def planted(text: str, fault: Fault) -> str:
         if fault.given:
             (given,) = _matches(body, fault, fault.given, 1, numbers)
             numbers |= given.groupdict()
-        changed += [body[end : match.start()], _numbered(_raw(fault.wrong), numbers)]
-        end = match.end()
-    return text[:start] + "".join(changed) + body[end:] + text[start + len(body) :]
+        wrong = _numbered(_raw(fault.wrong), numbers)
+        found.append((start + match.start(), start + match.end(), wrong))
+    return found
+
+
+def module_body(text: str, module: str) -> tuple[int, str]:
+    """Return where a submodule of NAME begins, or NAME itself for none; and its text."""
+    # submodules of one instance, and those that several share
+    names = [f"\\{NAME}.{module} ", f"{NAME}_{module}"] if module else [NAME]
+    (start,) = (at for name in names if (at := text.find(f"module {name}(")) >= 0)
+    return start, text[start : text.index("endmodule", start)]
 
 
 _LETTER = re.compile(r"\$([A-Z])(?![A-Za-z0-9_])")

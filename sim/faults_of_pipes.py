@@ -1,0 +1,161 @@
+"""Faults of what streams, behind the array and in the vector unit of an accelerator."""
+
+from collections.abc import Mapping
+
+from hwq.sim.fault import Fault
+
+_RESULTS = (
+    Fault(
+        "row of column sums not counted",
+        "$A  = {kept.rows} + {kept.ones};",
+        "$A  = {kept.rows};",
+        count=2,
+    ),
+    Fault("column sums leave", "comes = $signal$A  & $B ;", "comes = $signal$A ;"),
+    Fault("column sums of every row", "$A  = $signal$B  & $C ;", "$A  = $signal$B ;"),
+    Fault(
+        "offset not shifted",
+        "$A  = $signed($B ) << {kept.epilogue.up};",
+        "$A  = $signed($B );",
+        "",
+        4,
+        1,
+    ),
+    Fault(
+        "offset without column sums",
+        "$A  = {kept.ones} ? $B  : 65'h00000000000000000;",
+        "$A  = $B ;",
+        "",
+        4,
+        1,
+        equivalent="the offset is 0 then",
+    ),
+    Fault(
+        "column sums not subtracted",
+        "$A  = {kept.ones} ? $B  : 65'h00000000000000000;",
+        "$A  = 65'h0;",
+        "",
+        4,
+        2,
+    ),
+    Fault(
+        "parameters of the first tile", "$A  = {kept.spread} ? 5'h00 : sums_tile;", "$A  = 5'h00;"
+    ),
+    Fault(
+        "spread parameters go on", "$A  = {kept.spread} ? 5'h00 : sums_tile;", "$A  = sums_tile;"
+    ),
+    Fault("parameters from the first word on", "$A  = {kept.first_parameter} + $B ;", "$A  = $B ;"),
+    Fault(
+        "parameters never spread",
+        "$A  = {kept.spread} ? parameters__data[84:0] : parameters__data[169:85];",
+        "$A  = parameters__data[169:85];",
+        count=4,
+    ),
+    Fault(
+        "residual one cycle early",
+        "$A  = \\after$B ;",
+        "$A  = $C ;",
+        given="$C  = comes & {kept.adds};",
+    ),
+    Fault("residual read by every product", "$A  = comes & {kept.adds};", "$A  = comes;"),
+    Fault(
+        "sum not held above", "$A  = $signed(total_2) > $signed({kept.limits.hi});", "$A  = 1'h0;"
+    ),
+    Fault(
+        "sum not held below", "$A  = $signed(total_1) < $signed({kept.limits.lo});", "$A  = 1'h0;"
+    ),
+    Fault(
+        "residual not added",
+        "total_2 = $signed(value_2) + $signed(y_read__elements[50:34]);",
+        "total_2 = $signed(value_2);",
+    ),
+    Fault(
+        "not activated",
+        "there_0 = {kept.activates} ? \\o__valid$A  : o__valid;",
+        "there_0 = o__valid;",
+    ),
+    Fault(
+        "codes of every value",
+        "$A  = {kept.encodes} ? \\o__valid$B  : $C ;",
+        "$A  = \\o__valid$B ;",
+        count=4,
+    ),
+    Fault("sums before they are added", "$A  = there_0 & {kept.adds};", "$A  = 1'h0;"),
+    Fault("last tile keeps all", "$A  = $B  ? { 1'h0, {kept.keep} } : 5'h1f;", "$A  = 5'h1f;"),
+    Fault(
+        "every tile keeps what the last does",
+        "$A  = $B  ? { 1'h0, {kept.keep} } : 5'h1f;",
+        "$A  = { 1'h0, {kept.keep} };",
+    ),
+    Fault(
+        "last tile one early", "$A  = $B  == {kept.tiles};", "$A  = results_tile == {kept.tiles};"
+    ),
+    Fault("row of a tile not counted back", "$A  = $B  ? 18'h00000 : $C ;", "$A  = $C ;", "", 2, 2),
+    Fault("ends with its last word", "if (\\after$A )", "if (written_last)"),
+    Fault("never ends", "written_last = $A  & last;", "written_last = 1'h0;"),
+    Fault("ends with its first word", "written_last = $A  & last;", "written_last = $A ;"),
+    Fault("planes exchanged", "$A  = sums__sums[63:32];", "$A  = sums__sums[31:0];"),
+    Fault(
+        "sums taken while idle",
+        "$signal$A  = sums__valid & busy;",
+        "$signal$A  = sums__valid;",
+        equivalent="sums that are not complete are not sent",
+    ),
+)
+
+_VECTOR = (
+    Fault(
+        "y read by every route",
+        "y_read__enable = advance & $A ;",
+        "y_read__enable = advance;",
+        equivalent="no other route looks at it, and nobody else has the port",
+    ),
+    Fault("y not read", "y_read__enable = advance & $A ;", "y_read__enable = 1'h0;"),
+    Fault(
+        "x added to itself",
+        "total_0 = $signed(x_read__elements[16:0]) + $signed(y_read__elements[16:0]);",
+        "total_0 = $signed(x_read__elements[16:0]) + $signed(x_read__elements[16:0]);",
+    ),
+    Fault("sum one cycle early", "$signal$A  = \\after$B ;", "$signal$A  = x_read__valid;"),
+    Fault(
+        "encoders get every word",
+        "$A  = {kept.route} == 2'h2;",
+        "$A  = 1'h1;",
+        count=4,
+        equivalent="an encoder keeps nothing, and its code is not chosen",
+    ),
+    Fault(
+        "probability of the wrong lane",
+        "out_1 = { 1'h0, o__payload[31:16] };",
+        "out_1 = { 1'h0, o__payload[15:0] };",
+    ),
+    Fault("moved elements late", "$signal$A  = x_read__valid;", "$signal$A  = 1'h0;"),
+    Fault("no word is the last of a row", "$A  = \\after$B ;", "$A  = 1'h0;", "", 2, 2),
+    Fault("row never ends", "$A  = $B  ? 17'h00000 : $C ;", "$A  = $C ;", "", 2, 1),
+    Fault("stored row never ends", "$A  = $B  ? 17'h00000 : $C ;", "$A  = $C ;", "", 2, 2),
+    Fault(
+        "last word of a row has all elements",
+        "$A  = after ? { 1'h0, {kept.keep} } : 5'h1f;",
+        "$A  = 5'h1f;",
+        count=2,
+    ),
+    Fault(
+        "every word keeps what the last does",
+        "$A  = $B  ? { 1'h0, {kept.keep} } : 5'h1f;",
+        "$A  = { 1'h0, {kept.keep} };",
+    ),
+    Fault("last word stores all", "$A  = $B  ? { 1'h0, {kept.keep} } : 5'h1f;", "$A  = 5'h1f;"),
+    Fault(
+        "parameters from the first word on",
+        "$A  = {kept.first_parameter} + \\parameters__address$B ;",
+        "$A  = \\parameters__address$B ;",
+    ),
+    Fault("ends with its first word", "$A  = $signal$B  & \\last$C ;", "$A  = $signal$B ;"),
+    Fault("ends one cycle early", "if (ends)", "if ($C )", given="$C  = $signal$D  & \\last$E ;"),
+    Fault("reads on behind the last", "if (last)", "if (1'h0)"),
+)
+
+OF_PIPES: Mapping[str, tuple[Fault, ...]] = {
+    "results": _RESULTS,
+    "vector": _VECTOR,
+}
