@@ -116,6 +116,8 @@ class UnitCommands:
             fields |= {"encodes": 1, "encoder": encoder_settings(encoded[1].spec)}
         require("activates" not in fields or "encodes" in fields, "what is activated is encoded")
         if (added := takes("add")) is not None:
+            computed = product.b.memory == "activation"
+            require(not computed, "one port reads either a computed operand b or a residual")
             fields |= self._residual(*added)
         takes("concat")
         names = [self._layers[command.layer].name for command in left]
