@@ -134,15 +134,6 @@ def test_the_folder_alone_passes_and_prints_the_logits(
 
 
 @pytest.mark.slow
-def test_a_changed_bit_fails_in_icarus(folder: Path) -> None:
-    """Of the memories, that is: the comparison itself is seen to fail in Verilator."""
-    needs("icarus")
-    flip(folder / "expected.hex")
-    said = shell(folder, commands(folder, "iverilog")).stdout
-    assert "FAIL: 1 of 5 beats differ" in said and "PASS" not in said
-
-
-@pytest.mark.slow
 def test_lint_has_nothing_to_say_but_what_is_waived(folder: Path) -> None:
     needs("verilator")
     text = commands(folder, "verilator --lint-only")
