@@ -110,6 +110,7 @@ class _Placing:
         quarters: int,
     ) -> None:
         self._sequence, self._memories, self._grid = sequence, memories, grid
+        self._layouts: dict[tuple[str, bool], Layout] = {}
         self._resident_bits = memories["activation"].bits * quarters // 4
         self._places: dict[str, Place] = {}
         self._dram_end = 0
@@ -157,9 +158,15 @@ class _Placing:
 
     def _layout(self, name: str, memory: MemoryName) -> Layout:
         """Return how a tensor lies in a memory; rows that a layer reads across have no gaps."""
+        key = name, memory == "dram"
+        if key not in self._layouts:
+            self._layouts[key] = self._new_layout(*key)
+        return self._layouts[key]
+
+    def _new_layout(self, name: str, in_dram: bool) -> Layout:
         written, read = self._written.get(name, []), self._read.get(name, [])
         width = self._grid.width(self._operands[name])
-        grain = self._grid.quantum(width) if memory == "dram" else self._grid.lanes
+        grain = self._grid.quantum(width) if in_dram else self._grid.lanes
         layout = Layout.of(stored_order(written, read), grain)
         try:
             for operand in (*written, *read):
