@@ -248,6 +248,7 @@ def check_machine(machine: Accelerator) -> None:
     """
     array, vector, sram = machine.array, machine.vector_unit, machine.sram
     for name, given, wanted in (
+        ("timing", machine.timing, "rtl"),
         ("array.columns", array.columns, array.rows),
         ("vector_unit.lanes", vector.lanes, array.rows),
         ("vector_unit.pipes", vector.pipes, 1),

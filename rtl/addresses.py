@@ -1,7 +1,9 @@
 """From the windows of a plan to the loops that an accelerator's walkers follow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+
+from amaranth.lib import data
 
 from hwq.compiler.view import Level, View
 from hwq.errors import require
@@ -94,20 +96,23 @@ class Axes:
         return [(lanes, stride)], tiles, 0
 
 
-def walk(base: int, loops: Iterable[Level], levels: int, bits: int) -> dict[str, Any]:
+def walk(layout: data.StructLayout, base: int, loops: Iterable[Level]) -> dict[str, Any]:
     """Return fields of `walker.loops_layout`; loops that are one stride become one.
 
     Raises
     ------
     SpecError
-        If there are more loops than levels.
+        If there are more loops than the layout has levels.
     """
+    levels, bits = layout["loops"].shape.length, layout["base"].shape
+    most = (1 << layout["loops"].shape.elem_shape["count"].shape) - 1
     joined: list[Level] = []
     for count, stride in loops:
         if count == 1:
             continue
-        if joined and stride == joined[-1][0] * joined[-1][1]:
-            joined[-1] = (joined[-1][0] * count, joined[-1][1])
+        inner, step = joined[-1] if joined else (0, 0)
+        if joined and stride == inner * step and inner * count <= most:
+            joined[-1] = inner * count, step
         else:
             joined.append((count, stride))
     require(len(joined) <= levels, f"addresses must have at most {levels} loops, not {joined}")
@@ -133,7 +138,7 @@ def beat_loops(window: Window, beat_bits: int, quantum: int) -> tuple[int, list[
     loops: list[Level] = []
     count = 1
     if row is not None:
-        levels: Sequence[Level] = axes.levels[row]
+        levels = axes.levels[row]
         require(len(levels) == 1, "a row of a block must be one run")
         count = levels[0][0]
     run = axes.granules(whole(count, quantum) * window.bits, "a row")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from amaranth.hdl import Shape
 from amaranth.lib import data
 
 from hwq.compiler.program import MatmulLayer, Program, VectorLayer
@@ -13,14 +14,13 @@ from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer, commands,
 from hwq.plan.layout import Grid
 from hwq.plan.plan import Plan
 from hwq.plan.timing import TRANSFER_WORDS, WORK_WORDS
-from hwq.rtl import dma
 from hwq.rtl.accelerator import AcceleratorGateware, Unit
-from hwq.rtl.addresses import beat_loops
+from hwq.rtl.addresses import beat_loops, walk
 from hwq.rtl.dma import Target
+from hwq.rtl.payload import ends
 from hwq.rtl.sequencer import WORD_BITS
-from hwq.rtl.unit_commands import UnitCommands, walk_fields
+from hwq.rtl.unit_commands import Fields, UnitCommands
 
-Fields = dict[str, Any]
 _MOST_BEATS = (1 << 16) - 1
 
 
@@ -32,15 +32,12 @@ class Records:
     ----------
     work, transfers : list of int
         Records, one after another, as words of 64 bits.
-    slots : int
-        Records of work.
     before : int
-        How many of them fill the weight buffer, before the first image.
+        How many slots fill the weight buffer, before the first image.
     """
 
     work: list[int] = field(default_factory=list)
     transfers: list[int] = field(default_factory=list)
-    slots: int = 0
     before: int = 0
 
 
@@ -79,7 +76,6 @@ class _Recorder:
                 moved = {"last": index == len(slot.transfers) - 1, "dma": self._move(transfer)}
                 layout = self._gateware.transfer_layout
                 result.transfers += _words(layout, TRANSFER_WORDS, moved)
-        result.slots += len(slots)
         return result
 
     def _weights(self) -> Records:
@@ -99,16 +95,15 @@ class _Recorder:
         ratio, shapes = self._gateware.weight.ratio, self._gateware.dma.command_shape
         for begin in range(0, beats, _MOST_BEATS):
             count = min(_MOST_BEATS, beats - begin)
-            memory = walk_fields(shapes["memory"].shape, first + begin, [(count, 1)], dma.LEVELS)
-            buffer = [(count, ratio)]
+            memory = walk(shapes["memory"].shape, first + begin, [(count, 1)])
             moved = {
                 "target": Target.WEIGHT,
                 "memory": memory,
-                "buffer": walk_fields(shapes["buffer"].shape, begin * ratio, buffer, dma.LEVELS),
+                "buffer": walk(shapes["buffer"].shape, begin * ratio, [(count, ratio)]),
             }
             record = {"last": begin + count == beats, "dma": moved}
             result.transfers += _words(layout, TRANSFER_WORDS, record)
-        result.slots = result.before = 1
+        result.before = 1
         return result
 
     def _work(self, slot: SlotCommands) -> Fields:
@@ -133,7 +128,7 @@ class _Recorder:
             raise SpecError(f"{layer.name}: {error}") from error
 
     def _move(self, transfer: Transfer) -> Fields:
-        """A load or a store: beats of DRAM, and words of a buffer."""
+        """Return a load or a store: beats of DRAM, and words of a buffer."""
         store = transfer.target.memory == "dram"
         there, here = (
             (transfer.target, transfer.source) if store else (transfer.source, transfer.target)
@@ -142,7 +137,7 @@ class _Recorder:
         quantum = self._grid.quantum(there.bits)
         base, loops = beat_loops(there, beat, quantum)
         memory = layout["memory"].shape
-        fields: Fields = {"store": store, "memory": walk_fields(memory, base, loops, dma.LEVELS)}
+        fields: Fields = {"store": store, "memory": walk(memory, base, loops)}
         base, loops = beat_loops(here, beat, quantum)
         targets = {"activation": Target.ACTIVATION, "weight": Target.WEIGHT}
         if here.memory == "parameter":
@@ -158,12 +153,25 @@ class _Recorder:
         buffer = layout["buffer"].shape
         return fields | {
             "target": targets[here.memory],
-            "buffer": walk_fields(buffer, base, loops, dma.LEVELS),
+            "buffer": walk(buffer, base, loops),
         }
 
 
 def _words(layout: data.StructLayout, count: int, values: Fields) -> Iterator[int]:
-    """Yield a record as words."""
+    """Yield a record as words; `SpecError` for a value that does not fit its field."""
+    _check(layout, values, "record")
     bits = layout.const(values).as_bits()
     for number in range(count):
         yield bits >> (number * WORD_BITS) & ((1 << WORD_BITS) - 1)
+
+
+def _check(layout: Any, value: Any, name: str) -> None:
+    if isinstance(value, dict):
+        for part, inner in value.items():
+            _check(layout[part].shape, inner, f"{name}.{part}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check(layout.elem_shape, inner, f"{name}[{number}]")
+    else:
+        least, most = ends(Shape.cast(layout))
+        require(least <= value <= most, f"{name} must be in {least}..{most}, not {value}")

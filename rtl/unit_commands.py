@@ -222,13 +222,6 @@ class UnitCommands:
         return fields
 
 
-def walk_fields(
-    layout: data.StructLayout, base: int, loops: Sequence[tuple[int, int]], levels: int
-) -> Fields:
-    """Return the fields of `walker.loops_layout`."""
-    return walk(base, loops, levels, layout["base"].shape)
-
-
 def _operand(
     layout: data.StructLayout,
     base: int,
@@ -237,6 +230,4 @@ def _operand(
     is_signed: bool = False,
 ) -> Fields:
     """Return the fields of `Buffer.operand_layout`."""
-    addresses = layout["walk"].shape
-    levels = addresses["loops"].shape.length
-    return {"walk": walk_fields(addresses, base, loops, levels), "bits": bits, "signed": is_signed}
+    return {"walk": walk(layout["walk"].shape, base, loops), "bits": bits, "signed": is_signed}

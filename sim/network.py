@@ -67,6 +67,8 @@ class Difference:
     found: int | None
 
     def __str__(self) -> str:
+        if self.wanted is None:
+            return f"{self.layer}, cycle {self.cycle}: nothing more must be written here"
         place = f"{self.layer}: row {self.row}, column {self.column}"
         if self.found is None:
             return f"{place}: must be {self.wanted}, and was not written"

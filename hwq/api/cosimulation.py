@@ -83,7 +83,7 @@ def cosimulate(
     image : Path, optional
         By default the first calibration image, or noise.
     layers : str, optional
-        Stop after the last layer whose name begins so.
+        Stop after this layer, or the last one in this module.
     simulator : {"auto", "verilator", "icarus"}
     stalls : bool
         Whether the DRAM waits at random; then cycles are not compared.
@@ -177,17 +177,22 @@ def gateware_of(subject: Subject) -> AcceleratorGateware:
 
 
 def slots_until(plan: Plan, layers: str | None) -> int:
-    """Return how many slots a plan has, or until the last layer whose name begins so is done.
+    """Return how many slots a plan has, or until the last layer of a module is done.
 
     Raises
     ------
     UsageError
-        If there is no such layer.
+        If there is no such layer or module.
     """
     owners = [slot.owner.name for slot in unroll(plan)]
     if layers is None:
         return len(owners)
-    wanted = [number for number, name in enumerate(owners, start=1) if name.startswith(layers)]
+    wanted = [number for number, name in enumerate(owners, start=1) if is_in(name, layers)]
     if not wanted:
-        raise UsageError(f"layers must be the beginning of a layer's name, not {layers!r}")
+        raise UsageError(f"layers must be the name of a layer or a module, not {layers!r}")
     return wanted[-1]
+
+
+def is_in(name: str, module: str) -> bool:
+    """Whether a layer is this one, or in this module: blocks.10 is not in blocks.1."""
+    return name == module or name.startswith(f"{module}.")

@@ -37,7 +37,7 @@ def add_parser(verbs: Any) -> None:
     add = parser.add_argument
     add_request(add, COSIMULATE, seed="(default 0 for a network, 1 for stalls of units)")
     add("--image", type=Path, metavar="FILE", help="(default: the first calibration image)")
-    add("--layers", metavar="NAME", help="stop after the layers whose names begin so")
+    add("--layers", metavar="NAME", help="stop after this layer, or this module's last")
     add("--stalls", action="store_true", help="let the DRAM wait at random")
     add("--waves", type=Path, metavar="FILE", help="waves (VCD) around the first difference")
     add("--unit", nargs="+", metavar="NAME", help="as `hwq list units` names them (default: all)")
@@ -91,6 +91,7 @@ def _network(arguments: argparse.Namespace) -> None:
     console = Console(stderr=True)
     with console.status("loading torch and timm"):
         from hwq import api
+        from hwq.api.cosimulation import is_in
 
     result = api.cosimulate(
         request,
@@ -109,7 +110,7 @@ def _network(arguments: argparse.Namespace) -> None:
     for step in result.steps:
         row = step.slots, step.planned, step.counted, step.stalls, step.elements
         totals = [total + value for total, value in zip(totals, row, strict=True)]
-        if arguments.layers is None or step.name.startswith(arguments.layers):
+        if arguments.layers is None or is_in(step.name, arguments.layers):
             table.add_row(step.name, *(f"{value:,}" for value in row))
     table.add_section()
     table.add_row("all", *(f"{value:,}" for value in totals))

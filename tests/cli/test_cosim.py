@@ -8,13 +8,7 @@ pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hw
 from hwq.cli.main import main
 from hwq.sim import tools
 from hwq.sim.cases import bank
-
-
-def needs_simulator() -> None:
-    try:
-        tools.find_simulator("auto")
-    except tools.SimulatorMissing as missing:
-        pytest.skip(str(missing))
+from tests.cli.simulators import needs_simulator
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hwq[rtl]'")
 
 from hwq.cli.main import main
-from hwq.sim import tools
+from tests.cli.simulators import needs_simulator
 
 MODULE = """
 import torch
@@ -69,13 +69,6 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["cosim", *chosen]
 
 
-def needs_simulator() -> None:
-    try:
-        tools.find_simulator("auto")
-    except tools.SimulatorMissing as missing:
-        pytest.skip(str(missing))
-
-
 @pytest.mark.slow
 def test_a_network_runs_and_its_steps_are_printed(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -124,7 +117,7 @@ def test_a_wrong_word_has_layer_row_column_cycle_and_waves(
         (["--mutations"], "mutations is for units by themselves, not for a network"),
         (
             ["--layers", "blocks.7"],
-            "layers must be the beginning of a layer's name, not 'blocks.7'",
+            "layers must be the name of a layer or a module, not 'blocks.7'",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hwq[rtl]'")
 
 from hwq.cli.main import main
+from tests.cli.simulators import needs_simulator
 from tests.cli.test_cosim_network import MACHINE, MODULE
 
 HARDWARE = {"README.md", "accelerator.sdc", "accelerator.v", "accelerator.vlt", "registers.md"}
@@ -76,14 +77,6 @@ def shell(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
         )
 
 
-def needs(tool: str) -> None:
-    tools = pytest.importorskip("hwq.sim.tools")
-    try:
-        tools.find_simulator(tool)
-    except tools.SimulatorMissing as missing:
-        pytest.skip(str(missing))
-
-
 def integers(place: Path) -> list[int]:
     """The logits of the integer network."""
     from hwq.api.cosimulation import open_subject
@@ -118,7 +111,7 @@ def flip(file: Path) -> None:
 def test_the_folder_alone_passes_and_prints_the_logits(
     tool: str, made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs(tool)
+    needs_simulator(tool)
     monkeypatch.setattr(sys, "path", [str(made), *sys.path])
     done = shell(folder, commands(folder, "iverilog" if tool == "icarus" else "verilator --cc"))
     assert done.returncode == 0, done.stderr[-2000:]
@@ -135,7 +128,7 @@ def test_the_folder_alone_passes_and_prints_the_logits(
 
 @pytest.mark.slow
 def test_lint_has_nothing_to_say_but_what_is_waived(folder: Path) -> None:
-    needs("verilator")
+    needs_simulator("verilator")
     text = commands(folder, "verilator --lint-only")
     assert text.count("--lint-only") == 2
     done = shell(folder, text)

@@ -11,6 +11,7 @@ from hwq.errors import SpecError
 from hwq.plan.layout import whole
 from hwq.plan.window import Span, Window, packed
 from hwq.rtl.addresses import Axes, beat_loops, walk
+from hwq.rtl.walker import loops_layout
 
 BITS = 12
 
@@ -47,19 +48,24 @@ def walked(fields) -> list[int]:
     ],
 )
 def test_loops_that_are_one_stride_become_one(loops, joined) -> None:
-    fields = walk(4000, loops, 3, BITS)
+    fields = walk(loops_layout(3, BITS), 4000, loops)
     assert fields["base"] == 4000
     wanted = [{"count": n, "stride": stride % (1 << BITS)} for n, stride in joined]
     assert fields["loops"] == wanted + [{"count": 1, "stride": 0}] * (3 - len(joined))
     assert walked(fields) == [address % (1 << BITS) for address in addresses(4000, loops)]
 
 
+def test_a_loop_that_would_be_too_long_stays_two() -> None:
+    fields = walk(loops_layout(2, 24), 0, [(300, 1), (300, 300)])
+    assert [loop["count"] for loop in fields["loops"]] == [300, 300]
+
+
 def test_more_loops_than_levels_are_refused() -> None:
     loops = [(2, 1), (2, 10), (2, 100)]
-    assert walked(walk(0, loops, 3, BITS)) == addresses(0, loops)
+    assert walked(walk(loops_layout(3, BITS), 0, loops)) == addresses(0, loops)
     message = r"addresses must have at most 2 loops, not \[\(2, 1\), \(2, 10\), \(2, 100\)\]"
     with pytest.raises(SpecError, match=message):
-        walk(0, loops, 2, BITS)
+        walk(loops_layout(2, BITS), 0, loops)
 
 
 LANES = 4

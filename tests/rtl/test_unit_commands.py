@@ -11,6 +11,7 @@ from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.fixed_point import FixedPoint
 from hwq.numerics.pe import MULTIPLY, PeSpec
 from hwq.plan.make_plan import make_plan
+from hwq.plan.timing import WORK_WORDS
 from hwq.rtl.accelerator import AcceleratorGateware
 from hwq.rtl.records import records
 from tests.plan.machines import machine
@@ -64,7 +65,7 @@ def added() -> VectorLayer:
 def test_a_product_with_a_residual_has_records() -> None:
     program = Program("p", (*product(tensor("w", constant=True)), added()))
     gateware = AcceleratorGateware(MACHINE, max_length=64)
-    assert records(gateware, make_plan(program, MACHINE), program).slots > 3
+    assert len(records(gateware, make_plan(program, MACHINE), program).work) > 3 * WORK_WORDS
 
 
 def test_a_computed_operand_and_a_residual_have_one_port() -> None:
@@ -91,3 +92,16 @@ def test_an_encoder_has_one_multiplier() -> None:
     )
     layers[1] = vector("encode", "encode", [tensor("x", 16)], tensor("codes"), several, False)
     assert refused(layers) == "encode: an encoder has one mult, not one a channel"
+
+
+def test_a_value_that_does_not_fit_its_field_is_refused() -> None:
+    layers = product(tensor("w", constant=True))
+    layers[-1] = vector(
+        "requantize",
+        "requantize",
+        [tensor("acc", 32)],
+        tensor("y", 16),
+        Epilogue(0 * ONE, 0 * ONE, 40000 * ONE, 64 * ONE, 0 * ONE, -9, 9, guard=12),
+        True,
+    )
+    assert refused(layers) == "record.results.scaling.shift must be in 0..63, not 64"

@@ -25,6 +25,8 @@ from tests.plan.machines import machine
 MACHINES = {
     "4x4": machine(4, 4, (8, 2, 8, 1), rate=31, lanes=4),
     "8x8": machine(8, 8, (24, 4, 16, 4), rate=63, lanes=8),
+    # all weights stay on chip, and are there before the first image
+    "4x4, weights on chip": machine(4, 4, (8, 32, 8, 1), rate=31, lanes=4),
 }
 # bits per cycle, latency, whether beats wait at random
 DRAMS = [(31, 0, False), (Fraction(77, 10), 3, False), (Fraction(3, 2), 40, False), (20, 9, True)]
@@ -70,12 +72,20 @@ class Case:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("bits", "shape"), [("w8a8", "8x8"), ("w4a4", "4x4")])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "bits", "shape"),
+    [
+        *((method, "w8a8", "8x8") for method in METHODS),
+        *((method, "w4a4", "4x4") for method in METHODS),
+        ("minmax", "w8a8", "4x4, weights on chip"),
+    ],
+)
 def test_a_network_is_equal_in_words_and_cycles(
     method, bits, shape, quantise, lower, simulator
 ) -> None:
     case = Case.of(lower(quantise(method, bits)), MACHINES[shape])
+    resident = {home.memory for home in case.plan.homes} == {"dram", "weight"}
+    assert resident == ("weights on chip" in shape)
     number = METHODS.index(method) + (bits == "w4a4")
     for rate, latency, stalls in (DRAMS[number % 4], DRAMS[(number + 1) % 4]):
         result = case.run(simulator, rate, latency, stalls)
