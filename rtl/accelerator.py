@@ -74,7 +74,7 @@ class AcceleratorGateware(wiring.Component):
         self.weight = Buffer(sram.weight.size_bits // beat, beat, lanes, _OPERAND_BITS, 1, 1)
         word_bits = lanes * grid.parameter_bits
         words = sram.parameter.size_bits // word_bits
-        self.parameters = ParameterMemory(words, word_bits // beat, beat)
+        self.parameters = ParameterMemory(words, word_bits // beat, beat, lanes)
         sums = sram.output.size_bits // (machine.array.columns * _ACC_BITS)
         self.product = ProductEngine(lanes, self.activation, self.weight, sums)
         self.results = ResultPipe(self.activation, function, words)
@@ -209,7 +209,7 @@ class AcceleratorGateware(wiring.Component):
 
     def _connect_parameters(self, m: Module, uses_vector: Value) -> None:
         """A channel's parameters are in the low bits of its room."""
-        read, room = self.parameters.read, Grid.of(self.machine).parameter_bits
+        read, room = self.parameters.read[0], Grid.of(self.machine).parameter_bits
         results, vector = self.results.parameters, self.vector.parameters
         m.d.comb += [
             read.address.eq(Mux(uses_vector, vector.address, results.address)),

@@ -1,4 +1,4 @@
-"""The memory of what channels have of their own: written beat by beat, read a word of lanes."""
+"""The memory of what channels have of their own: written beat by beat or lane by lane."""
 
 from amaranth.hdl import Cat, Module, Value, unsigned
 from amaranth.lib import wiring
@@ -18,9 +18,11 @@ class ParameterMemory(wiring.Component):
 
     * `write`: `address`, the number of the word and below it that of the beat, `word` of one beat,
       `enable`; addresses of beats that no word has are ignored;
-    * `read`: `address` of a word, `enable`; `data` in the next cycle.
+    * `store`: `address` of a word, `data`, `keep`, which lanes of it change, `enable`; not in the
+      same word as `write` in one cycle;
+    * `read`: two ports: `address` of a word, `enable`; `data` in the next cycle.
 
-    A memory for every beat of a word.
+    A memory for every beat of a word, with write enables of single bits.
 
     Parameters
     ----------
@@ -29,18 +31,26 @@ class ParameterMemory(wiring.Component):
     beats : int
         Beats of a word.
     beat_bits : int
+    lanes : int
+        Lanes of a word.
     """
 
-    def __init__(self, depth: int, beats: int, beat_bits: int) -> None:
+    def __init__(self, depth: int, beats: int, beat_bits: int, lanes: int) -> None:
         require(depth >= 2, f"depth must be at least 2, not {depth}")
         require(beats >= 2, f"beats must be at least 2, not {beats}")
-        self.depth, self.beats, self.beat_bits = depth, beats, beat_bits
+        word_bits = beats * beat_bits
+        require(word_bits % lanes == 0, f"{word_bits} bits are no {lanes} lanes")
+        self.depth, self.beats, self.beat_bits, self.lanes = depth, beats, beat_bits, lanes
         write = {"address": self.address_bits, "word": unsigned(beat_bits), "enable": 1}
-        read = {"address": Out(range(depth)), "enable": Out(1), "data": In(beats * beat_bits)}
+        store = {"address": range(depth), "data": word_bits, "keep": lanes, "enable": 1}
+        read = {"address": Out(range(depth)), "enable": Out(1), "data": In(word_bits)}
         super().__init__(
             {
-                "write": In(wiring.Signature({name: Out(shape) for name, shape in write.items()})),
-                "read": In(wiring.Signature(read)),
+                **{
+                    name: In(wiring.Signature({part: Out(shape) for part, shape in port.items()}))
+                    for name, port in (("write", write), ("store", store))
+                },
+                "read": In(wiring.Signature(read)).array(2),
             }
         )
 
@@ -57,18 +67,28 @@ class ParameterMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Return the memories."""
         m = Module()
-        shift, parts = self.word_shift, list[Value]()
+        shift, size = self.word_shift, self.beat_bits
+        of_lane = self.beats * size // self.lanes
+        kept = Cat(keep.replicate(of_lane) for keep in self.store.keep)
+        parts: list[list[Value]] = [[], []]
         for beat in range(self.beats):
-            memory = Memory(shape=unsigned(self.beat_bits), depth=self.depth, init=[])
+            memory = Memory(shape=unsigned(size), depth=self.depth, init=[])
             m.submodules[f"beat_{beat}"] = memory
-            write, read = memory.write_port(), memory.read_port()
+            write, store = (memory.write_port(granularity=1) for _ in range(2))
+            moved = self.write.enable & (self.write.address[:shift] == beat)
+            stored = kept.word_select(beat, size) & self.store.enable.replicate(size)
             m.d.comb += [
                 write.addr.eq(self.write.address[shift:]),
                 write.data.eq(self.write.word),
-                write.en.eq(self.write.enable & (self.write.address[:shift] == beat)),
-                read.addr.eq(self.read.address),
-                read.en.eq(self.read.enable),
+                write.en.eq(moved.replicate(size)),
+                store.addr.eq(self.store.address),
+                store.data.eq(self.store.data.word_select(beat, size)),
+                store.en.eq(stored),
             ]
-            parts.append(read.data)
-        m.d.comb += self.read.data.eq(Cat(parts))
+            for port, part in zip(self.read, parts, strict=True):
+                read = memory.read_port()
+                m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
+                part.append(read.data)
+        for port, part in zip(self.read, parts, strict=True):
+            m.d.comb += port.data.eq(Cat(part))
         return m

@@ -136,8 +136,9 @@ class Trace:
         Cycle in which each slot of the plan began, then that of the end.
     before : int
         Slots before those of the plan.
-    log : bytes
-        A line for every word that was written to the activation buffer.
+    log, tables : bytes
+        A line for every word that was written to the activation buffer, and by a unit to the
+        parameter memory.
     dram : bytes
         The DRAM at the end.
     """
@@ -145,6 +146,7 @@ class Trace:
     begins: Int
     before: int
     log: bytes
+    tables: bytes
     dram: BitMemory
 
 
@@ -246,7 +248,8 @@ def run(
         rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
         after = BitMemory.of(rows.tobytes())
         before = memories.records.before
-        return Trace(begins[before:], before, (work / "log.txt").read_bytes(), after)
+        log, tables = ((work / f"{name}.txt").read_bytes() for name in ("log", "tables"))
+        return Trace(begins[before:], before, log, tables, after)
 
 
 def write_waves(
@@ -267,7 +270,7 @@ def _program(
     rate = dram.rate / memories.beat_bits
     plus = {
         **{file: f"{file}.hex" for file in ("dram", "work", "transfers")},
-        **{file: f"{file}.txt" for file in ("log", "slots")},
+        **{file: f"{file}.txt" for file in ("log", "tables", "slots")},
         **{"rate": f"{rate.numerator:x}", "needs": f"{rate.denominator:x}"},
         "latency": dram.latency,
         **{"stalls": int(dram.stalls), "limit": limit},

@@ -8,6 +8,8 @@
 // +dram=FILE +work=FILE +transfers=FILE  contents of the memories, for $readmemh
 // +log=FILE                              what the units write to the activation buffer:
 //                                        slot, cycle, granule, bits, keep, elements
+// +tables=FILE                           what they write to the parameter memory:
+//                                        slot, cycle, word, keep, bits
 // +slots=FILE                            cycle in which each slot begins, then that of the end
 // +results=FILE +first=N +last=N         beats of the DRAM at the end
 // +expected=FILE                         beats of the results, if there are RESULTS to compare
@@ -103,7 +105,7 @@ module bench;
 
   // what is seen of it
   reg [1023:0] name;
-  integer log, slots, results, first, last, number;
+  integer log, tables, slots, results, first, last, number;
   reg [63:0] began = 0;
   reg [63:0] cycle = 0, limit;
   reg [31:0] previous = 0;
@@ -130,6 +132,8 @@ module bench;
     if (RESULTS != 0) $readmemh(name, expected);
     log = 0;
     if ($value$plusargs("log=%s", name)) log = $fopen(name, "w");
+    tables = 0;
+    if ($value$plusargs("tables=%s", name)) tables = $fopen(name, "w");
     slots = 0;
     if ($value$plusargs("slots=%s", name)) slots = $fopen(name, "w");
     if (!$value$plusargs("limit=%d", limit)) limit = LIMIT;
@@ -208,12 +212,16 @@ module bench;
       $fwrite(log, "%h %h %h %h %h %h\n", slot, cycle[31:0], dut.activation.write__0__address,
               dut.activation.write__0__bits, dut.activation.write__0__keep,
               dut.activation.write__0__elements);
+    if (tables != 0 && dut.parameters.store__enable)
+      $fwrite(tables, "%h %h %h %h %h\n", slot, cycle[31:0], dut.parameters.store__address,
+              dut.parameters.store__keep, dut.parameters.store__data);
     if (started && !busy) begin
       if (slots != 0) begin
         $fwrite(slots, "%0d\n", cycle);
         $fclose(slots);
       end
       if (log != 0) $fclose(log);
+      if (tables != 0) $fclose(tables);
       if ($value$plusargs("results=%s", name)) begin
         results = $fopen(name, "w");
         if (!$value$plusargs("first=%d", first)) first = 0;

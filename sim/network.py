@@ -15,7 +15,7 @@ from hwq.plan.slots import Slot, unroll
 from hwq.plan.timing import Timer
 from hwq.runtime.plan_executor import PlanExecutor
 from hwq.sim.accelerator import Dram, Trace
-from hwq.sim.writes import Writes, writes_by_slot
+from hwq.sim.writes import Writes, piece_bits, tables_by_slot, writes_by_slot
 
 Int = NDArray[np.int64]
 
@@ -161,42 +161,53 @@ class _Checker:
     def __init__(
         self, plan: Plan, program: Program, trace: Trace, values: Mapping[str, NDArray[Any]]
     ) -> None:
-        self._plan, self._program, self._values = plan, program, values
+        self._executor, self._values = PlanExecutor(plan, program), values
         # slots are counted from 1 as they begin
         first = 1 + trace.before
-        self._writes = {slot - first: w for slot, w in writes_by_slot(trace.log, plan.lanes)}
+        self._writes = {
+            memory: {slot - first: written for slot, written in slots}
+            for memory, slots in (
+                ("activation", writes_by_slot(trace.log, plan.lanes)),
+                ("parameter", tables_by_slot(trace.tables, plan.lanes)),
+            )
+        }
         self._first, self._slots = int(trace.begins[0]), len(trace.begins) - 1
         self.elements: dict[int, int] = {}
         self.difference: Difference | None = None
 
     def run(self, pixels: NDArray[np.uint8]) -> Mapping[str, Int]:
-        results = PlanExecutor(self._plan, self._program).run(pixels, watch=self._stored)
-        for slot, writes in self._writes.items():
-            if slot not in self.elements and self.difference is None:
-                cycle = int(writes.cycles[0]) - self._first
-                self.difference = Difference(f"slot {slot}", -1, -1, cycle, None, 0)
+        results = self._executor.run(pixels, watch=self._stored)
+        surplus = [slots[slot] for slots in self._writes.values() for slot in sorted(slots)]
+        if surplus and self.difference is None:
+            cycle = int(surplus[0].cycles[0]) - self._first
+            self.difference = Difference("what stores nothing", -1, -1, cycle, None, 0)
         return results
 
     def _stored(self, slot: int, layer: Any, command: Any, stored: Any) -> None:
         if slot >= self._slots:
             return
-        wanted = _of_graph(layer, command, self._values.get(layer.out.tensor), stored)
-        addresses, bits = command.writes.addresses(), command.writes.bits
-        self.elements[slot] = wanted.size
+        window = command.writes
+        places = window.addresses()
+        self.elements[slot] = places.size
+        writes = self._writes[window.memory].pop(slot, None)
         if self.difference is not None:
             return
-        writes = self._writes.get(slot)
+        self.difference = _of_plan(layer, command, self._values.get(layer.out.tensor), stored)
+        if self.difference is not None:
+            return
+        bits = piece_bits(window.bits)
+        pieces = places.reshape(-1, 1) + np.arange(0, window.bits, bits)
+        order = np.argsort(pieces.ravel(), kind="stable")
+        expected = pieces.ravel()[order]
+        codes = self._executor.memories[window.memory].read(expected, bits, signed=False)
         where, what, when = _flat(writes) if writes else (np.zeros(0, np.int64),) * 3
-        order = np.argsort(addresses.ravel(), kind="stable")
-        expected = addresses.ravel()[order]
-        codes = (wanted.ravel() & ((1 << bits) - 1))[order]
         if np.array_equal(where, expected) and np.array_equal(what, codes):
             return
         self.difference = self._first_difference(
             layer.name,
             command.origin,
-            wanted.shape[-1],
-            order,
+            places.shape[-1],
+            order // pieces.shape[1],
             (expected, codes),
             (where, what, when),
         )
@@ -240,18 +251,33 @@ class _Checker:
         return min(differences, key=lambda d: (d.cycle < 0, d.cycle, d.row, d.column))
 
 
-def _of_graph(layer: Any, command: Any, tensor: NDArray[Any] | None, stored: Any) -> Int:
-    """Return what a command stores: rows and columns of the tensor, if the network has it."""
-    if tensor is None:  # a copy
-        return np.asarray(stored, np.int64).reshape(command.size)
+def _of_plan(
+    layer: Any, command: Any, tensor: NDArray[Any] | None, stored: Any
+) -> Difference | None:
+    """Return where a plan stores something else than the integer network has there.
+
+    Tables and lists, which the network has not, are the plan's own.
+    """
+    words = isinstance(stored, Mapping)
+    found = np.stack(list(stored.values()), axis=-1) if words else np.asarray(stored)[..., None]
+    if tensor is None or tensor.size != layer.out.size * found.shape[-1]:
+        return None
     view = layer.out.view
     places = np.full((), view.offset)
     for axis, size in enumerate(view.shape):
         places = places[..., np.newaxis] + view.places(axis, 0, size)
-    whole = tensor.ravel()[places].astype(np.int64)
-    (row, column), (rows, columns) = command.origin, command.size
-    part: Int = whole.reshape(-1, whole.shape[-1])[row : row + rows, column : column + columns]
-    return part
+    whole = tensor.reshape(-1, found.shape[-1])[places].astype(np.int64)
+    row, column = (0, 0) if layer.out.along == ("all",) else command.origin
+    part = found.reshape(-1, *found.shape[-2:])
+    rows, columns, _ = part.shape
+    whole = whole.reshape(-1, *whole.shape[-2:])
+    wanted = whole[row : row + rows, column : column + columns]
+    wrong = np.argwhere(wanted != part)
+    if not len(wrong):
+        return None
+    at = tuple(wrong[0])
+    place = row + int(at[0]), column + int(at[1])
+    return Difference(layer.name, *place, -1, int(wanted[at]), int(part[at]))
 
 
 def _flat(writes: Writes) -> tuple[Int, Int, Int]:
