@@ -137,8 +137,7 @@ class Trace:
     before : int
         Slots before those of the plan.
     log, tables : bytes
-        A line for every word that was written to the activation buffer, and by a unit to the
-        parameter memory.
+        A line for every word that a unit wrote to the activation buffer; parameter memory.
     dram : bytes
         The DRAM at the end.
     """
@@ -248,7 +247,7 @@ def run(
         rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
         after = BitMemory.of(rows.tobytes())
         before = memories.records.before
-        log, tables = ((work / f"{name}.txt").read_bytes() for name in ("log", "tables"))
+        log, tables = (work.joinpath(f"{name}.txt").read_bytes() for name in ("log", "tables"))
         return Trace(begins[before:], before, log, tables, after)
 
 

@@ -74,7 +74,7 @@ n * 2**{exponent}; this is {title}. What may follow the program's name:
 | `+limit=N` | give up after N cycles |
 | `+stalls=1` | the DRAM waits at random: other cycles, the same results |
 | `+latency=N`, `+rate=HEX +needs=HEX` | another DRAM: see bench.v |
-| `+slots=FILE`, `+log=FILE` | when each slot begins; every word that a unit stores |
+| `+slots=FILE`, `+log=FILE`, `+tables=FILE` | when a slot begins; each word that a unit stores |
 | `+waves=FILE +from=N +to=N` | waves, if compiled with `-DWAVES` (Verilator: and `--trace`) |
 
 ## On a chip
