@@ -243,9 +243,8 @@ def run(
         if not said.startswith("done"):
             raise RunFailed(f"the simulation did not end: {said}")
         begins = np.array((work / "slots.txt").read_text().split(), np.int64)
-        beats = bytes.fromhex((work / "results.txt").read_text())
-        rows = np.frombuffer(beats, np.uint8).reshape(-1, memories.beat_bits // 8)[:, ::-1]
-        after = BitMemory.of(rows.tobytes())
+        beats = np.frombuffer(bytes.fromhex((work / "results.txt").read_text()), np.uint8)
+        after = BitMemory.of(beats.reshape(-1, memories.beat_bits // 8)[:, ::-1].tobytes())
         before = memories.records.before
         log, tables = (work.joinpath(f"{name}.txt").read_bytes() for name in ("log", "tables"))
         return Trace(begins[before:], before, log, tables, after)
