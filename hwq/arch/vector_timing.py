@@ -21,7 +21,7 @@ ENCODER_CYCLES: Final[Mapping[str, int]] = {
 
 @lru_cache(maxsize=4096)
 def pass_timing(
-    stem: str, rows: int, length: int, degree: int, vector_unit: VectorUnit
+    stem: str, rows: int, length: int, vector_unit: VectorUnit
 ) -> tuple[UnitTiming, int]:
     """Return the timing of a unit on this machine, and how many items each of its pipes gets.
 
@@ -29,14 +29,14 @@ def pass_timing(
     ----------
     stem : str
         Of the unit.
-    rows, length, degree : int
+    rows, length : int
         The work, as in `hwq.compiler.program.VectorLayer`.
     vector_unit : VectorUnit
     """
     unit = UNITS[stem]
     settings = vector_unit.settings(stem)
     lanes = (settings.lanes if settings else None) or vector_unit.lanes
-    timing, items = unit.items(unit.timing, Workload(rows, length, lanes, degree))
+    timing, items = unit.items(unit.timing, Workload(rows, length, lanes))
     if stem in ENCODER_CYCLES:
         timing = replace(timing, latency_cycles=ENCODER_CYCLES[stem])
     if settings:

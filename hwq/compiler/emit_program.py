@@ -66,19 +66,12 @@ def _movement(emitter: Emitter, node: Node) -> None:
 
 
 def _concat(emitter: Emitter, node: Node) -> None:
-    axis, start = node.attrs["axis"], 0
-    whole = emitter.tensors.store(node.name, node.output.shape, code_bits(node), node.output.dtype)
-    parts = {}
-    for name in node.inputs:
-        stop = start + emitter.graph.shape(name)[axis]
-        parts[name, start] = whole.view.slice(axis, start, stop)
-        start = stop
-    # first what streams out of the array
-    order = sorted(
-        parts, key=lambda part: emitter.tensors.stored[part[0]].tensor not in emitter.chain
-    )
-    for number, (name, place) in enumerate(order):
-        part = replace(whole, view=parts[name, place], elements=prod(emitter.graph.shape(name)))
+    parts = emitter.parts(node, code_bits(node))
+    source = {name: emitter.tensors.stored[name].tensor for name, _ in parts}
+    # first what streams out of the array; what was stored in place is there
+    order = sorted(parts, key=lambda part: source[part[0]] not in emitter.chain)
+    to_move = [(name, part) for name, part in order if source[name] != node.name]
+    for number, (name, part) in enumerate(to_move):
         layer = node.name if number == 0 else f"{node.name}.{number}"
         emitter.append_move(layer, name, emitter.tensors.out(part, emitter.graph.shape(name)))
 

@@ -13,46 +13,40 @@ from hwq.compiler.view import View
 from hwq.graph.ir import Node
 from hwq.numerics.epilogue import Epilogue
 from hwq.numerics.scale_predictor import ScalePredictorSpec
+from hwq.numerics.unit import Field
 from hwq.numerics.units import UNITS
 
-# a scale is a 16-bit mantissa or an 8-bit exponent, in words of one width
-_RANGE_BITS, _SCALE_BITS = 32, 24
+_RANGE_BITS = 32
+_SCALE = tuple(
+    Field(f"{name}{part}", 16, signed)
+    for name in ("", "reciprocal_")
+    for part, signed in (("mantissa", False), ("exponent", True))
+)
+"""A factor and its reciprocal, in pieces that a buffer of 16-bit elements takes."""
 
 
 def emit_range_extract(emitter: Emitter, node: Node) -> None:
-    """Emit the ranges of a token stream, which may have other tokens before and behind."""
+    """Emit the ranges of a token stream, which are stored where those of all taps are."""
     spec, (name,) = node.attrs["unit"], node.inputs
-    rows, columns = spec.tokens, spec.channels
-    source = emitter.tensors.stored[name]
-    out, unit = emitter.write(node, _RANGE_BITS, ("all",)), unit_of_node(node)
-    skip, within = divmod(source.view.offset, columns)
-    part = View(source.view.offset, View.contiguous((rows * columns,)).axes)
-    streams = source.tensor in emitter.chain and emitter.chain_size[1] == columns
-    if streams and within == 0 and source.view.reshape((rows * columns,)) == part:
-        size = emitter.chain_size
-        view = View.contiguous(size)
-        whole = replace(source, elements=prod(size), view=view, along=("rows", "length"))
-        emitter.layers.append(
-            VectorLayer(node.name, node.op, *size, (whole,), out, True, 1, unit.stem, spec, skip)
-        )
-        emitter.chain |= {node.name}
-        return
+    readers = [r for r in emitter.graph.nodes for source in r.inputs if source == node.name]
     inputs = [emitter.tensors.rows(name, emitter.graph.shape(name))]
-    emitter.append(node, inputs, (rows, columns), out, unit)
+    out = emitter.write(node, _RANGE_BITS, ("length",))
+    if [reader.op for reader in readers] == ["concat"]:
+        part = dict(emitter.parts(readers[0], _RANGE_BITS))[node.name]
+        emitter.tensors.stored[node.name] = part
+        out = emitter.tensors.out(part, node.output.shape, ("length",))
+    emitter.append(node, inputs, (spec.tokens, spec.channels), out, unit_of_node(node))
 
 
 def emit_scale_predictor(emitter: Emitter, node: Node) -> None:
-    """Emit the prediction of all scales, with its coefficients."""
+    """Emit the prediction of all scales, with its parameters."""
     spec = node.attrs["unit"]
     name, values = f"{node.name}.parameters", predictor_words(spec)
     emitter.tensors.constants[name] = values.astype(np.int16)
     emitter.tensors.store(name, values.shape, 16, "int16", constant=True)
     inputs = (emitter.tensors.all(node.inputs[0]), emitter.tensors.stored[name])
-    out = emitter.write(node, _SCALE_BITS, ("all",))
-    rows, length = spec.scales, spec.features * spec.degree
-    emitter.layers.append(
-        VectorLayer(node.name, node.op, rows, length, inputs, out, degree=spec.degree, spec=spec)
-    )
+    out = emitter.tensors.store_words(node.name, (spec.scales,), _SCALE)
+    emitter.append(node, inputs, (1, values.size), out, unit_of_node(node))
     emitter.chain = set()
 
 
@@ -74,8 +68,8 @@ def emit_rescale(emitter: Emitter, node: Node, spec: Epilogue, scales: str) -> l
     line = View.contiguous((count,))
     inputs = [replace(t, elements=count, view=line, along=("length",)) for t in tables]
     row = emitter.tensors.stored[scales]
-    picked = row.view.slice(0, factor.index, factor.index + 1).reshape((4,))
-    inputs.insert(0, replace(row, elements=4, view=picked, along=("all",)))
+    picked = row.view.slice(0, factor.index, factor.index + 1)
+    inputs.insert(0, replace(row, elements=1, view=picked))
     out = emitter.tensors.store_words(name, words, fields)
     layer = VectorLayer(
         f"{node.name}.rescale",
@@ -104,22 +98,34 @@ def _before_vector_work(emitter: Emitter, scales: str) -> int:
 
 
 def predictor_words(spec: ScalePredictorSpec) -> NDArray[np.int64]:
-    """int64[n]: projection, coefficients and biases one after another, as they are stored."""
-    tables = (spec.projection, spec.coefficients, spec.biases)
-    return np.concatenate([np.array(table, np.int64).ravel() for table in tables])
+    """int64[n]: what the predictor takes one after another, 16 bits each.
+
+    Of each feature the two halves of its offset, and its row of the projection; then of each scale
+    its bias and its coefficients.
+    """
+    projection, offsets = np.array(spec.projection, np.int64), np.array(spec.offsets, np.int64)
+    low = (offsets & 0xFFFF ^ 0x8000) - 0x8000
+    scales = np.array(spec.coefficients, np.int64).reshape(spec.scales, -1)
+    biases = np.array(spec.biases, np.int64)
+    features = np.column_stack([low, offsets >> 16, projection])
+    return np.concatenate([features.ravel(), np.column_stack([biases, scales]).ravel()])
 
 
 def with_predictor_words(
     spec: ScalePredictorSpec, words: NDArray[np.integer]
 ) -> ScalePredictorSpec:
     """Return the same predictor with other `predictor_words`."""
-    left, tables = words.astype(np.int64), []
-    for table in (spec.projection, spec.coefficients, spec.biases):
-        shape = np.shape(table)
-        tables.append(left[: prod(shape)].reshape(shape))
-        left = left[prod(shape) :]
-    projection, coefficients, biases = tables
-    offsets = np.array(spec.offsets, np.int64)
+    split = spec.features * (spec.columns + 2)
+    features = words[:split].astype(np.int64).reshape(spec.features, -1)
+    scales = words[split:].astype(np.int64).reshape(spec.scales, -1)
+    offsets = (features[:, 0] & 0xFFFF) + (features[:, 1] << 16)
+    coefficients = scales[:, 1:].reshape(spec.scales, spec.features, spec.degree)
     return ScalePredictorSpec.from_arrays(
-        spec.range_extract, projection, offsets, coefficients, biases, spec.shift, spec.limit
+        spec.range_extract,
+        features[:, 2:],
+        offsets,
+        coefficients,
+        scales[:, 0],
+        spec.shift,
+        spec.limit,
     )

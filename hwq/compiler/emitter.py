@@ -1,7 +1,7 @@
 """The layers of a program while it is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from hwq.compiler.operand import Operand
@@ -58,6 +58,17 @@ class Emitter:
         self.layers.append(VectorLayer(layer, "concat", *size, inputs, out, fused))
         self.chain = self.chain | {out.tensor} if fused else set()
 
+    def parts(self, node: Node, bits: int) -> list[tuple[str, Operand]]:
+        """Note a concatenation, and return its inputs with their places in it."""
+        axis, start, parts = node.attrs["axis"], 0, []
+        whole = self.tensors.store(node.name, node.output.shape, bits, node.output.dtype)
+        for name in node.inputs:
+            shape = self.graph.shape(name)
+            view = whole.view.slice(axis, start, start + shape[axis])
+            parts.append((name, replace(whole, view=view, elements=prod(shape))))
+            start += shape[axis]
+        return parts
+
     def write(self, node: Node, bits: int, along: Sequence[str] = ()) -> Operand:
         """Note what a node writes, and return it as its layer writes it."""
         out = self.tensors.store(node.name, node.output.shape, bits, node.output.dtype)
@@ -76,7 +87,7 @@ class Emitter:
         fused = unit.streams and self.is_fused(streams, size)
         spec, name = node.attrs.get("unit"), self.layer_name(node)
         self.layers.append(
-            VectorLayer(name, node.op, *size, tuple(inputs), out, fused, 1, unit.stem, spec)
+            VectorLayer(name, node.op, *size, tuple(inputs), out, fused, unit.stem, spec)
         )
         self.chain = self.chain | {node.name} if fused else set()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from hwq.compiler.view import View
 from hwq.errors import require
 from hwq.numerics.unit import Field
+from hwq.numerics.units import UNITS
 
 _MAX_BITS = 128
 NOWHERE = View(0, ())
@@ -77,6 +78,14 @@ class Operand:
     def signed(self) -> bool:
         """Whether codes are two's complement."""
         return self.dtype.startswith("int")
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is what channels have of their own, which has a memory of its own.
+
+        Words of an epilogue are tables also where they are rescaled for each image.
+        """
+        return bool(self.fields) and (self.constant or self.fields == UNITS["epilogue"].fields)
 
     def laid_out(self, sizes: Mapping[str, int], *guesses: Sequence[str]) -> "Operand":
         """Return the operand with a view: its own, or all of it along the first guess that fits.

@@ -115,7 +115,7 @@ class VectorLayer:
         Module path of the layer.
     op : str
         An op of one of `hwq.numerics.units.UNITS`. For `range_extract` rows x length is the token
-        stream; for `scale_predictor` a row is one scale and `length` is features x degree.
+        stream; for `scale_predictor` the length is that of its parameters.
     rows, length : int
         Row-wise units (softmax, layer_norm) work along `length`.
     inputs : tuple of Operand
@@ -125,14 +125,10 @@ class VectorLayer:
     fused : bool
         It streams behind the epilogue of the matmul before it: what it reads from that chain is
         never stored, and only the time by which it outlasts the array is exposed.
-    degree : int
-        Degree of the polynomials of `scale_predictor`; a divisor of `length`.
     unit : str
         Stem of the unit that does it; by default the first one that does such ops.
     spec : object, optional
         What computes it: the spec of the unit.
-    skip : int
-        Rows that pass by before the first one that `range_extract` counts: class tokens.
     """
 
     name: str
@@ -142,10 +138,8 @@ class VectorLayer:
     inputs: tuple[Operand, ...]
     out: Operand
     fused: bool = False
-    degree: int = 1
     unit: str = ""
     spec: Any = field(default=None, repr=False, compare=False)
-    skip: int = 0
 
     def __post_init__(self) -> None:
         try:
@@ -162,10 +156,6 @@ class VectorLayer:
             value = getattr(self, name)
             require(value > 0, f"{self.name}: {name} must be positive, not {value}")
         require(bool(self.inputs), f"{self.name}: a vector layer must have an input")
-        require(
-            self.degree > 0 and self.length % self.degree == 0,
-            f"{self.name}: degree must divide length = {self.length}, not {self.degree}",
-        )
         sizes = {"rows": self.rows, "length": self.length}
         guesses = (("rows", "length"), ("length",))
         inputs = tuple(operand.laid_out(sizes, *guesses) for operand in self.inputs)

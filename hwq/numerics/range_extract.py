@@ -1,5 +1,6 @@
 """Robust range statistics of a token stream: extrema per chunk and channel, summed over chunks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics._jit import kernel
-from hwq.numerics.unit import Unit, UnitTiming, one_stream
+from hwq.numerics.unit import Unit, UnitTiming, Workload
 
 
 @kernel
@@ -102,12 +103,17 @@ def timing(values: int) -> UnitTiming:
     return UnitTiming(latency_cycles=3, interval_cycles=values)
 
 
+def _each_word(whole: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: the channels of a word of a token; all tokens, then those of the next word."""
+    return UnitTiming(whole(values=1).latency_cycles, interval_cycles=1), load.rows * load.words
+
+
 UNIT = Unit(
     "range_extract",
     RangeExtractSpec,
     timing,
     ops=("range_extract",),
     work=(("compare", 16, 16, 2),),
-    items=one_stream,
-    streams=True,
+    items=_each_word,
+    cut="columns",
 )

@@ -281,11 +281,12 @@ def timing(values: int, features: int, scales: int, degree: int) -> UnitTiming:
     return UnitTiming(latency, interval_cycles=max(values, scales * per_scale))
 
 
-def _after_the_ranges(whole: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
-    """Item: all scales, one a row. The latency of `range_extract` is counted where that runs."""
-    features = load.length // load.degree
-    full = whole(values=1, features=features, scales=load.rows, degree=load.degree)
-    return UnitTiming(full.latency_cycles - range_extract.timing(1).latency_cycles, 0), 1
+def _each_parameter(_: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
+    """Item: a parameter. One multiplier does all, and a step waits for the one before it."""
+    step = horner.timing(1).latency_cycles
+    # behind the last one a step with 0, the clamp, two times exp2 and the word of a scale
+    latency = step + step + 1 + exp2.timing().latency_cycles + 1 + 1
+    return UnitTiming(latency, interval_cycles=step), load.length
 
 
 UNIT = Unit(
@@ -294,6 +295,6 @@ UNIT = Unit(
     timing,
     ops=("scale_predictor",),
     work=(("int_multiply", 16, 16, 1), ("int_add", 32, 32, 1), ("shift", 32, 32, 1)),
-    items=_after_the_ranges,
+    items=_each_parameter,
     cut="never",
 )

@@ -37,15 +37,11 @@ class UnitTiming:
 
 
 class Workload(NamedTuple):
-    """What one layer asks of a unit: rows of elements, and lanes that take them.
-
-    `degree` is that of the polynomials of `scale_predictor`.
-    """
+    """What one layer asks of a unit: rows of elements, and lanes that take them."""
 
     rows: int
     length: int
     lanes: int
-    degree: int = 1
 
     @property
     def words(self) -> int:
@@ -70,11 +66,6 @@ def each_row(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTim
 def each_column(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
     """Item: a word of results, each of one column."""
     return timing(count=load.rows), load.words
-
-
-def one_stream(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
-    """Item: all values, one after the other whatever the lanes."""
-    return timing(values=load.rows * load.length), 1
 
 
 class Field(NamedTuple):

@@ -83,13 +83,13 @@ def drains_into(before: Step, step: Step) -> bool:
     )
 
 
-def join_steps(step: Step, previous: Sequence[Step], floor: int) -> Step:
+def join_steps(step: Step, previous: Sequence[Step], floors: Mapping[MemoryName, int]) -> Step:
     """Decide what is loaded under the steps that may be before, and whether the step waits."""
 
     def early(port: Port) -> bool:
         assert port.stage is not None
         halves = [Place(port.stage.memory, base, port.stage.bits) for base in port.stage.bases]
-        if port.stage.memory == "activation" and any(half.base < floor for half in halves):
+        if any(half.base < floors[half.memory] for half in halves):
             return False
         return all(
             not any(half.overlaps(place) for half in halves for place in used(other))

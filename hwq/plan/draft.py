@@ -88,7 +88,6 @@ def _pass(layer: VectorLayer, reads: Sequence[str]) -> Pass:
         layer.unit,
         layer.rows,
         layer.length,
-        layer.degree,
         layer.inputs[0].bits,
         tuple(reads),
         layer.out.tensor,
@@ -136,7 +135,7 @@ def _stage_memory(name: str, operand: Operand) -> MemoryName:
     """Blocks of operand b and parameters have buffers of their own."""
     if name == "b":
         return "weight"
-    return "parameter" if operand.fields and operand.constant else "activation"
+    return "parameter" if operand.is_table else "activation"
 
 
 def _row_size(layer: VectorLayer, rows: int, lanes: int) -> tuple[tuple[int, int, int], Grain]:

@@ -37,7 +37,7 @@ class Grid(NamedTuple):
 
     def width(self, operand: Operand) -> int:
         """Bits of a stored element; parameters of every unit have as many."""
-        return self.parameter_bits if operand.fields and operand.constant else operand.bits
+        return self.parameter_bits if operand.is_table else operand.bits
 
     @property
     def parameter_bits(self) -> int:

@@ -121,12 +121,15 @@ class _Planner:
     def run(self) -> Plan:
         groups: list[Group] = []
         before: Step | None = None
-        floor_before = 0
+        floors_before: dict[MemoryName, int] = dict.fromkeys(BUFFERS, 0)
         for run, live in zip(self._runs, self._residency.live, strict=True):
-            floor = max((place.end for place in live), default=0)
-            group = self._group(run, floor, before, floor_before)
+            floors: dict[MemoryName, int] = dict.fromkeys(BUFFERS, 0)
+            floors["weight"] = self._constants_end
+            for place in live:
+                floors[place.memory] = max(floors[place.memory], place.end)
+            group = self._group(run, floors, before, floors_before)
             groups.append(group)
-            before, floor_before = group.steps[-1], floor
+            before, floors_before = group.steps[-1], floors
         dram = max(
             (p.end for p in self._residency.places.values() if p.memory == "dram"), default=0
         )
@@ -154,11 +157,15 @@ class _Planner:
             for name, o in outside.items()
         ]
 
-    def _group(self, run: Run, floor: int, before: Step | None, floor_before: int) -> Group:
-        """Lay out the steps of a run; `floor` is where the tensors that live on chip end."""
+    def _group(
+        self,
+        run: Run,
+        floors: Mapping[MemoryName, int],
+        before: Step | None,
+        floors_before: Mapping[MemoryName, int],
+    ) -> Group:
+        """Lay out the steps of a run; `floors` is where the tensors that live on chip end."""
         alone = len(run.steps) == 1
-        floors: dict[MemoryName, int] = dict.fromkeys(BUFFERS, 0)
-        floors |= {"activation": floor, "weight": self._constants_end}
         steps: list[Step] = []
         for members in run.steps:
             step = self._step(members, run.times, alone, floors)
@@ -169,8 +176,8 @@ class _Planner:
             previous = [steps[number - 1]] if number else [before] if before else []
             if number == 0 and run.times > 1 and not alone:  # the run begins anew
                 previous.append(steps[-1])
-            low = floor if number else max(floor, floor_before)
-            result.append(join_steps(step, previous, low))
+            low = {name: max(floors[name], floors_before[name]) for name in floors}
+            result.append(join_steps(step, previous, floors if number else low))
         return Group(run.times, tuple(result))
 
     def _step(
@@ -227,7 +234,7 @@ def _likeness(step: Step, times: int, alone: bool, rooms: Mapping[MemoryName, in
         alone,
         (step.m, step.n, step.k),
         product and (product.dataflow, product.sum_bits, product.column_sums),
-        tuple((p.unit, p.op, p.rows, p.length, p.degree) for p in step.passes),
+        tuple((p.unit, p.op, p.rows, p.length) for p in step.passes),
         tuple(
             (port.bits, port.view.shape, port.moves, port.row, port.along, port.stage.memory)
             for port in step.ports

@@ -135,7 +135,7 @@ class Pass:
     ----------
     name, op, unit : str
         Module path; what is done; stem of the unit that does it.
-    rows, length, degree : int
+    rows, length : int
         The work of all instances, as in `hwq.compiler.program.VectorLayer`.
     bits : int
         Width of the first operand.
@@ -152,7 +152,6 @@ class Pass:
     unit: str
     rows: int
     length: int
-    degree: int
     bits: int
     reads: tuple[str, ...]
     writes: str

@@ -1,8 +1,9 @@
 """Where the tensors of a program live, from the step that writes them to the last that reads them.
 
 * A tensor that only the passes behind its producer read is *streamed*: never stored.
-* Any other activation that fits beside those already there lives in the activation buffer. A
-  quarter of it is kept for blocks of what comes from DRAM and goes there, or more if need be.
+* Any other activation that fits beside those already there lives in the activation buffer, a
+  table that is rescaled for an image in the parameter memory. A quarter of either is kept for
+  blocks of what comes from DRAM and goes there, or more if need be.
 * A pass works row by row, so its results may take the place of an operand that dies there.
 * Of what only the steps of one group write and read, one instance is stored, not all.
 * What nobody reads is a result of the program and goes to DRAM.
@@ -23,7 +24,7 @@ from hwq.plan.memory import Memory, MemoryName
 from hwq.plan.runs import Members, Run, streamed
 
 RESIDENT_QUARTERS: Final = (3, 2, 1, 0)
-"""Shares of the activation buffer for tensors that stay there, as they are tried."""
+"""Shares of a buffer for tensors that stay there, as they are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Residency:
     layouts : mapping of str to Layout
         How they lie there.
     live : tuple of tuple of Place
-        What the activation buffer holds during each run.
+        What activation buffer and parameter memory hold during each run.
     grid : Grid
     """
 
@@ -85,6 +86,7 @@ def place_tensors(
 class _Region:
     """Tensors that take one another's place, from the run of the first to that of the last."""
 
+    memory: MemoryName
     names: list[str]
     bits: int
     first: int
@@ -111,7 +113,7 @@ class _Placing:
     ) -> None:
         self._sequence, self._memories, self._grid = sequence, memories, grid
         self._layouts: dict[tuple[str, bool], Layout] = {}
-        self._resident_bits = memories["activation"].bits * quarters // 4
+        self._quarters = quarters
         self._places: dict[str, Place] = {}
         self._dram_end = 0
         self._born: dict[str, int] = {}
@@ -187,8 +189,7 @@ class _Placing:
             region = waiting.pop(0)
             place = self._fit(region, places)
             if place is not None:
-                for name in region.names:
-                    places[name] = replace(place, bits=self._region(name).bits)
+                places |= {n: replace(place, bits=self._region(n).bits) for n in region.names}
             elif len(region.names) > 1:  # then each by itself
                 parts = [self._region(name) for name in region.names]
                 waiting = sorted([*parts, *waiting], key=order)
@@ -213,8 +214,7 @@ class _Placing:
                 self._dram_end = self._places[operand.tensor].end
 
     def _in_dram(self, operand: Operand, base: int) -> Place:
-        bits = self._bits(operand.tensor, "dram")
-        return Place("dram", base, self._memories["dram"].room(bits))
+        return Place("dram", base, self._memories["dram"].room(self._bits(operand.tensor, "dram")))
 
     def _regions(self) -> list[_Region]:
         """Return a region for every tensor that may live on chip."""
@@ -240,24 +240,27 @@ class _Placing:
 
     def _region(self, name: str) -> _Region:
         first, last = self._born[name], self._dies[name]
-        size, run = self._layout(name, "activation").size, self._sequence[first]
+        memory: MemoryName = "parameter" if self._operands[name].is_table else "activation"
+        size, run = self._layout(name, memory).size, self._sequence[first]
         writer = next(layer for layer in run.layers if layer.out.tensor == name)
         scratch = len(run.steps) > 1 and first == last and _is_whole(writer)
         if scratch:
             size = whole(size // run.times, self._grid.lanes)
         bits = size * self._grid.width(self._operands[name])
-        return _Region([name], self._memories["activation"].room(bits), first, last, scratch)
+        return _Region(memory, [name], self._memories[memory].room(bits), first, last, scratch)
 
     def _fit(self, region: _Region, places: Mapping[str, Place]) -> Place | None:
         taken = [
             place
             for name, place in places.items()
-            if self._born[name] <= region.last and region.first <= self._dies[name]
+            if place.memory == region.memory
+            and self._born[name] <= region.last
+            and region.first <= self._dies[name]
         ]
         base = _first_fit(taken, region.bits)
-        if base + region.bits > self._resident_bits:
+        if base + region.bits > self._memories[region.memory].bits * self._quarters // 4:
             return None
-        return Place("activation", base, region.bits, region.scratch)
+        return Place(region.memory, base, region.bits, region.scratch)
 
     def _in_place(self, layer: Layer, step: Members, run: Run) -> str | None:
         """Return an operand that dies here, if results may take its place."""

@@ -125,7 +125,7 @@ class Timer:
             return 0
         unit = self.accelerator.vector_unit
         parts = (
-            pass_timing(work.unit, work.rows, work.length, work.degree, unit)[0].latency_cycles
+            pass_timing(work.unit, work.rows, work.length, unit)[0].latency_cycles
             for work in step.passes
         )
         extra = (PASS_CYCLES if step.product is None else RESULT_CYCLES) * self._rtl
@@ -136,4 +136,4 @@ class Timer:
         step, (m, n, _) = tile.step, tile.extents
         rows = ceil_div(work.rows * m, step.m * tile.times)
         length = ceil_div(work.length * n, step.n)
-        return pass_timing(work.unit, rows, length, work.degree, self.accelerator.vector_unit)
+        return pass_timing(work.unit, rows, length, self.accelerator.vector_unit)

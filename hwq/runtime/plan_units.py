@@ -1,6 +1,7 @@
 """What each unit does with one tile: by its reference, or step by step what spans several tiles."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwq.compiler.emit_scales import with_predictor_words
 from hwq.compiler.program import VectorLayer
+from hwq.numerics.range_extract import range_extract_reference
 from hwq.numerics.rescale import rescale_bias, rescale_mult
 from hwq.numerics.scale_predictor import scale_predictor_reference
 from hwq.plan.commands import Apply
@@ -80,44 +82,33 @@ def _rescale(state: State, command: Apply, layer: VectorLayer, operands: list[An
     """Multiply rows by their token's factor, or an epilogue's words by that of the image."""
     if "row_mult" in (words := operands[1]):
         return operands[0] * words["row_mult"]
-    scales, corrections = operands[0].astype(np.int64), operands[2:]
-    factor = layer.spec.factor
-    pairs = {"scale": tuple(scales[:2]), "reciprocal": tuple(scales[2:])}
-    other = "reciprocal" if factor.kind == "scale" else "scale"
-    mult, shift = rescale_mult(words["mult"], words["shift"], *map(int, pairs[factor.kind]))
+    factor, corrections = layer.spec.factor, operands[2:]
+    scale, reciprocal = np.array([int(part[0]) for part in operands[0].values()]).reshape(2, 2)
+    is_scale = factor.kind == "scale"
+    mult, shift = rescale_mult(
+        words["mult"], words["shift"], *(scale if is_scale else reciprocal).tolist()
+    )
     addend = words["addend"]
-    if factor.kind == "scale":
-        addend = rescale_bias(addend, *map(int, pairs[other]))
+    if is_scale:
+        addend = rescale_bias(addend, *reciprocal.tolist())
     for correction in corrections:
         addend = addend + correction["addend"]
     return {"addend": addend, "mult": mult, "shift": shift, "zero_point": words["zero_point"]}
 
 
-def _range_extract(
+def _range_extract(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+    """All tokens of some channels."""
+    spec = replace(layer.spec, channels=command.size[1])
+    return range_extract_reference(operands[0], spec).astype(np.int64)
+
+
+def _scale_predictor(
     state: State, command: Apply, layer: VectorLayer, operands: list[Any]
-) -> Int | None:
-    """Keep the extrema of every chunk and channel until the last tile."""
-    spec, (row, column), (rows, columns) = layer.spec, command.origin, command.size
-    shape = spec.chunks, spec.channels
-    low, high = state.setdefault(
-        layer.name, (np.full(shape, 1 << 15, np.int64), np.full(shape, -(1 << 15), np.int64))
-    )
-    part = slice(column, column + columns)
-    tokens = row - layer.skip + np.arange(rows)
-    for token, values in zip(tokens.tolist(), operands[0].astype(np.int64), strict=True):
-        if 0 <= token < spec.tokens:
-            chunk = token // spec.chunk_tokens
-            low[chunk, part] = np.minimum(low[chunk, part], values)
-            high[chunk, part] = np.maximum(high[chunk, part], values)
-    ranges: Int = (high - low).sum(axis=0)
-    return ranges if command.last else None
-
-
-def _scale_predictor(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
+) -> Words:
     ranges, values = operands
-    spec = with_predictor_words(layer.spec, values)
-    prediction = scale_predictor_reference(ranges, spec)
-    return np.stack([part.astype(np.int64) for part in prediction[1:]], axis=1)
+    prediction = scale_predictor_reference(ranges, with_predictor_words(layer.spec, values))
+    scales = np.stack([part.astype(np.int64) for part in prediction[1:]])
+    return {part.name: row for part, row in zip(layer.out.fields, scales, strict=True)}
 
 
 UNITS: Mapping[str, Callable[[State, Apply, VectorLayer, list[Any]], Any]] = {

@@ -12,7 +12,7 @@ LANES = {count: VectorUnit(lanes=count) for count in range(1, 70)}
 
 
 def timing_of(layer, vector_unit):
-    return pass_timing(layer.unit, layer.rows, layer.length, layer.degree, vector_unit)
+    return pass_timing(layer.unit, layer.rows, layer.length, vector_unit)
 
 
 def busy_cycles(layer, vector_unit):
@@ -24,10 +24,10 @@ def latency_cycles(layer, vector_unit):
     return timing_of(layer, vector_unit)[0].latency_cycles
 
 
-def layer(op, rows=6, length=40, degree=1):
+def layer(op, rows=6, length=40):
     elements = rows * length
     source, out = Operand("x", elements, 16), Operand("y", elements, 8)
-    return VectorLayer(op, op, rows, length, (source,), out, degree=degree)
+    return VectorLayer(op, op, rows, length, (source,), out)
 
 
 def test_row_units_count_rows():
@@ -58,15 +58,9 @@ def test_an_unknown_unit_is_refused():
         replace(layer("add"), unit="divider")
 
 
-@pytest.mark.parametrize(("features", "degree"), [(1, 1), (4, 2), (8, 3)])
-def test_extracting_and_predicting_take_together_what_the_predictor_gateware_takes(
-    features, degree
-):
-    extract = busy_cycles(layer("range_extract", 14, 14 * 32), LANES[32])
-    predict = busy_cycles(layer("scale_predictor", 50, features * degree, degree), LANES[32])
-    values = 14 * 14 * 32
-    gateware = UNITS["scale_predictor"].timing(values, features, 50, degree)
-    assert extract + predict == values + gateware.latency_cycles
+def test_ranges_take_a_word_of_a_token_at_a_time_and_predictions_a_parameter():
+    assert busy_cycles(layer("range_extract", 196, 100), LANES[32]) == 196 * 4 + 3
+    assert busy_cycles(layer("scale_predictor", 1, 500), LANES[32]) == 2 * 500 + 16
 
 
 @pytest.mark.parametrize("op", VECTOR_OPS)

@@ -119,7 +119,10 @@ def test_predicted_scales_are_paid_for(tiny_prepared, tiny_calibration, lower):
     assert ops.count("range_extract") == 2
     assert ops.count("scale_predictor") == 1
     predictor = layer(program, "scale_predictor")
-    assert predictor.rows == lowered.by_name["scale_predictor"].attrs["unit"].scales
+    assert predictor.out.size == lowered.by_name["scale_predictor"].attrs["unit"].scales
+    # both taps store their ranges where the predictor reads them
+    (ranges,) = {one.out.tensor for one in program.layers if one.op == "range_extract"}
+    assert predictor.inputs[0].tensor == ranges
     rescaled = [one for one in program.layers if one.op == "rescale"]
     assert len(rescaled) == sum(
         getattr(node.attrs.get("unit"), "factor", None) is not None for node in lowered.nodes

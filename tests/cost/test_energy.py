@@ -46,7 +46,7 @@ def test_parameters_have_the_prices_of_their_own_buffer():
 def work(op, rows, length, results):
     """A pass of that size."""
     unit = unit_of_op(op).stem
-    return Pass(op, op, unit, rows, length, 1, 16, ("0.0",), "y", results, 16)
+    return Pass(op, op, unit, rows, length, 16, ("0.0",), "y", results, 16)
 
 
 def test_a_mean_is_charged_its_sum_and_its_one_rounding():

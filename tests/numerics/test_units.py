@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from hwq.compiler.program import Operand, VectorLayer
-from hwq.numerics.unit import UnitTiming, ceil_div
+from hwq.numerics.unit import UnitTiming, Workload, ceil_div
 from hwq.numerics.units import UNITS, VECTOR_OPS
 
 PAGE = Path(__file__).parents[2] / "docs/cost_model.md"
@@ -19,27 +19,16 @@ def test_every_vector_op_has_a_timing():
 
 def test_the_page_says_what_is_charged():
     names = {"cd": ceil_div, "log2": lambda lanes: (lanes - 1).bit_length(), "count": 196}
-    names |= {"p": 8, "L": 45, "d": 1, "max": max}
-    parameters = {"softmax": ("length", "lanes"), "layer_norm": ("length", "lanes")}
-    parameters |= {"mean": ("count",)}
     section = PAGE.read_text(encoding="utf-8").split("## Vector unit")[1].split("\n## ")[0]
     seen = []
     for units, _, interval, latency in ROW.findall(section):
-        for unit in re.findall(r"\w+", units):
-            seen.append(unit)
+        for stem in re.findall(r"\w+", units):
+            seen.append(stem)
+            unit = UNITS[stem]
             for lanes in (1, 16, 24):
-                known = {**names, "length": 197, "lanes": lanes, "values": 5}
-                if unit == "range_extract":
-                    timing = UNITS[unit].timing(5)
-                elif unit == "scale_predictor":
-                    whole = UNITS[unit].timing(1, 8, 45, 1).latency_cycles
-                    want = eval(latency.removesuffix(" after the last range"), known)
-                    assert whole - UNITS["range_extract"].timing(1).latency_cycles == want
-                    continue
-                else:
-                    given = {name: known[name] for name in parameters.get(unit, ())}
-                    timing = UNITS[unit].timing(**given)
-                assert timing == UnitTiming(eval(latency, known), eval(interval, known)), unit
+                known = {**names, "length": 197, "lanes": lanes}
+                timing, _ = unit.items(unit.timing, Workload(196, 197, lanes))
+                assert timing == UnitTiming(eval(latency, known), eval(interval, known)), stem
     charged = {stem for stem, unit in UNITS.items() if unit.ops}
     assert charged - {"uniform"} == set(seen)
 

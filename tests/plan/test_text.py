@@ -38,8 +38,8 @@ plan = Plan(
      ),
      passes=(
       Pass(
-       name='r', op='requantize', unit='epilogue', rows=4, length=4, degree=1, bits=32,
-       reads=('acc',), writes='y', results=16, result_bits=8,
+       name='r', op='requantize', unit='epilogue', rows=4, length=4, bits=32, reads=('acc',),
+       writes='y', results=16, result_bits=8,
       ),
      ),
      inputs=(
