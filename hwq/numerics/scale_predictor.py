@@ -284,9 +284,9 @@ def timing(values: int, features: int, scales: int, degree: int) -> UnitTiming:
 def _each_parameter(_: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
     """Item: a parameter. One multiplier does all, and a step waits for the one before it."""
     step = horner.timing(1).latency_cycles
-    # behind the last one a step with 0, the clamp, two times exp2 and the word of a scale
-    latency = step + step + 1 + exp2.timing().latency_cycles + 1 + 1
-    return UnitTiming(latency, interval_cycles=step), load.length
+    # the first word waits in a register; behind the last parameter are a step with 0, the clamp,
+    # exp2 of the scale and of its reciprocal
+    return UnitTiming(step + exp2.timing().latency_cycles + 4, interval_cycles=step), load.length
 
 
 UNIT = Unit(
