@@ -11,7 +11,6 @@ from hwq.arch.accelerator import Accelerator
 from hwq.errors import require
 from hwq.plan.layout import Grid
 from hwq.plan.timing import TRANSFER_WORDS, WORK_WORDS
-from hwq.rtl.affine import PARAMETERS
 from hwq.rtl.buffer import Buffer, write_word
 from hwq.rtl.dma import Dma, Target
 from hwq.rtl.epilogue import SCALING
@@ -78,7 +77,7 @@ class AcceleratorGateware(wiring.Component):
         sums = sram.output.size_bits // (machine.array.columns * _ACC_BITS)
         self.product = ProductEngine(lanes, self.activation, self.weight, sums)
         self.results = ResultPipe(self.activation, function, words)
-        self.vector = VectorEngine(self.activation, max_length, words)
+        self.vector = VectorEngine(self.activation, max_length, self.parameters)
         widest = max(self.weight.address_bits, self.parameters.address_bits)
         self.dma = Dma(self.activation, DRAM_ADDRESS_BITS, widest)
         self.work_layout = data.StructLayout(
@@ -209,16 +208,18 @@ class AcceleratorGateware(wiring.Component):
 
     def _connect_parameters(self, m: Module, uses_vector: Value) -> None:
         """A channel's parameters are in the low bits of its room."""
-        read, room = self.parameters.read[0], Grid.of(self.machine).parameter_bits
-        results, vector = self.results.parameters, self.vector.parameters
+        results, (vector, beside) = self.results.parameters, self.vector.tables
+        read = self.parameters.read[0]
         m.d.comb += [
             read.address.eq(Mux(uses_vector, vector.address, results.address)),
             read.enable.eq(Mux(uses_vector, vector.enable, 1)),
+            vector.data.eq(read.data),
         ]
-        for port, layout in ((results, SCALING), (vector, PARAMETERS)):
-            for lane in range(self.machine.vector_unit.lanes):
-                bits = read.data[lane * room : lane * room + layout.size]
-                m.d.comb += Value.cast(port.data[lane]).eq(bits)
+        wiring.connect(m, beside, self.parameters.read[1])
+        wiring.connect(m, self.vector.store, self.parameters.store)
+        for lane in range(self.machine.vector_unit.lanes):
+            bits = Value.cast(read.data[lane])[: SCALING.size]
+            m.d.comb += Value.cast(results.data[lane]).eq(bits)
 
 
 def _share(
@@ -258,6 +259,8 @@ def check_machine(machine: Accelerator) -> None:
         ("sram.activation.width_bits", sram.activation.width_bits, Grid.of(machine).beat_bits),
     ):
         require(given == wanted, f"{name} must be {wanted} for gateware, not {given}")
+    lanes = vector.lanes
+    require(lanes % 4 == 0, f"vector_unit.lanes must be a multiple of 4 for gateware, not {lanes}")
     for name, bits in (
         ("array.activation_bits", array.activation_bits),
         ("array.weight_bits", array.weight_bits),

@@ -1,14 +1,14 @@
 """From the windows of a plan to the loops that an accelerator's walkers follow."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from amaranth.lib import data
 
-from hwq.compiler.view import Level, View
+from hwq.compiler.view import Level, View, joined
 from hwq.errors import require
-from hwq.plan.layout import whole
-from hwq.plan.window import Window
+from hwq.plan.layout import Grid, whole
+from hwq.plan.window import Span, Window
 
 
 class Words(NamedTuple):
@@ -96,6 +96,19 @@ class Axes:
         return [(lanes, stride)], tiles, 0
 
 
+def pieces(window: Window, bits: int) -> Window:
+    """Return the elements of a window in pieces of so many bits, the lowest first."""
+    ratio = window.bits // bits
+    require(ratio * bits == window.bits, f"{window.bits} bits are no pieces of {bits}")
+    *spans, last = (
+        Span(span.start, span.count, tuple((n, stride * ratio) for n, stride in span.axis))
+        for span in window.spans
+    )
+    axis = joined([*last.axis, (ratio, 1)])
+    last = Span(last.start * ratio, last.count * ratio, axis)
+    return Window(window.memory, window.base, bits, (*spans, last))
+
+
 def walk(layout: data.StructLayout, base: int, loops: Iterable[Level]) -> dict[str, Any]:
     """Return fields of `walker.loops_layout`; loops that are one stride become one.
 
@@ -119,6 +132,42 @@ def walk(layout: data.StructLayout, base: int, loops: Iterable[Level]) -> dict[s
     joined += [(1, 0)] * (levels - len(joined))
     rows = [{"count": count, "stride": stride % (1 << bits)} for count, stride in joined]
     return {"base": base % (1 << bits), "loops": rows}
+
+
+def operand_axes(window: Window | None, lanes: int, *memories: str) -> Axes:
+    """Return the axes of a window in one of these memories."""
+    require(window is not None, "an operand must be stored")
+    assert window is not None
+    require(
+        window.memory in memories,
+        f"an operand must be in {' or '.join(memories)}, not {window.memory}",
+    )
+    return Axes(window, lanes)
+
+
+def operand_fields(
+    layout: data.StructLayout,
+    base: int,
+    loops: Sequence[Level],
+    bits: int,
+    is_signed: bool = False,
+) -> dict[str, Any]:
+    """Return the fields of `Buffer.operand_layout`."""
+    return {"walk": walk(layout["walk"].shape, base, loops), "bits": bits, "signed": is_signed}
+
+
+def table_word(window: Window | None, grid: Grid) -> int:
+    """Return the word of the parameter memory in which a table begins."""
+    require(window is not None, "a table must be stored")
+    assert window is not None
+    require(window.memory == "parameter", f"a table must not be in {window.memory}")
+    word, last = grid.lanes * grid.parameter_bits, window.spans[-1]
+    require(window.bits == grid.parameter_bits, "a table of another width")
+    # one element for all channels is where it is
+    start = last.start * any(stride for _, stride in last.axis)
+    aligned = window.base % word == 0 and start % grid.lanes == 0
+    require(aligned, "a table begins at a word")
+    return window.base // word + start // grid.lanes
 
 
 def beat_loops(window: Window, beat_bits: int, quantum: int) -> tuple[int, list[Level]]:

@@ -9,13 +9,14 @@ from amaranth.lib import data
 from amaranth.lib.wiring import In
 
 from hwq.errors import require
-from hwq.numerics.epilogue import Epilogue
+from hwq.numerics.epilogue import GUARD_BITS, Epilogue
 from hwq.numerics.log2 import Log2Spec
 from hwq.numerics.requantize import MULT_BITS, SHIFT_BITS, RequantizeSpec
 from hwq.numerics.shift_log2 import FRACTION_BITS, ShiftLog2Spec
 from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.numerics.uniform import UniformSpec
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, settled, within
 
 ELEMENT = signed(24)
@@ -50,6 +51,8 @@ ENCODER_SETTINGS = data.StructLayout(
         "zero_point": _HELD,
         "lo": _HELD,
         "hi": _HELD,
+        # how much more a table's multiplier is shifted than `shift`
+        "guard": range(GUARD_BITS + 1),
         # twin uniform codes: the coarse scale is 2**m times the fine one; largest magnitude
         "m": range(16),
         "top": range(1 << 7),
@@ -165,6 +168,19 @@ class Encoder(StreamUnit):
         return code
 
 
+def tabled(m: Module, settings: data.View, is_tabled: Value, word: Value) -> data.View:
+    """Return settings of a layer, or the same ones with the multiplier of a word of its table."""
+    own, scaling = Signal(ENCODER_SETTINGS), data.View(SCALING, word[: SCALING.size])
+    m.d.comb += own.eq(settings)
+    with m.If(is_tabled):
+        m.d.comb += [
+            own.mult.eq(scaling.mult),
+            own.shift.eq(scaling.shift - settings.guard),
+            own.zero_point.eq(scaling.zero_point),
+        ]
+    return own
+
+
 def encoder_settings(spec: object) -> dict[str, int]:
     """Return the settings under which `Encoder` gives the codes of a spec.
 
@@ -199,19 +215,19 @@ def _(spec: Epilogue) -> dict[str, int]:
     several = [name for name, array in values.items() if array.size > 1]
     require(not several, f"an encoder has one {' and '.join(several)}, not one a channel")
     addend, mult, shift, zero_point = (int(array[0]) for array in values.values())
-    require(spec.factor is None, "an encoder has no factor of the image")
     require(addend == 0 or spec.guard == 0, "an encoder adds before it shifts")
     for name, end in (("lo", spec.lo), ("hi", spec.hi)):
         most = 1 << (CODE.width - 1)
         require(-most <= end < most, f"{name} must be in {-most}..{most - 1}, not {end}")
-    return {
-        "kind": CodeKind.UNIFORM,
+    held = {"kind": CodeKind.UNIFORM, "lo": spec.lo, "hi": spec.hi}
+    if spec.factor is not None:
+        require(addend == 0, "what is rescaled for an image has no addend")
+        return held | {"guard": spec.guard}
+    return held | {
         "addend": addend,
         "mult": mult,
         "shift": shift - spec.guard,
         "zero_point": zero_point,
-        "lo": spec.lo,
-        "hi": spec.hi,
     }
 
 

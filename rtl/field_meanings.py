@@ -58,6 +58,8 @@ _RESULTS: Final = {
     "adds": "the residual y is added",
     "y": "the residual, in the activation buffer",
     "out": "where results go, in the activation buffer",
+    "is_tabled": "the encoder's multiplier is in the parameter memory",
+    "encoder_parameter": "its word there",
     "epilogue.up": "sums of the first plane count 2**up",
     "epilogue.lo": "lowest result of the epilogue",
     "epilogue.hi": "highest result of the epilogue",
@@ -71,17 +73,30 @@ _VECTOR: Final = {
     "keep": "which elements of a row's last word count, a bit each",
     "first_parameter": "word of the parameter memory for the row's first word",
     "x": "operand x, in the activation buffer",
-    "y": "operand y of a sum, in the activation buffer",
+    "y": "operand y of a sum, or parameters of the predictor, in the activation buffer",
     "out": "where results go, in the activation buffer",
-    "limits.lo": "lowest sum",
-    "limits.hi": "highest sum",
-    "softmax.up": "shift to the left that gives scores the unit's fraction bits",
-    "layer_norm.dim": "elements of a row",
-    "layer_norm.epsilon": "is added to dim * sum(x**2) - sum(x)**2",
-    "layer_norm.centered": "the mean is subtracted",
-    "layer_norm.shift": "shift to the right behind gamma and beta",
-    "layer_norm.lo": "lowest result",
-    "layer_norm.hi": "highest result",
+    "second_parameter": "rescaling: word of the parameter memory for the first corrections",
+    "is_tabled": "the encoder's multiplier is in the parameter memory",
+    "settings.limits.lo": "lowest sum",
+    "settings.limits.hi": "highest sum",
+    "settings.softmax.up": "shift to the left that gives scores the unit's fraction bits",
+    "settings.layer_norm.dim": "elements of a row",
+    "settings.layer_norm.epsilon": "is added to dim * sum(x**2) - sum(x)**2",
+    "settings.layer_norm.centered": "the mean is subtracted",
+    "settings.layer_norm.shift": "shift to the right behind gamma and beta",
+    "settings.layer_norm.lo": "lowest result",
+    "settings.layer_norm.hi": "highest result",
+    "settings.ranges.chunk_tokens": "tokens of a chunk",
+    "settings.ranges.tokens": "tokens of all chunks",
+    "settings.predictor.features": "features of all ranges",
+    "settings.predictor.columns": "ranges",
+    "settings.predictor.scales": "scales",
+    "settings.predictor.degree": "degree of the polynomials",
+    "settings.predictor.shift": "shift to the right that gives features",
+    "settings.predictor.limit": "largest magnitude of the logarithm of a scale",
+    "settings.rescale.is_scale": "times a scale, the bias by one over it; else times a reciprocal",
+    "settings.rescale.corrects": "there are corrections",
+    "settings.rescale.slot": "which four elements of x are the scale",
 }
 _ENCODER: Final = {
     "kind": "what kind of code it makes",
@@ -97,6 +112,7 @@ _ENCODER: Final = {
     "offset": "logarithms: level of code 0",
     "max_level": "logarithms: last level",
     "zero_code": "logarithms: code of zero",
+    "guard": "how much more a multiplier of the parameter memory is shifted than here",
 }
 _WALK: Final = {
     "base": "the first one",
@@ -111,8 +127,8 @@ def _all_meanings() -> dict[str, str]:
     meanings = dict(_UNITS)
     for unit, fields in (("product", _PRODUCT), ("results", _RESULTS), ("vector", _VECTOR)):
         meanings |= {f"{unit}.{name}": text for name, text in fields.items()}
-    for unit in ("results", "vector"):
-        meanings |= {f"{unit}.encoder.{name}": text for name, text in _ENCODER.items()}
+    for encoder in ("results.encoder", "vector.settings.encoder"):
+        meanings |= {f"{encoder}.{name}": text for name, text in _ENCODER.items()}
     return meanings
 
 

@@ -1,7 +1,7 @@
 """The memory of what channels have of their own: written beat by beat or lane by lane."""
 
 from amaranth.hdl import Cat, Module, Value, unsigned
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -42,17 +42,30 @@ class ParameterMemory(wiring.Component):
         require(word_bits % lanes == 0, f"{word_bits} bits are no {lanes} lanes")
         self.depth, self.beats, self.beat_bits, self.lanes = depth, beats, beat_bits, lanes
         write = {"address": self.address_bits, "word": unsigned(beat_bits), "enable": 1}
-        store = {"address": range(depth), "data": word_bits, "keep": lanes, "enable": 1}
-        read = {"address": Out(range(depth)), "enable": Out(1), "data": In(word_bits)}
         super().__init__(
             {
-                **{
-                    name: In(wiring.Signature({part: Out(shape) for part, shape in port.items()}))
-                    for name, port in (("write", write), ("store", store))
-                },
-                "read": In(wiring.Signature(read)).array(2),
+                "write": In(wiring.Signature({name: Out(shape) for name, shape in write.items()})),
+                "store": In(self.store_signature),
+                "read": In(self.read_signature).array(2),
             }
         )
+
+    @property
+    def words(self) -> data.ArrayLayout:
+        """What a word has for each lane."""
+        return data.ArrayLayout(self.beats * self.beat_bits // self.lanes, self.lanes)
+
+    @property
+    def read_signature(self) -> wiring.Signature:
+        """A read port, as who reads sees it."""
+        ports = {"address": Out(range(self.depth)), "enable": Out(1), "data": In(self.words)}
+        return wiring.Signature(ports)
+
+    @property
+    def store_signature(self) -> wiring.Signature:
+        """The port for whole words, as who writes sees it."""
+        ports = {"address": range(self.depth), "data": self.words, "keep": self.lanes, "enable": 1}
+        return wiring.Signature({name: Out(shape) for name, shape in ports.items()})
 
     @property
     def word_shift(self) -> int:
@@ -68,8 +81,8 @@ class ParameterMemory(wiring.Component):
         """Return the memories."""
         m = Module()
         shift, size = self.word_shift, self.beat_bits
-        of_lane = self.beats * size // self.lanes
-        kept = Cat(keep.replicate(of_lane) for keep in self.store.keep)
+        kept = Cat(keep.replicate(self.words.elem_shape) for keep in self.store.keep)
+        words = Value.cast(self.store.data)
         parts: list[list[Value]] = [[], []]
         for beat in range(self.beats):
             memory = Memory(shape=unsigned(size), depth=self.depth, init=[])
@@ -82,7 +95,7 @@ class ParameterMemory(wiring.Component):
                 write.data.eq(self.write.word),
                 write.en.eq(moved.replicate(size)),
                 store.addr.eq(self.store.address),
-                store.data.eq(self.store.data.word_select(beat, size)),
+                store.data.eq(words.word_select(beat, size)),
                 store.en.eq(stored),
             ]
             for port, part in zip(self.read, parts, strict=True):
@@ -90,5 +103,5 @@ class ParameterMemory(wiring.Component):
                 m.d.comb += [read.addr.eq(port.address), read.en.eq(port.enable)]
                 part.append(read.data)
         for port, part in zip(self.read, parts, strict=True):
-            m.d.comb += port.data.eq(Cat(part))
+            m.d.comb += Value.cast(port.data).eq(Cat(part))
         return m

@@ -56,7 +56,7 @@ class RangeCore(wiring.Component):
         is_first, is_last = delayed(m, row < s.chunk_tokens, 1), delayed(m, ends, 1)
         sums: list[Value] = []
         for lane in range(self.lanes):
-            x = self.i.elements[lane]
+            x = self.i.elements[lane][:16].as_signed()
             # stage 1: extrema of the chunk so far
             low, high, total = (
                 Signal(shape, name=f"{name}_{lane}")

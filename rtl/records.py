@@ -13,6 +13,7 @@ from hwq.errors import SpecError, require
 from hwq.plan.commands import Apply, Multiply, SlotCommands, Transfer, commands, layer_names
 from hwq.plan.layout import Grid
 from hwq.plan.plan import Plan
+from hwq.plan.slots import unroll
 from hwq.plan.timing import TRANSFER_WORDS, WORK_WORDS
 from hwq.rtl.accelerator import AcceleratorGateware, Unit
 from hwq.rtl.addresses import beat_loops, walk
@@ -20,6 +21,7 @@ from hwq.rtl.dma import Target
 from hwq.rtl.payload import ends
 from hwq.rtl.sequencer import WORD_BITS
 from hwq.rtl.unit_commands import Fields, UnitCommands
+from hwq.rtl.vector_passes import VectorPasses
 
 _MOST_BEATS = (1 << 16) - 1
 
@@ -61,11 +63,13 @@ class _Recorder:
         layers = {layer.name: layer for layer in program.layers}
         self._layers = [layers[name] for name in layer_names(plan)]
         self._units = UnitCommands(gateware, self._layers)
+        self._passes = VectorPasses(gateware.vector, self._grid, gateware.max_length)
 
     def run(self, count: int | None) -> Records:
         result = self._weights()
         slots = list(islice(commands(self._plan), count))
-        for number, slot in enumerate(slots):
+        owners = (slot.owner.name for slot in unroll(self._plan))
+        for number, (slot, owner) in enumerate(zip(slots, owners, strict=False)):
             work = {
                 "moves": bool(slot.transfers),
                 "ends": number == len(slots) - 1,
@@ -73,7 +77,11 @@ class _Recorder:
             }
             result.work += _words(self._gateware.work_layout, WORK_WORDS, work)
             for index, transfer in enumerate(slot.transfers):
-                moved = {"last": index == len(slot.transfers) - 1, "dma": self._move(transfer)}
+                try:
+                    move = self._move(transfer)
+                except SpecError as error:
+                    raise SpecError(f"{owner}: {error}") from error
+                moved = {"last": index == len(slot.transfers) - 1, "dma": move}
                 layout = self._gateware.transfer_layout
                 result.transfers += _words(layout, TRANSFER_WORDS, moved)
         return result
@@ -123,7 +131,7 @@ class _Recorder:
                 return {"unit": Unit.RESULTS, "product": product, "results": results}
             assert isinstance(layer, VectorLayer)
             require(not rest, "a pass by itself must be alone in its slot")
-            return {"unit": Unit.VECTOR, "vector": self._units.vector(first, layer)}
+            return {"unit": Unit.VECTOR, "vector": self._passes.fields(first, layer)}
         except SpecError as error:
             raise SpecError(f"{layer.name}: {error}") from error
 
@@ -141,6 +149,7 @@ class _Recorder:
         base, loops = beat_loops(here, beat, quantum)
         targets = {"activation": Target.ACTIVATION, "weight": Target.WEIGHT}
         if here.memory == "parameter":
+            require(not store, "a table must not leave the parameter memory")
             parameters = self._gateware.parameters
             words = loops[0][0] // parameters.beats
             loops = [(parameters.beats, 1), (words, 1 << parameters.word_shift)]

@@ -9,6 +9,8 @@ from amaranth.lib import data, wiring
 
 from hwq.plan.timing import FETCH_CYCLES, TRANSFER_WORDS, WORK_WORDS
 from hwq.rtl.accelerator import ELEMENT_BITS, AcceleratorGateware
+from hwq.rtl.affine import PARAMETERS
+from hwq.rtl.epilogue import SCALING
 from hwq.rtl.field_meanings import meaning
 from hwq.rtl.sequencer import WORD_BITS
 
@@ -144,7 +146,7 @@ def _buffers(gateware: AcceleratorGateware) -> str:
             f"{field} {low}: {Shape.cast(shape).width}{'s' * Shape.cast(shape).signed}"
             for field, low, shape in leaves(layout)
         )
-        for name, layout in _parameter_layouts(gateware)
+        for name, layout in _parameter_layouts()
     }
     text = _BUFFERS.format(
         lanes=lanes,
@@ -159,14 +161,9 @@ def _buffers(gateware: AcceleratorGateware) -> str:
     return _table(heads, [(n, f"{kib:g}", *rest) for n, kib, *rest in sized]) + text
 
 
-def _parameter_layouts(gateware: AcceleratorGateware) -> Sequence[tuple[str, data.StructLayout]]:
+def _parameter_layouts() -> Sequence[tuple[str, data.StructLayout]]:
     """Return what a product, and what a layer normalisation, has of each channel."""
-    members = gateware.results.signature.members["parameters"].signature.members
-    affine = gateware.vector.signature.members["parameters"].signature.members
-    return (
-        ("scaling", members["data"].shape.elem_shape),
-        ("affine", affine["data"].shape.elem_shape),
-    )
+    return ("scaling", SCALING), ("affine", PARAMETERS)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -9,7 +9,7 @@ from hwq.numerics.activation import MAX_IN_BITS
 from hwq.numerics.epilogue import ADDEND_BITS
 from hwq.rtl.activation import ActivationCore
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder
+from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder, tabled
 from hwq.rtl.epilogue import SCALING, EpilogueCore
 from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.shared import share
@@ -44,7 +44,8 @@ class ResultPipe(wiring.Component):
     * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
     * `parameters`: a read port of the memory of what a channel has (`epilogue.SCALING`): `address`
       of a tile from `first_parameter` on, `data` in the next cycle. Or all channels have those of
-      the first one, if they are `spread`, or what the command says, `scaling`, if it is `shared`;
+      the first one, if they are `spread`, or what the command says, `scaling`, if it is `shared`.
+      With `is_tabled` the first lane of the word `encoder_parameter` has those of the encoder;
     * `y_read`, `write`: ports of the buffer.
 
     Parameters
@@ -103,6 +104,8 @@ class ResultPipe(wiring.Component):
                 "epilogue": self.epilogues[0].settings.shape(),
                 "activation": self.activations[0].settings.shape(),
                 "encoder": ENCODER_SETTINGS,
+                "encoder_parameter": range(tiles),
+                "is_tabled": 1,
                 "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
             }
         )
@@ -129,7 +132,14 @@ class ResultPipe(wiring.Component):
             m.d.sync += [
                 held.eq(self.sums.sums[lane][0]) for lane, held in enumerate(self._column_sums)
             ]
-        m.d.comb += self.parameters.address.eq(kept.first_parameter + Mux(kept.spread, 0, tile))
+        # the encoder's word is read ahead of all sums
+        begun = delayed(m, begins, 1)
+        own, comes_own = Signal(SCALING), delayed(m, begun, PARAMETER_CYCLES)
+        with m.If(comes_own):
+            m.d.sync += own.eq(self.parameters.data[0])
+        channels = kept.first_parameter + Mux(kept.spread, 0, tile)
+        m.d.comb += self.parameters.address.eq(Mux(begun, kept.encoder_parameter, channels))
+        encoder_settings = tabled(m, kept.encoder, kept.is_tabled, Value.cast(own))
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
         wants = delayed(m, comes & kept.adds, ahead)
@@ -139,7 +149,7 @@ class ResultPipe(wiring.Component):
             self.y_read.bits.eq(kept.y.bits),
             self.y_read.signed.eq(kept.y.signed),
         ]
-        valid, elements = self._chains(m, platform, kept, comes)
+        valid, elements = self._chains(m, platform, kept, encoder_settings, comes)
         _, _, last_tile = self._count(m, "results", begins, valid, kept.rows, kept.tiles)
         walk = self.command.out.walk
         last = follow(m, "out", walk, begins, valid, self.write.address)
@@ -165,7 +175,12 @@ class ResultPipe(wiring.Component):
         return row, tile, tile + 1 == tiles
 
     def _chains(
-        self, m: Module, platform: object, kept: data.View, comes: Value
+        self,
+        m: Module,
+        platform: object,
+        kept: data.View,
+        encoder_settings: data.View,
+        comes: Value,
     ) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
         scaled, valids = delayed(m, comes, PARAMETER_CYCLES), []
@@ -197,7 +212,7 @@ class ResultPipe(wiring.Component):
                 activation.i.payload.eq(epilogue.o.payload),
                 activation.i.valid.eq(epilogue.o.valid & kept.activates),
                 activation.settings.eq(kept.activation),
-                encoder.settings.eq(kept.encoder),
+                encoder.settings.eq(encoder_settings),
             ]
             value, there = Signal(ELEMENT, name=f"value_{lane}"), Signal(name=f"there_{lane}")
             m.d.comb += [

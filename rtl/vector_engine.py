@@ -1,39 +1,24 @@
 # amaranth: UnusedElaboratable=no
 """Layers of the vector unit between two places of a buffer: rows in, rows out, a word a cycle."""
 
-from enum import IntEnum
-
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.errors import require
-from hwq.rtl.affine import parameter_port
+from hwq.rtl.affine import PARAMETERS
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
-from hwq.rtl.encoder import ENCODER_SETTINGS, Encoder
+from hwq.rtl.encoder import Encoder, tabled
 from hwq.rtl.layer_norm import LayerNormCore
+from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.pipeline import delayed, within
+from hwq.rtl.predictor_core import PredictorCore
+from hwq.rtl.range_core import RangeCore
+from hwq.rtl.rescale_lanes import RescaleLanes
 from hwq.rtl.shared import share
 from hwq.rtl.softmax import SoftmaxCore
+from hwq.rtl.vector_command import Route, vector_layout
 from hwq.rtl.walker import follow
-
-LEVELS = 3
-"""Loops of an operand: words of a row, rows, heads."""
-
-
-class Route(IntEnum):
-    """What becomes of the elements."""
-
-    MOVE = 0
-    """x."""
-    ADD = 1
-    """x + y, held in lo..hi."""
-    ENCODE = 2
-    """The code of x."""
-    SOFTMAX = 3
-    """Probabilities of a row."""
-    LAYER_NORM = 4
-    """A row, normalised."""
 
 
 class VectorEngine(wiring.Component):
@@ -44,12 +29,13 @@ class VectorEngine(wiring.Component):
 
     Ports:
 
-    * `command`, taken with `start`, which may be high while `busy` is low: `words` of a row;
-      `keep`, which elements of a row's last word count; where operands and results are, in walks
-      of as many words. Scores, and what is normalised, have a sign;
+    * `command`, taken with `start`, which may be high while `busy` is low: `words` of a row of
+      results; `keep`, which elements of a row's last word count; where operands and results are, in
+      walks of as many words. Scores, and what is normalised, have a sign;
     * `busy`, `cycles` unsigned(32);
-    * `x_read`, `y_read`, `write`: ports of the buffer; `parameters`: a read port of the memory of
-      gamma and beta (`affine.parameter_port`), those of a layer from `first_parameter` on.
+    * `x_read`, `y_read`, `write`: ports of the buffer; `tables`, `store`: those of the parameter
+      memory. From `first_parameter` on are gamma and beta, what is rescaled, or, with `is_tabled`,
+      the parameters of the encoder; from `second_parameter` on corrections of what is rescaled.
 
     Parameters
     ----------
@@ -57,16 +43,19 @@ class VectorEngine(wiring.Component):
         Whose ports are connected; as many lanes has the engine.
     max_length : int
         Elements of the longest row.
-    parameters : int
-        Words of the memory of gamma and beta.
+    memory : ParameterMemory
+        Whose ports are connected; it has as many lanes.
     """
 
-    def __init__(self, buffer: Buffer, max_length: int, parameters: int) -> None:
+    def __init__(self, buffer: Buffer, max_length: int, memory: ParameterMemory) -> None:
         require(buffer.max_bits == 16, f"max_bits of buffer must be 16, not {buffer.max_bits}")
         self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
         self.softmax = SoftmaxCore(max_length, self.lanes)
         self.norm = LayerNormCore(max_length, self.lanes, self.element)
-        self.command_shape = self._command_layout(buffer, parameters)
+        self.ranges, self.predictor = RangeCore(self.lanes), PredictorCore(self.lanes)
+        self.rescale = RescaleLanes(self.lanes, memory.words.elem_shape)
+        units = {"softmax": self.softmax.settings.shape(), "layer_norm": self.norm.settings.shape()}
+        self.command_shape = vector_layout(buffer, memory.depth, units)
         super().__init__(
             {
                 "command": In(self.command_shape),
@@ -76,23 +65,8 @@ class VectorEngine(wiring.Component):
                 "x_read": Out(buffer.read_signature),
                 "y_read": Out(buffer.read_signature),
                 "write": Out(buffer.write_signature),
-                "parameters": Out(parameter_port(self.lanes, parameters)),
-            }
-        )
-
-    def _command_layout(self, buffer: Buffer, parameters: int) -> data.StructLayout:
-        """Return what says all of a layer."""
-        return data.StructLayout(
-            {
-                "route": Route,
-                "words": 16,
-                "keep": self.lanes,
-                "first_parameter": range(parameters),
-                **{name: buffer.operand_layout(LEVELS) for name in ("x", "y", "out")},
-                "limits": data.StructLayout({"lo": self.element, "hi": self.element}),
-                "encoder": ENCODER_SETTINGS,
-                "softmax": self.softmax.settings.shape(),
-                "layer_norm": self.norm.settings.shape(),
+                "tables": Out(memory.read_signature).array(2),
+                "store": Out(memory.store_signature),
             }
         )
 
@@ -109,7 +83,7 @@ class VectorEngine(wiring.Component):
             with m.If(ends):
                 m.d.sync += self.busy.eq(0)
         last_word = self._feed(m, begins, kept)
-        valid, elements = self._units(m, platform, kept, last_word)
+        valid, elements = self._units(m, platform, begins, kept, last_word)
         written_last = self._store(m, begins, kept, valid, elements)
         # the next layer reads a cycle after it starts
         m.d.comb += ends.eq(delayed(m, written_last, WRITE_CYCLES - 2))
@@ -120,13 +94,20 @@ class VectorEngine(wiring.Component):
         reading, word = Signal(), Signal(16)
         ends_row = word + 1 == kept.words
         lasts = []
-        for name, read in (("x", self.x_read), ("y", self.y_read)):
-            walk = self.command[name].walk
-            lasts.append(follow(m, name, walk, begins, reading, read.address))
+        predicts = kept.route == Route.PREDICT
+        for name, read, asked, needed in (
+            ("x", self.x_read, self.predictor.ranges, 1),
+            ("y", self.y_read, self.predictor.parameters, kept.route == Route.ADD),
+        ):
+            walk, reads = self.command[name].walk, Signal(name=f"reads_{name}")
+            m.d.comb += reads.eq(Mux(predicts, asked.ask, reading & needed))
+            lasts.append(follow(m, name, walk, begins, reads, read.address))
             m.d.comb += [
                 read.bits.eq(kept[name].bits),
                 read.signed.eq(kept[name].signed),
-                read.enable.eq(reading & ((name == "x") | (kept.route == Route.ADD))),
+                read.enable.eq(reads),
+                asked.valid.eq(read.valid & predicts),
+                Value.cast(asked.elements).eq(Value.cast(read.elements)),
             ]
         with m.If(begins):
             m.d.sync += [reading.eq(1), word.eq(0)]
@@ -137,7 +118,7 @@ class VectorEngine(wiring.Component):
         return delayed(m, ends_row, READ_CYCLES)
 
     def _units(
-        self, m: Module, platform: object, kept: data.View, last: Value
+        self, m: Module, platform: object, begins: Value, kept: data.View, last: Value
     ) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
         m.submodules.softmax, m.submodules.norm = softmax, norm = self.softmax, self.norm
@@ -152,18 +133,35 @@ class VectorEngine(wiring.Component):
                 unit.o.ready.eq(1),
             ]
             outputs[route] = unit.o.valid, [unit.o.payload[lane] for lane in range(self.lanes)]
-        m.d.comb += [softmax.settings.eq(kept.softmax), norm.settings.eq(kept.layer_norm)]
         m.d.comb += [
-            self.parameters.address.eq(kept.first_parameter + norm.parameters.address),
-            self.parameters.enable.eq(norm.parameters.enable),
-            norm.parameters.data.eq(self.parameters.data),
+            softmax.settings.eq(kept.settings.softmax),
+            norm.settings.eq(kept.settings.layer_norm),
         ]
+        outputs |= self._elementwise(m, platform, kept)
+        outputs |= self._of_the_image(m, begins, kept)
+        self._tables(m, begins, kept)
+        there = Signal()
+        elements = [Signal(self.element, name=f"out_{k}") for k in range(self.lanes)]
+        with m.Switch(kept.route):
+            for route, (is_there, lanes) in outputs.items():
+                with m.Case(route):
+                    m.d.comb += there.eq(is_there)
+                    m.d.comb += [out.eq(lane) for out, lane in zip(elements, lanes, strict=True)]
+        return there, elements
 
+    def _elementwise(
+        self, m: Module, platform: object, kept: data.View
+    ) -> dict[Route, tuple[Value, list[Value]]]:
+        """Add, and encode."""
+        x, valid = self.x_read.elements, self.x_read.valid
+        settings = tabled(
+            m, kept.settings.encoder, kept.is_tabled, Value.cast(self.tables[0].data[0])
+        )
         sums, codes, encoded = [], [], Signal(self.lanes)
         for lane in range(self.lanes):
             total = Signal(signed(self.element.width + 1), name=f"total_{lane}")
             held = Signal(self.element, name=f"sum_{lane}")
-            limits = kept.limits
+            limits = kept.settings.limits
             m.d.comb += total.eq(x[lane] + self.y_read.elements[lane])
             m.d.sync += held.eq(within(total, limits.lo, limits.hi))
             sums.append(held)
@@ -173,22 +171,66 @@ class VectorEngine(wiring.Component):
                 encoder.i.payload.eq(x[lane]),
                 encoder.i.valid.eq(valid & (kept.route == Route.ENCODE)),
                 encoder.o.ready.eq(1),
-                encoder.settings.eq(kept.encoder),
+                encoder.settings.eq(settings),
                 encoded[lane].eq(encoder.o.valid),
             ]
             codes.append(encoder.o.payload)
-        outputs[Route.ADD] = delayed(m, valid & (kept.route == Route.ADD), 1), sums
-        outputs[Route.ENCODE] = encoded[0], codes
-        there, elements = (
-            Signal(),
-            [Signal(self.element, name=f"out_{k}") for k in range(self.lanes)],
-        )
-        with m.Switch(kept.route):
-            for route, (is_there, lanes) in outputs.items():
-                with m.Case(route):
-                    m.d.comb += there.eq(is_there)
-                    m.d.comb += [out.eq(lane) for out, lane in zip(elements, lanes, strict=True)]
-        return there, elements
+        added = delayed(m, valid & (kept.route == Route.ADD), 1)
+        return {Route.ADD: (added, sums), Route.ENCODE: (encoded[0], codes)}
+
+    def _of_the_image(
+        self, m: Module, begins: Value, kept: data.View
+    ) -> dict[Route, tuple[Value, list[Value]]]:
+        """Ranges, scales, and tables that are rescaled by them."""
+        ranges, predictor, rescale = self.ranges, self.predictor, self.rescale
+        m.submodules.ranges, m.submodules.predictor = ranges, predictor
+        m.submodules.rescale = rescale
+        x, valid = self.x_read.elements, self.x_read.valid
+        m.d.comb += [
+            ranges.settings.eq(kept.settings.ranges),
+            ranges.i.valid.eq(valid & (kept.route == Route.RANGES)),
+            Value.cast(ranges.i.elements).eq(Value.cast(x)),
+            predictor.settings.eq(kept.settings.predictor),
+            predictor.start.eq(begins & (self.command.route == Route.PREDICT)),
+            rescale.settings.eq(kept.settings.rescale),
+            rescale.i.valid.eq(valid & (kept.route == Route.RESCALE)),
+            Value.cast(rescale.i.pieces).eq(Value.cast(x)),
+            rescale.i.words.eq(self.tables[0].data),
+            rescale.i.corrections.eq(self.tables[1].data),
+            self.store.data.eq(rescale.o.words),
+        ]
+        pieces = {
+            Route.RANGES: (ranges.o.valid, ranges.o.pieces),
+            Route.PREDICT: (predictor.o.valid, predictor.o.pieces),
+        }
+        nothing = [Value.cast(0)] * self.lanes
+        return {
+            **{r: (there, [p[k] for k in range(self.lanes)]) for r, (there, p) in pieces.items()},
+            Route.RESCALE: (rescale.o.valid, nothing),
+        }
+
+    def _tables(self, m: Module, begins: Value, kept: data.View) -> None:
+        """Read words of a table beside words of x, gamma and beta, or an encoder's parameters."""
+        norm, index = self.norm, Signal.like(kept.first_parameter)
+        # a word of a table is there in the next cycle
+        beside = delayed(m, self.x_read.enable & (kept.route == Route.RESCALE), READ_CYCLES - 1)
+        with m.If(begins):
+            m.d.sync += index.eq(0)
+        with m.Elif(beside):
+            m.d.sync += index.eq(index + 1)
+        normalises = kept.route == Route.LAYER_NORM
+        first, second = self.tables
+        m.d.comb += [
+            first.address.eq(
+                kept.first_parameter + Mux(normalises, norm.parameters.address, index)
+            ),
+            first.enable.eq(Mux(normalises, norm.parameters.enable, 1)),
+            second.address.eq(kept.second_parameter + index),
+            second.enable.eq(1),
+        ]
+        for lane in range(self.lanes):
+            bits = Value.cast(first.data[lane])[: PARAMETERS.size]
+            m.d.comb += Value.cast(norm.parameters.data[lane]).eq(bits)
 
     def _store(
         self, m: Module, begins: Value, kept: data.View, valid: Value, elements: list[Value]
@@ -200,11 +242,18 @@ class VectorEngine(wiring.Component):
             m.d.sync += word.eq(0)
         with m.Elif(valid):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
+        predicts, rescales = kept.route == Route.PREDICT, kept.route == Route.RESCALE
+        keep = Mux(predicts, self.predictor.o.keep, Mux(ends_row, kept.keep, -1))
+        address = Signal.like(self.write.address)
+        last = follow(m, "out", self.command.out.walk, begins, valid, address)
         m.d.comb += [
+            self.write.address.eq(address),
             self.write.bits.eq(kept.out.bits),
-            self.write.keep.eq(Mux(ends_row, kept.keep, -1)),
-            self.write.enable.eq(valid),
+            self.write.keep.eq(keep),
+            self.write.enable.eq(valid & ~rescales),
             *(self.write.elements[k].eq(element) for k, element in enumerate(elements)),
+            self.store.address.eq(address),
+            self.store.keep.eq(keep),
+            self.store.enable.eq(valid & rescales),
         ]
-        walk = self.command.out.walk
-        return valid & follow(m, "out", walk, begins, valid, self.write.address)
+        return valid & Mux(predicts, self.predictor.o.last, last)

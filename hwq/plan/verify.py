@@ -99,7 +99,6 @@ class _Verifier:
                 continue
             of_b = step.product is not None and port is step.inputs[1]
             wanted = ("weight",) if of_b else ("activation", "parameter")
-            wanted = wanted if port in step.inputs else ("activation",)
             require(
                 stage.memory in wanted,
                 f"{port.name}: blocks must be in {' or '.join(wanted)}, not {stage.memory}",

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("amaranth", reason="gateware needs Amaranth: pip install 'hwq[rtl]'")
 
+from amaranth.hdl import Value
 from amaranth.sim import Simulator
 
 from hwq.errors import SpecError
@@ -27,9 +28,9 @@ def simulated(memory: ParameterMemory, cycles) -> list[list[int]]:
             for name, port in ports.items():
                 ctx.set(port.enable, name in cycle)
                 for field, value in cycle.get(name, {}).items():
-                    ctx.set(getattr(port, field), value)
+                    ctx.set(Value.cast(getattr(port, field)), value)
             await ctx.tick()
-            seen.append([ctx.get(memory.read[k].data) for k in range(2)])
+            seen.append([ctx.get(Value.cast(memory.read[k].data)) for k in range(2)])
 
     simulator = Simulator(memory)
     simulator.add_clock(1e-6)

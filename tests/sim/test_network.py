@@ -23,14 +23,17 @@ from hwq.sim.network import Comparison, compare
 from tests.plan.machines import machine
 
 MACHINES = {
-    "4x4": machine(4, 4, (8, 2, 8, 1), rate=31, lanes=4),
+    "4x4": machine(4, 4, (8, 2, 8, 2), rate=31, lanes=4),
     "8x8": machine(8, 8, (24, 4, 16, 4), rate=63, lanes=8),
     # all weights stay on chip, and are there before the first image
     "4x4, weights on chip": machine(4, 4, (8, 32, 8, 1), rate=31, lanes=4),
 }
 # bits per cycle, latency, whether beats wait at random
 DRAMS = [(31, 0, False), (Fraction(77, 10), 3, False), (Fraction(3, 2), 40, False), (20, 9, True)]
-METHODS = ["minmax", "minmax/log2", "psaq_vit", "repq_vit", "ptq4vit", "is_vit"]
+METHODS = [
+    *("minmax", "minmax/log2", "psaq_vit", "repq_vit", "ptq4vit", "is_vit"),
+    "scalepredictor",
+]
 LONGEST_ROW = 64
 DEPTHS = {"DRAM_DEPTH": 1 << 15, "WORK_DEPTH": 1 << 16, "TRANSFERS_DEPTH": 1 << 16}
 """One bench for all networks of a machine."""
