@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Scales of an image by one multiplier; all that is trained comes from a memory."""
 
 from enum import IntEnum

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Words of an epilogue's parameters, all lanes times the factor of an image."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed

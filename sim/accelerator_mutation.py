@@ -178,7 +178,8 @@ class _Bench:
             return str(failed)
         if len(trace.begins) != len(right.begins):
             return f"there must be {len(right.begins) - 1} slots, not {len(trace.begins) - 1}"
-        same = trace.log == right.log and trace.dram.content == right.dram.content
+        logs = trace.log == right.log and trace.tables == right.tables
+        same = logs and trace.dram.content == right.dram.content
         if same and np.array_equal(trace.begins, right.begins):
             return ""
         return self._judged(trace)

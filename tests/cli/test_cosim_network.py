@@ -16,11 +16,14 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 
-def tiny():
+def tiny(**changes):
     torch.manual_seed(0)
-    return VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=2, num_classes=10, mlp_ratio=2.0
-    ).eval()
+    sizes = dict(img_size=32, patch_size=8, embed_dim=32, depth=1, num_heads=2, mlp_ratio=2.0)
+    return VisionTransformer(num_classes=10, **sizes, **changes).eval()
+
+
+def averaging():
+    return tiny(global_pool="avg", class_token=False)
 """
 MACHINE = """
 name = "four"
@@ -153,6 +156,6 @@ def test_a_layer_without_gateware_is_named(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs_simulator()
-    arguments[arguments.index("minmax")] = "scalepredictor"
+    arguments[arguments.index("cosim_tiny:tiny")] = "cosim_tiny:averaging"
     assert main(arguments) == 2
-    assert "gateware has no range_extract" in capsys.readouterr().err
+    assert "gateware has no mean of its own" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 
 from hwq.errors import SpecError
 from hwq.numerics.range_extract import RangeExtractSpec
+from hwq.numerics.unit import Workload
 from hwq.numerics.units import UNITS
 from hwq.rtl.range_core import RangeCore, range_settings
 from tests.rtl.packed import set_fields
@@ -74,7 +75,9 @@ def test_ranges_are_those_of_the_reference(lanes: int, gaps: bool) -> None:
         low, high = np.array(pieces).reshape(-1, 2).T
         assert np.array_equal(low + (high << 16), spec.reference(tokens))
     # of the last word in, of which two words leave
-    assert set(late) == {UNITS["range_extract"].timing(values=1).latency_cycles}
+    unit = UNITS["range_extract"]
+    timing, _ = unit.items(unit.timing, Workload(2, 4, lanes))
+    assert set(late) == {timing.latency_cycles}
 
 
 def test_one_token_is_refused() -> None:
