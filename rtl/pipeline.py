@@ -65,24 +65,36 @@ class StreamUnit(wiring.Component):
         return None
 
 
+MOST_ALONE = 3
+"""Registers of the longest pipeline in which each moves as soon as the next one does."""
+
+
 class Pipeline:
-    """Control of `depth` registers between two handshakes, without bubbles.
+    """Control of `depth` registers between two handshakes.
 
     Register k holds data while `valid[k]`, and takes the value before it whenever `load[k]`:
 
         with m.If(pipeline.load[k]):
             m.d.sync += register_k.eq(...)
 
+    Up to MOST_ALONE registers move one by one, so that they fill while the receiver waits. More
+    move together, as soon as the last one is empty or taken: a ready that goes through register
+    after register would take longer than what is between them.
+
     `ready` is what the sender sees. It depends combinationally on the receiver's ready.
     """
 
     def __init__(self, m: Module, valid: ValueLike, ready: ValueLike, depth: int) -> None:
-        self.load = [Signal(name=f"load_{k + 1}") for k in range(depth)]
         self.valid = [Signal(name=f"valid_{k + 1}") for k in range(depth)]
+        if depth > MOST_ALONE:
+            self.load = [Signal(name="load")] * depth
+            m.d.comb += self.load[-1].eq(~self.valid[-1] | ready)
+        else:
+            self.load = [Signal(name=f"load_{k + 1}") for k in range(depth)]
+            after = [*self.load[1:], ready]
+            m.d.comb += [self.load[k].eq(~self.valid[k] | after[k]) for k in range(depth)]
         before = [valid, *self.valid]
-        after = [*self.load[1:], ready]
         for k in range(depth):
-            m.d.comb += self.load[k].eq(~self.valid[k] | after[k])
             with m.If(self.load[k]):
                 m.d.sync += self.valid[k].eq(before[k])
         self.ready = self.load[0]
@@ -99,8 +111,17 @@ def delayed(m: Module, value: ValueLike, cycles: int) -> Value:
 
 
 def within(value: Value, lo: ValueLike, hi: ValueLike) -> Value:
-    """Return `value`, or the nearest of `lo` and `hi`, which may change; a signal, as `clamped`."""
-    return Mux(value > hi, hi, Mux(value < lo, lo, value))
+    """Return a signed `value`, or the nearest of `lo` and `hi`, which may change; as `clamped`.
+
+    Only as many bits as the ends have are compared with them; all others are the sign, or not.
+    """
+    low, high = Value.cast(lo), Value.cast(hi)
+    width = max(len(end) + (not end.shape().signed) for end in (low, high))
+    near, signs = value[:width].as_signed(), value[width - 1 :]
+    fits = signs.all() | ~signs.any()
+    above = Mux(fits, near > high, ~value[-1])
+    below = Mux(fits, near < low, value[-1])
+    return Mux(above, high, Mux(below, low, near))
 
 
 def settled(layout: data.StructLayout, **values: int) -> dict[str, int]:
