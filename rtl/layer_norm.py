@@ -20,7 +20,7 @@ from hwq.rtl.layer_norm_stages import (
     settings_layout,
 )
 from hwq.rtl.pipeline import StreamUnit, settled
-from hwq.rtl.rows import RowBuffer, connect, fork, mark, row_word, to_rows, to_words
+from hwq.rtl.rows import KNOWN_CYCLES, RowBuffer, connect, fork, mark, row_word, to_rows, to_words
 
 
 class LayerNormCore(StreamUnit):
@@ -33,7 +33,7 @@ class LayerNormCore(StreamUnit):
     Two passes of words = ceil(dim / lanes) cycles each: the sums; normalisation. The passes of
     successive tokens overlap.
 
-    Latency words + ceil(log2 lanes) + 50 cycles, from a token's last word to its last result; a
+    Latency words + ceil(log2 lanes) + 52 cycles, from a token's last word to its last result; a
     token every `words` cycles.
 
     Ports: `i` words of rows (`hwq.rtl.rows.row_word`), signed(16); `o` an array of `lanes` elements
@@ -41,7 +41,7 @@ class LayerNormCore(StreamUnit):
     the memory of gamma and beta (`affine.parameter_port`). Lanes that are not kept leave with what
     their parameters make of them: 0 where those are 0.
 
-    A memory of words + ceil(log2 lanes) + 46 words, words being those of the longest token; per
+    A memory of words + ceil(log2 lanes) + 47 words, words being those of the longest token; per
     lane four multipliers (square, D*x, normalisation, gamma) and two shifters; one root of 18
     stages and one divider of 19.
 
@@ -77,9 +77,9 @@ class LayerNormCore(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """All parts, and the longest token's words of the second pass."""
+        """All parts, and buffer and words of the longest token for the second pass."""
         parts = (self.sums, self.deviation, self.affine)
-        return sum(part.latency_cycles for part in parts) + self.words - 1
+        return sum(part.latency_cycles for part in parts) + KNOWN_CYCLES + self.words - 1
 
     def settings_of(self, spec: LayerNormSpec) -> dict[str, int]:
         """Return the settings of a layer; `SpecError` for one that does not fit the core."""

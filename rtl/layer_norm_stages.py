@@ -12,7 +12,7 @@ from hwq.numerics.layer_norm import MAX_GAMMA_SHIFT, ROOT_BITS
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
-from hwq.rtl.rows import Reduce, RowBuffer, connect, fork, row_word
+from hwq.rtl.rows import KNOWN_CYCLES, Reduce, RowBuffer, connect, fork, row_word
 
 ELEMENT = signed(16)
 LARGEST = 1 << 15
@@ -104,7 +104,7 @@ class ReciprocalDeviation(StreamUnit):
 
     half = pair - 17, with pair half the position of V's leading bit.
 
-    Latency 41 cycles; one token per cycle.
+    Latency 42 cycles; one token per cycle.
 
     Ports: `i` the sums; `o` a structure of `total`, `pair`, unsigned(5), and `reciprocal`,
     unsigned(19); `dim` and `epsilon`.
@@ -130,8 +130,8 @@ class ReciprocalDeviation(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Products, variance, leading bit, shift; root and quotient."""
-        return 4 + self.root.latency_cycles + self.divide.latency_cycles
+        """Products, variance, leading bit, shift; root, quotient, and what waited for them."""
+        return 4 + self.root.latency_cycles + self.divide.latency_cycles + KNOWN_CYCLES
 
     def elaborate(self, platform: object) -> Module:
         """Return the four stages, the root, the division and what waits beside them."""

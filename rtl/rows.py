@@ -99,6 +99,43 @@ def fork(m: Module, valid: ValueLike, ready: Signal, sinks: Sequence[stream.Inte
     m.d.comb += [sink.valid.eq(valid & ready) for sink in sinks]
 
 
+class Spare(StreamUnit):
+    """A register for a payload that has to wait, so that `i.ready` comes from a register as well.
+
+    A receiver that stalls so reaches what is before it a cycle later: ready need not go through
+    all units of a row within one cycle. Latency 0 cycles; one payload per cycle.
+
+    Parameters
+    ----------
+    payload : ShapeLike
+        Its shape.
+    """
+
+    def __init__(self, payload: ShapeLike) -> None:
+        super().__init__(payload, payload)
+
+    @property
+    def latency_cycles(self) -> int:
+        """What is at `i` is at `o`."""
+        return 0
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the register and the choice."""
+        m = Module()
+        payload = Value.cast(self.i.payload)
+        kept = Signal.like(payload)
+        waits = Signal()
+        m.d.comb += [
+            self.i.ready.eq(~waits),
+            self.o.valid.eq(self.i.valid | waits),
+            Value.cast(self.o.payload).eq(Mux(waits, kept, payload)),
+        ]
+        m.d.sync += waits.eq(self.o.valid & ~self.o.ready)
+        with m.If(~waits):
+            m.d.sync += kept.eq(payload)
+        return m
+
+
 class Reduce(StreamUnit):
     """One value per row: all elements of its words, combined.
 
@@ -172,18 +209,25 @@ class Reduce(StreamUnit):
         return m
 
 
+KNOWN_CYCLES = 1
+"""From when a row is known to its first word behind a buffer."""
+
+
 class RowBuffer(wiring.Component):
     """Words of a row that wait until something is known of the whole row.
 
-    Every word leaves together with its row's `known`, which is taken with the last one. A whole
-    row always fits, so the words never keep `known` from being computed.
+    Every word leaves together with its row's `known`, which is taken with the first one and kept,
+    so that what computes it need not wait for the others. A whole row always fits, so the words
+    never keep `known` from being computed.
 
-    A word can leave 2 cycles after it came; one word per cycle.
+    A word can leave 3 cycles after it came, and 1 after `known`; one word per cycle. What leaves
+    comes from registers, as a memory gives its word late in a cycle; and so do both readies, so
+    that a stall need not pass through all units of a row within one.
 
     Ports: `words`, a stream of structures of `word` and `last`; `known`, a stream; `o` a structure
     of `word`, `known` and `last`.
 
-    A memory of words + latency + 2 words.
+    A memory of words + latency + 2 words, and registers for what leaves and a `known` that waits.
 
     Parameters
     ----------
@@ -208,21 +252,33 @@ class RowBuffer(wiring.Component):
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the queue and the join."""
+        """Return the queue, the join, and the register behind it."""
         m = Module()
         word = Value.cast(self.words.payload)
         m.submodules.queue = queue = SyncFIFOBuffered(width=len(word), depth=self.depth)
         leaving = data.View(self.words.payload.shape(), queue.r_data)
-        transfer = self.o.valid & self.o.ready
+        m.submodules.spare = known = Spare(self.known.payload.shape())
+        connect(m, self.known, known.i)
+        first = Signal(init=1)
+        there = Signal()
+        p = Pipeline(m, there, self.o.ready, depth=1)
+        transfer = there & p.ready
         m.d.comb += [
             queue.w_data.eq(word),
             queue.w_en.eq(self.words.valid),
             self.words.ready.eq(queue.w_rdy),
-            Value.cast(self.o.p.word).eq(Value.cast(leaving.word)),
-            Value.cast(self.o.p.known).eq(Value.cast(self.known.payload)),
-            self.o.p.last.eq(leaving.last),
-            self.o.valid.eq(queue.r_rdy & self.known.valid),
+            there.eq(queue.r_rdy & (~first | known.o.valid)),
             queue.r_en.eq(transfer),
-            self.known.ready.eq(transfer & leaving.last),
+            known.o.ready.eq(transfer & first),
+            self.o.valid.eq(p.valid[0]),
         ]
+        with m.If(p.load[0]):
+            m.d.sync += [
+                Value.cast(self.o.p.word).eq(Value.cast(leaving.word)),
+                self.o.p.last.eq(leaving.last),
+            ]
+            with m.If(first):
+                m.d.sync += Value.cast(self.o.p.known).eq(Value.cast(known.o.payload))
+        with m.If(transfer):
+            m.d.sync += first.eq(leaving.last)
         return m

@@ -13,6 +13,7 @@ from hwq.errors import require
 from hwq.numerics.softmax import MAX_COLUMNS, MAX_FRAC, SUM_FRAC, SoftmaxSpec
 from hwq.rtl.pipeline import StreamUnit, settled
 from hwq.rtl.rows import (
+    KNOWN_CYCLES,
     Reduce,
     RowBuffer,
     connect,
@@ -45,14 +46,14 @@ class SoftmaxCore(StreamUnit):
     Three passes of words = ceil(length / lanes) cycles each: the largest score; powers and their
     sum; scaling. The passes of successive rows overlap.
 
-    Latency 2*words + 2*ceil(log2 lanes) + 35 cycles, from a row's last word to its last
+    Latency 2*words + 2*ceil(log2 lanes) + 38 cycles, from a row's last word to its last
     probabilities; a row every `words` cycles.
 
     Ports: `i` words of rows (`hwq.rtl.rows.row_word`), scores of signed(in_bits); `o` an array of
     `lanes` probabilities, unsigned(16), of 16 fraction bits, 0 where the score is not kept;
     `settings`: `up`, 14 less the fraction bits of the scores.
 
-    Two memories, of words + ceil(log2 lanes) + 4 words of scores and words + ceil(log2 lanes) + 24
+    Two memories, of words + ceil(log2 lanes) + 4 words of scores and words + ceil(log2 lanes) + 25
     of powers of 18 bits, words being those of the longest row; per lane four multipliers of
     18 x 14 bits and one of 18 x 18, three shifters, a comparator and an adder; one divider of 18
     stages.
@@ -91,9 +92,9 @@ class SoftmaxCore(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """All parts, and the longest row's words of the second and of the third pass."""
+        """All parts, and buffer and words of the longest row for the second and third pass."""
         parts = (self.highest, self.powers, self.total, self.reciprocal, self.scale)
-        return sum(part.latency_cycles for part in parts) + 2 * (self.words - 1)
+        return sum(part.latency_cycles for part in parts) + 2 * (KNOWN_CYCLES + self.words - 1)
 
     def settings_of(self, spec: SoftmaxSpec) -> dict[str, int]:
         """Return the settings for scores of a format."""

@@ -8,7 +8,7 @@ from hwq.numerics.exp2 import ACC_FRAC, COEFFICIENTS
 from hwq.numerics.softmax import DIVISOR_BITS, MAX_FRAC, RECIPROCAL_BITS, SUM_FRAC
 from hwq.rtl.divide import Divide
 from hwq.rtl.pipeline import Pipeline, StreamUnit
-from hwq.rtl.rows import RowBuffer, connect, fork
+from hwq.rtl.rows import KNOWN_CYCLES, RowBuffer, Spare, connect, fork
 
 GUARD = SUM_FRAC - ACC_FRAC
 FARTHEST = 31
@@ -19,7 +19,7 @@ PROBABILITY = unsigned(16)
 POWER_STAGES = 2 * (len(COEFFICIENTS) - 1) + 2
 # the quotient is 2**17 for the smallest divisor
 QUOTIENT_BITS = RECIPROCAL_BITS + 1
-RECIPROCAL_STAGES = 2 + QUOTIENT_BITS
+RECIPROCAL_STAGES = 2 + QUOTIENT_BITS + KNOWN_CYCLES
 SCALE_STAGES = 3
 # right shift of the product, without the octave
 DOWN = ACC_FRAC + RECIPROCAL_BITS - PROBABILITY.width
@@ -147,7 +147,7 @@ class Powers(StreamUnit):
 class Reciprocal(StreamUnit):
     """reciprocal = round(2**40 / M), M the 24 leading bits of a sum of powers.
 
-    Latency 20 cycles; one sum per cycle.
+    Latency 21 cycles; one sum per cycle.
 
     Ports: `i` the sum, at least 2**30; `o` a structure of `reciprocal`, unsigned(18), and
     `octave`, unsigned(4): how many bits more than 31 the sum has.
@@ -165,24 +165,26 @@ class Reciprocal(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Leading one, shift, division."""
+        """Leading one, shift, division, and the octave again."""
         return RECIPROCAL_STAGES
 
     def elaborate(self, platform: object) -> Module:
         """Return the normalisation and the division."""
         m = Module()
         ready = Signal()
-        p = Pipeline(m, self.i.valid, ready, depth=2)
-        m.d.comb += self.i.ready.eq(p.ready)
+        m.submodules.spare = spare = Spare(self.i.payload.shape())
+        connect(m, self.i, spare.i)
+        p = Pipeline(m, spare.o.valid, ready, depth=2)
+        m.d.comb += spare.o.ready.eq(p.ready)
 
         # stage 1: octaves above 2**30, at most 12 for 4096 powers of at most 2**30
-        lead = Signal(4)
-        for k in range(len(self.i.payload) - SUM_FRAC):
-            with m.If(self.i.payload[SUM_FRAC + k]):
+        sum_of_all, lead = spare.o.payload, Signal(4)
+        for k in range(len(sum_of_all) - SUM_FRAC):
+            with m.If(sum_of_all[SUM_FRAC + k]):
                 m.d.comb += lead.eq(k)
-        total, octave_1 = Signal.like(self.i.payload), Signal(4)
+        total, octave_1 = Signal.like(sum_of_all), Signal(4)
         with m.If(p.load[0]):
-            m.d.sync += [total.eq(self.i.payload), octave_1.eq(lead)]
+            m.d.sync += [total.eq(sum_of_all), octave_1.eq(lead)]
 
         # stage 2: the leading bits
         divisor, octave_2 = Signal(DIVISOR_BITS), Signal(4)

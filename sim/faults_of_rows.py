@@ -97,15 +97,15 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("row one word long", "word == 3'h4;", "word == 3'h5;"),
         Fault("last word not kept", "$signal  ? 2'h1 : 2'h3;", "2'h2;"),
         Fault(
-            "scores released early",
-            "known__ready = $A  & r_data[8];",
-            "known__ready = $A ;",
+            "greatest of the next row for the second word",
+            "$A  & first;",
+            "$A ;",
             module="core.scores",
         ),
         Fault(
-            "powers released early",
-            "known__ready = $A  & r_data[18];",
-            "known__ready = $A ;",
+            "reciprocal of the next row for the second word",
+            "$A  & first;",
+            "$A ;",
             module="core.kept",
         ),
         Fault(
@@ -131,9 +131,15 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault("no saturation", "$A  ? 19'h0ffff : $B ;", "$B ;", module="core.scale"),
         Fault(
+            "what waits is overwritten",
+            "$A  = ~ waits;",
+            "$A  = 1'h1;",
+            module="core.kept.spare",
+        ),
+        Fault(
             "queue one too deep",
-            "inner_level != 5'h1c;",
             "inner_level != 5'h1d;",
+            "inner_level != 5'h1e;",
             module="core.kept.queue",
         ),
         Fault("output not held", "$A  | o__ready;", "1'h1;", module="core.scale"),
@@ -178,14 +184,14 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault(
             "no saturation above",
-            "$signed(value) > $signed(settings[34:23]);",
-            "1'h0;",
+            "$A  ? settings[34:23] : $B ;",
+            "$B ;",
             module="core.affine.lane_0",
         ),
         Fault(
             "no saturation below",
-            "$signed(value) < $signed(settings[22:11]);",
-            "1'h0;",
+            "$A  ? settings[22:11] : value[11:0];",
+            "value[11:0];",
             module="core.affine.lane_0",
         ),
         Fault(
@@ -214,9 +220,9 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
             module="core.affine",
         ),
         Fault(
-            "tokens released early",
-            "known__ready = $A  & r_data[16];",
-            "known__ready = $A ;",
+            "deviation of the next token for the second word",
+            "$A  & first;",
+            "$A ;",
             module="core.tokens",
         ),
         Fault(

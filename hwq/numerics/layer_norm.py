@@ -259,8 +259,9 @@ def timing(length: int, lanes: int) -> UnitTiming:
     words = ceil_div(length, lanes)
     sums = 1 + reduction_stages(lanes)  # the square
     deviation = 4 + ROOT_BITS + _QUOTIENT  # variance (2), leading one, shift
+    buffers = 2  # a register behind each
     affine = 7
-    return UnitTiming(words - 1 + sums + deviation + affine, interval_cycles=words)
+    return UnitTiming(words - 1 + sums + deviation + buffers + affine, interval_cycles=words)
 
 
 UNIT = Unit(

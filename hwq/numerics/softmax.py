@@ -181,9 +181,10 @@ def timing(length: int, lanes: int) -> UnitTiming:
     """
     words = ceil_div(length, lanes)
     powers = exp2.timing().latency_cycles + 1  # distance to the maximum; shift
-    reciprocal = 2 + _QUOTIENT  # leading one and shift
+    reciprocal = 2 + _QUOTIENT + 1  # leading one and shift; the octave again
     scaling = 3
-    parts = 2 * reduction_stages(lanes) + powers + reciprocal + scaling
+    buffers = 2  # a register behind each
+    parts = 2 * reduction_stages(lanes) + powers + reciprocal + scaling + buffers
     return UnitTiming(latency_cycles=2 * (words - 1) + parts, interval_cycles=words)
 
 
