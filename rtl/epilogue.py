@@ -1,10 +1,10 @@
 """Gateware twin of hwq.numerics.epilogue."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product as combinations
 
 import numpy as np
-from amaranth.hdl import Module, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 from numpy.typing import NDArray
@@ -18,8 +18,21 @@ from hwq.numerics.epilogue import (
     EpilogueSpec,
 )
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
-from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, half_up_shift, settled, within
+from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, settled, within
 from hwq.rtl.stimulus import values
+from hwq.rtl.wide import (
+    Part,
+    carried,
+    part_products,
+    parts,
+    register,
+    rounded,
+    shifted_far,
+    shifted_near,
+    total,
+)
+
+STAGES = 7
 
 SCALING = data.StructLayout(
     {
@@ -38,14 +51,16 @@ class Epilogue(StreamUnit):
     acc = sum of plane_weights * planes + addend,
     code = clamp(((acc*mult + 2**(shift-1)) >> shift) + zero_point, lo, hi).
 
-    Latency 4 cycles; one code per cycle.
+    Latency 7 cycles; one code per cycle. Product and shift take two each: three multiplier blocks
+    and the adders between them, or 63 bits shifted any distance, are longer than the others.
 
     Ports: `i` a structure of `acc_0`, `acc_1` and so on, signed(acc_bits), one a plane; `addend`,
     signed(addend_bits), bias and correction; `mult`, unsigned(16); `shift`, unsigned(6), 1..62;
     `zero_point`, signed(17). `o` the code, in lo..hi.
 
-    One adder for the addend, and for two planes one more and a multiplier by a constant; one
-    multiplier of 47 x 16 bits, a barrel shifter of 64 bits, an adder, two comparators.
+    One adder for the addend, and for two planes one more and a multiplier by a constant; a
+    multiplier of 47 x 16 bits in three parts, a barrel shifter of 64 bits in two steps, an adder,
+    two comparators.
 
     Parameters
     ----------
@@ -68,8 +83,8 @@ class Epilogue(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Four registers."""
-        return 4
+        """Weigh, add; multiply in parts, add them; shift far, shift near and round; clamp."""
+        return STAGES
 
     @property
     def legal_inputs(self) -> Sequence[tuple[int, int]]:
@@ -100,15 +115,17 @@ class Epilogue(StreamUnit):
         return operands
 
     def elaborate(self, platform: object) -> Module:
-        """Return the four stages."""
+        """Return the seven stages."""
         m = Module()
         spec = self.spec
-        p = Pipeline(m, self.i.valid, self.o.ready, depth=4)
+        p = Pipeline(m, self.i.valid, self.o.ready, depth=STAGES)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
         i = self.i.p
-        weighted = (i[f"acc_{k}"] * weight for k, weight in enumerate(spec.plane_weights))
-        wide = _scaled(m, p, sum(weighted, start=i.addend), i)
-        with m.If(p.load[3]):
+        terms = [(0, i.addend)]
+        for k, weight in enumerate(spec.plane_weights):
+            terms += _weighted(i[f"acc_{k}"], weight)
+        wide = _scaled(m, p, terms, i)
+        with m.If(p.load[-1]):
             m.d.sync += self.o.payload.eq(clamped(wide, spec.lo, spec.hi))
         return m
 
@@ -118,7 +135,7 @@ class EpilogueCore(StreamUnit):
 
     acc = acc_0 * 2**up + acc_1 * 181 + addend; the code as `Epilogue` has it.
 
-    Latency 4 cycles; one code per cycle.
+    Latency 7 cycles; one code per cycle.
 
     Ports: `i` a structure of `acc_0` and `acc_1`, signed(32), and `addend`, `mult`, `shift` and
     `zero_point` (`SCALING`); `o` the code, of shape `out`; `settings`: `up`, and `lo` and `hi`,
@@ -139,8 +156,8 @@ class EpilogueCore(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Four registers."""
-        return 4
+        """Weigh, add; multiply in parts, add them; shift far, shift near and round; clamp."""
+        return STAGES
 
     def settings_of(self, weights: Sequence[int], lo: int, hi: int) -> dict[str, int]:
         """Return the settings for planes of these weights and codes lo..hi.
@@ -161,35 +178,43 @@ class EpilogueCore(StreamUnit):
         return settled(self.settings.shape(), up=up, lo=lo, hi=hi)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the four stages."""
+        """Return the seven stages."""
         m = Module()
-        p = Pipeline(m, self.i.valid, self.o.ready, depth=4)
+        p = Pipeline(m, self.i.valid, self.o.ready, depth=STAGES)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
         i, settings = self.i.p, self.settings
-        total = (i.acc_0 << settings.up) + i.acc_1 * SQRT2[1] + i.addend
-        wide = _scaled(m, p, total, i)
-        with m.If(p.load[3]):
+        planes = [(0, i.acc_0 << settings.up), *_weighted(i.acc_1, SQRT2[1])]
+        wide = _scaled(m, p, [(0, i.addend), *planes], i)
+        with m.If(p.load[-1]):
             m.d.sync += self.o.payload.eq(within(wide, settings.lo, settings.hi))
         return m
 
 
-def _scaled(m: Module, p: Pipeline, sum_of_all: Value, i: data.View) -> Signal:
-    """Stages 1 to 3: the sum; times mult, rounded by shift, plus the zero point."""
-    # stage 1: the spec holds the sum below 2**46
-    total = Signal(signed(ACC_BITS + 1))
-    mult, shift_1, point_1 = (Signal.like(field) for field in (i.mult, i.shift, i.zero_point))
-    with m.If(p.load[0]):
-        m.d.sync += total.eq(sum_of_all)
-        m.d.sync += [mult.eq(i.mult), shift_1.eq(i.shift), point_1.eq(i.zero_point)]
+def _weighted(acc: Value, weight: int) -> list[Part]:
+    """Return what adds up to acc * weight: a power of two takes no multiplier."""
+    up = weight.bit_length() - 1
+    if weight == 1 << up:
+        return [(up, acc)]
+    return [(start, part * Const(weight)) for start, part in parts(acc)]
 
-    # stage 2: multiply; below 2**(46 + 16)
-    product = Signal(signed(ACC_BITS + MULT_BITS + 1))
-    shift_2, point_2 = Signal.like(shift_1), Signal.like(point_1)
-    with m.If(p.load[1]):
-        m.d.sync += [product.eq(total * mult), shift_2.eq(shift_1), point_2.eq(point_1)]
 
-    # stage 3: round half up, shift by 1 or more, zero point; below 2**61 + 2**16
-    wide = Signal.like(product)
-    with m.If(p.load[2]):
-        m.d.sync += wide.eq(half_up_shift(product, shift_2) + point_2)
-    return wide
+def _scaled(m: Module, p: Pipeline, terms: Iterable[Part], i: data.View) -> Signal:
+    """Stages 1 to 6: the sum of all terms; times mult, rounded by shift, plus the zero point."""
+    load = p.load
+    mult = carried(m, load[:2], i.mult, "mult")
+    shift = carried(m, load[:4], i.shift, "shift")
+    zero_point = carried(m, load[:5], i.zero_point, "zero_point")
+
+    # stages 1 and 2: weigh, and add; the spec holds the sum below 2**46
+    weighed = [(up, register(m, load[0], term, f"term_{k}")) for k, (up, term) in enumerate(terms)]
+    acc = register(m, load[1], total(weighed), "acc", signed(ACC_BITS + 1))
+
+    # stages 3 and 4: multiply; below 2**(46 + 16)
+    products = part_products(m, load[2], acc, mult, "product")
+    product = register(m, load[3], total(products), "product", signed(ACC_BITS + MULT_BITS + 1))
+
+    # stages 5 and 6: shift but for one bit, 1 or more; round half up, and add the zero point, which
+    # stays below 2**61 + 2**16
+    far = register(m, load[4], shifted_far(product << 1, shift), "far")
+    near = shifted_near(far, register(m, load[4], shift, "shift_near"))
+    return register(m, load[5], rounded(near, zero_point), "wide", product.shape())

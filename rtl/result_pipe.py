@@ -18,7 +18,6 @@ from hwq.rtl.walker import follow
 LEVELS = 4
 """Loops of an operand: rows; tiles of N, whose address may have several strides."""
 PARAMETER_CYCLES = 1
-_EPILOGUE_CYCLES = 4
 OFFSET = signed(18)
 """How many column sums are subtracted."""
 
@@ -31,7 +30,7 @@ class ResultPipe(wiring.Component):
     here makes them wait.
 
     From a word of sums to the first cycle in which a read of its results may begin: 1 for the
-    parameters, 4 of the epilogue, 6 of an activation, 4 of an encoder (7 of logarithms), 1 of a
+    parameters, 7 of the epilogue, 6 of an activation, 4 of an encoder (7 of logarithms), 1 of a
     residual, and WRITE_CYCLES.
 
     Ports:
@@ -141,7 +140,7 @@ class ResultPipe(wiring.Component):
         m.d.comb += self.parameters.address.eq(Mux(begun, kept.encoder_parameter, channels))
         encoder_settings = tabled(m, kept.encoder, kept.is_tabled, Value.cast(own))
         # the residual is read so that it meets what leaves the epilogue
-        ahead = PARAMETER_CYCLES + _EPILOGUE_CYCLES - READ_CYCLES
+        ahead = PARAMETER_CYCLES + self.epilogues[0].latency_cycles - READ_CYCLES
         wants = delayed(m, comes & kept.adds, ahead)
         follow(m, "y", self.command.y.walk, begins, wants, self.y_read.address)
         m.d.comb += [

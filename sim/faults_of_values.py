@@ -170,17 +170,22 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("ready ignored", "$A  | o__ready;", "1'h1;", module="log2"),
     ),
     ("epilogue", "int8"): (
+        Fault("rounding dropped", "{ zero_point_5, 1'h1 }", "{ zero_point_5, 1'h0 }"),
+        Fault("logical shift", "$signed(far) >>> shift_near[2:0];", "far >> shift_near[2:0];"),
+        Fault("far shift of half the distances", "{ shift_4[5:3],", "{ 1'h0, shift_4[4:3],"),
         Fault(
-            "rounding dropped",
-            "$A  = $signed($B ) + $signed(2'h1);",
-            "$A  = $signed($B ) + $signed(2'h0);",
+            "highest part without sign", "$signed(acc[46:34]) *", "$signed({ 1'h0, acc[46:34] }) *"
         ),
-        Fault("logical shift", "$signed($A ) >>> $like$B ;", "$A  >> $like$B ;"),
+        Fault(
+            "middle part one bit low",
+            "1'h0, product_17_0, 17'h00000",
+            "2'h0, product_17_0, 16'h0000",
+        ),
         Fault("no saturation above", "$A  ? 63'h000000000000007f : $B ;", "$B ;"),
         Fault("no saturation below", "$A  ? 63'h7fffffffffffff80 : wide;", "wide;"),
-        Fault("bias dropped", "$signed(i__payload[77:32]) + $signed($A );", "$signed($A );"),
-        Fault("ready ignored by the last register", "$A  | o__ready;", "1'h1;"),
-        READY,
+        Fault("bias dropped", "$signed(term_0) + $signed({", "$signed({"),
+        Fault("shift of the next element", ">>> { shift_4[5:3]", ">>> { shift_3[5:3]"),
+        LAST_READY,
     ),
     ("rescale", "bias20"): (
         Fault("rounding dropped", "$A  = mult_2 + 1'h1;", "$A  = mult_2 + 1'h0;"),
@@ -217,8 +222,7 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
             count=2,
             nth=2,
         ),
-        Fault("ready ignored in the middle", "$A  | load_6;", "1'h1;"),
-        READY,
+        LAST_READY,
     ),
     ("activation", "gelu_frac8"): (
         Fault(

@@ -123,7 +123,7 @@ class Case:
     @property
     def latency(self) -> int:
         """From a word of sums to where it is written."""
-        cycles = 1 + 4 + 6 * (self.activation is not None) + self.adds
+        cycles = 1 + 7 + 6 * (self.activation is not None) + self.adds
         if self.encoder is not None:
             cycles += 7 if encoder_settings(self.encoder)["kind"] == CodeKind.LOG2 else 4
         return cycles
