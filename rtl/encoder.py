@@ -1,10 +1,11 @@
 """Gateware that encodes for every quantizer: what kind of codes is a setting."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import singledispatch
 
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 
@@ -17,7 +18,19 @@ from hwq.numerics.shift_uniform_log2 import ShiftUniformLog2Spec
 from hwq.numerics.twin_uniform import TwinUniformSpec
 from hwq.numerics.uniform import UniformSpec
 from hwq.rtl.epilogue import SCALING
-from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, settled, within
+from hwq.rtl.pipeline import Pipeline, StreamUnit, settled, within
+from hwq.rtl.wide import (
+    carried,
+    part_products,
+    register,
+    rounded,
+    shifted_far,
+    shifted_near,
+    total,
+)
+
+CODE_STAGES, LOG_STAGES = 8, 4
+"""Of every code, and of what follows where it is a logarithm."""
 
 ELEMENT = signed(24)
 """What is encoded: 16-bit fixed point or probabilities, and 24 bits of an activation."""
@@ -68,7 +81,8 @@ ENCODER_SETTINGS = data.StructLayout(
 class Encoder(StreamUnit):
     """Codes of one element for any quantizer; the formulas are those of `hwq.numerics`.
 
-    Latency 4 cycles, 7 of logarithms; one code per cycle.
+    Latency 8 cycles, 12 of logarithms; one code per cycle. Product and shift take two each, and the
+    choice of a range two, as comparing and selecting of 49 bits in one would be the longest.
 
     Ports: `i` an element, signed(24); `o` its code, signed(9); `settings` (`encoder_settings`).
 
@@ -80,92 +94,104 @@ class Encoder(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Of logarithms: add, multiply, round, hold; leading one, mantissa, code."""
-        return 7
+        """Of logarithms: add, multiply in 2, shift in 2, compare, select, hold; and four more."""
+        return CODE_STAGES + LOG_STAGES
 
     def elaborate(self, platform: object) -> Module:
-        """Return the stages; logarithms go through three more."""
+        """Return the stages; logarithms go through four more."""
         m = Module()
         is_log = self.settings.kind == CodeKind.LOG2
         logs_ready = Signal()
-        front = Pipeline(m, self.i.valid, Mux(is_log, logs_ready, self.o.ready), depth=4)
-        held = self._held(m, front)
-        back = Pipeline(m, front.valid[3] & is_log, self.o.ready, depth=3)
-        code = self._logarithm(m, back, held[:FRACTION_BITS])
+        front = Pipeline(m, self.i.valid, Mux(is_log, logs_ready, self.o.ready), CODE_STAGES)
+        held = self._held(m, front.load)
+        back = Pipeline(m, front.valid[-1] & is_log, self.o.ready, LOG_STAGES)
+        code = self._logarithm(m, back.load, held[:FRACTION_BITS])
         m.d.comb += [
             self.i.ready.eq(front.ready),
             logs_ready.eq(back.ready),
-            self.o.valid.eq(Mux(is_log, back.valid[2], front.valid[3])),
+            self.o.valid.eq(Mux(is_log, back.valid[-1], front.valid[-1])),
             self.o.payload.eq(Mux(is_log, code, held)),
         ]
         return m
 
-    def _held(self, m: Module, p: Pipeline) -> Value:
-        """Stages 1 to 4: the uniform or twin uniform code, or the fraction."""
+    def _held(self, m: Module, load: Sequence[Value]) -> Value:
+        """Stages 1 to 8: the uniform or twin uniform code, or the fraction."""
         s = self.settings
         by_sign = s.kind == CodeKind.TWIN_BY_SIGN
         is_twin = by_sign | (s.kind == CodeKind.TWIN_BY_SIZE)
+        # of settings, which stay: the least code of the coarse range, and its distance
+        first, coarse_shift = Signal(range((1 << 7) + 1)), Signal(SHIFT_BITS + 1)
+        m.d.sync += [first.eq(s.top + 1), coarse_shift.eq(s.shift + s.m)]
 
-        # stages 1 and 2: |x + addend| < 2**31; the sign goes along
-        total = Signal((self.i.payload + s.addend).shape())
-        product = Signal((total * s.mult).shape())
-        positive_1, positive_2, positive_3 = (Signal() for _ in range(3))
-        with m.If(p.load[0]):
-            m.d.sync += [total.eq(self.i.payload + s.addend), positive_1.eq(~self.i.payload[-1])]
-        with m.If(p.load[1]):
-            m.d.sync += [product.eq(total * s.mult), positive_2.eq(positive_1)]
+        # stages 1 to 3: |x + addend| < 2**31; the sign goes along
+        positive = carried(m, load[:5], ~self.i.payload[-1], "positive")
+        x = register(m, load[0], self.i.payload + s.addend, "x")
+        products = part_products(m, load[1], x, s.mult, "product")
+        product = register(m, load[2], total(products), "product", (x * s.mult).shape())
 
-        # stage 3: round half up, in both ranges
-        fine, coarse = Signal.like(product), Signal.like(product)
-        with m.If(p.load[2]):
-            m.d.sync += [
-                fine.eq(half_up_shift(product, s.shift) + s.zero_point),
-                coarse.eq(half_up_shift(product, s.shift + s.m)),
-                positive_3.eq(positive_2),
-            ]
+        # stages 4 and 5: round half up, in both ranges; coarse codes begin at `first`
+        ranges = []
+        for name, shift, addend in (
+            ("fine", s.shift, s.zero_point),
+            ("coarse", coarse_shift, first),
+        ):
+            far = register(m, load[3], shifted_far(product << 1, shift), f"{name}_far")
+            near = rounded(shifted_near(far, shift), addend)
+            ranges.append(register(m, load[4], near, name, product.shape()))
+        fine, coarse = ranges
 
-        # stage 4: select and hold
-        flag, value = Signal(), Signal.like(product)
-        lo, hi = (Mux(is_twin, twin, end) for twin, end in ((0, s.lo), (s.top, s.hi)))
-        m.d.comb += flag.eq(Mux(by_sign, positive_3, (fine > s.top) & (coarse > 0)) & is_twin)
-        m.d.comb += value.eq(Mux(flag, coarse, Mux(by_sign, -fine, fine)))
-        held = Signal(_HELD)
-        with m.If(p.load[3]):
-            m.d.sync += held.eq(within(value, lo, hi) + Mux(flag, s.top + 1, 0))
-        return held
+        # stage 6: which range
+        large = _exceeds(fine, s.top) & _exceeds(coarse, first)
+        flag = register(m, load[5], Mux(by_sign, positive, large) & is_twin, "flag")
+        signed_fine = register(
+            m, load[5], Mux(by_sign, -fine, fine), "signed_fine", product.shape()
+        )
+        coarse = register(m, load[5], coarse, "flagged")
 
-    def _logarithm(self, m: Module, p: Pipeline, fraction: Value) -> Value:
-        """Stages 5 to 7, as `hwq.rtl.log2`."""
+        # stages 7 and 8: select, and hold
+        value = register(m, load[6], Mux(flag, coarse, signed_fine), "value")
+        ends = [
+            register(m, load[6], Mux(flag, of_flag, Mux(is_twin, of_twin, end)), name, _HELD)
+            for name, of_flag, of_twin, end in (
+                ("least", first, 0, s.lo),
+                ("most", s.top + first, s.top, s.hi),
+            )
+        ]
+        return register(m, load[7], within(value, *ends), "held", _HELD)
+
+    def _logarithm(self, m: Module, load: Sequence[Value], fraction: Value) -> Value:
+        """Stages 9 to 12, as `hwq.rtl.log2`."""
         s = self.settings
 
-        # stage 5: leading one; the last assignment wins, so the highest bit does
-        lead, left, x = Signal(range(16)), Signal(range(16)), Signal(FRACTION_BITS)
+        # stage 9: leading one; the last assignment wins, so the highest bit does
+        lead = Signal(range(16))
         for k in range(FRACTION_BITS):
             with m.If(fraction[k]):
                 m.d.comb += lead.eq(k)
-        with m.If(p.load[0]):
-            m.d.sync += [x.eq(fraction), left.eq(15 - lead)]
+        x, left = register(m, load[0], fraction, "x_log"), register(m, load[0], 15 - lead, "left")
 
-        # stage 6: normalised mantissa against the thresholds
-        mantissa, level, zero = Signal(16), Signal(range(33)), Signal()
+        # stage 10: normalised mantissa
+        mantissa = register(m, load[1], x << left[:4], "mantissa", unsigned(16))
+        zero = carried(m, load[1:3], x == 0, "zero")
+        octaves = register(m, load[1], left[:4] + 1, "octaves")
+
+        # stage 11: against the thresholds
         one, two = (
             sum((mantissa >= threshold for threshold in thresholds), start=0)
             for thresholds in (_ONE_STEP, _TWO_STEPS)
         )
-        octaves = left + 1
-        m.d.comb += mantissa.eq(x << left)
-        with m.If(p.load[1]):
-            m.d.sync += [
-                level.eq(Mux(s.two_steps, 2 * octaves - two, octaves - one)),
-                zero.eq(x == 0),
-            ]
+        steps = Mux(s.two_steps, 2 * octaves - two, octaves - one)
+        level = register(m, load[2], steps, "level", Shape.cast(range(33)))
 
-        # stage 7: offset and clamp
-        code = Signal(unsigned(8))
-        with m.If(p.load[2]):
-            shifted = Mux(level < s.offset, 0, level - s.offset)
-            m.d.sync += code.eq(Mux(zero | (level > s.max_level), s.zero_code, shifted))
-        return code
+        # stage 12: offset and clamp
+        shifted = Mux(level < s.offset, 0, level - s.offset)
+        code = Mux(zero | (level > s.max_level), s.zero_code, shifted)
+        return register(m, load[3], code, "code", unsigned(8))
+
+
+def _exceeds(value: Value, bound: Value) -> Value:
+    """Return whether a signed value is above a bound without sign, by as many bits as that has."""
+    return ~value[-1] & (value[len(bound) :].any() | (value[: len(bound)] > bound))
 
 
 def tabled(m: Module, settings: data.View, is_tabled: Value, word: Value) -> data.View:

@@ -88,4 +88,5 @@ def shifted_near(value: Value, shift: Value) -> Value:
 
 def rounded(value: Value, addend: Value) -> Value:
     """Return value / 2 to nearest, ties up, plus `addend`: one adder for both."""
-    return (value + Cat(Const(1, 1), addend).as_signed()) >> 1
+    sign = Cat() if addend.shape().signed else Const(0, 1)
+    return (value + Cat(Const(1, 1), addend, sign).as_signed()) >> 1

@@ -10,11 +10,11 @@ from hwq.numerics.unit import UnitTiming, Workload, ceil_div
 from hwq.numerics.units import UNITS
 
 ENCODER_CYCLES: Final[Mapping[str, int]] = {
-    "uniform": 4,
-    "twin_uniform": 4,
-    "log2": 7,
-    "shift_log2": 7,
-    "shift_uniform_log2": 7,
+    "uniform": 8,
+    "twin_uniform": 8,
+    "log2": 12,
+    "shift_log2": 12,
+    "shift_uniform_log2": 12,
 }
 """One encoder gives the codes of every quantizer, `hwq.rtl.encoder`: cycles from x to its code."""
 

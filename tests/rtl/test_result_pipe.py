@@ -11,6 +11,7 @@ from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
 from hwq.arch.systolic import matmul_cycles
+from hwq.arch.vector_timing import ENCODER_CYCLES
 from hwq.numerics.activation import ActivationSpec
 from hwq.numerics.add import AddSpec
 from hwq.numerics.epilogue import EpilogueSpec
@@ -125,7 +126,8 @@ class Case:
         """From a word of sums to where it is written."""
         cycles = 1 + 7 + 6 * (self.activation is not None) + self.adds
         if self.encoder is not None:
-            cycles += 7 if encoder_settings(self.encoder)["kind"] == CodeKind.LOG2 else 4
+            is_log = encoder_settings(self.encoder)["kind"] == CodeKind.LOG2
+            cycles += ENCODER_CYCLES["log2" if is_log else "uniform"]
         return cycles
 
     def product(self) -> tuple[dict, dict, dict]:

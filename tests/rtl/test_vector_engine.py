@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
+from hwq.arch.vector_timing import ENCODER_CYCLES
 from hwq.compiler.emit_scales import predictor_words
 from hwq.errors import SpecError
 from hwq.numerics.add import AddSpec
@@ -26,7 +27,7 @@ from hwq.numerics.unit import Workload
 from hwq.numerics.units import UNITS
 from hwq.rtl.buffer import READ_CYCLES, Buffer
 from hwq.rtl.catalog.rows import example_layer_norm
-from hwq.rtl.encoder import CodeKind, Encoder, encoder_settings
+from hwq.rtl.encoder import CodeKind, encoder_settings
 from hwq.rtl.epilogue import SCALING
 from hwq.rtl.layer_norm import LayerNormCore, parameter_memory
 from hwq.rtl.parameter_memory import ParameterMemory
@@ -100,7 +101,7 @@ def add(rows: int, length: int) -> Layer:
 def encode(spec, bits: int, rows: int, length: int, in_place: bool = False) -> Layer:
     x = numbers(rows, length, 16)
     settings = encoder_settings(spec)
-    latency = Encoder().latency_cycles if settings["kind"] == CodeKind.LOG2 else 4
+    latency = ENCODER_CYCLES["log2" if settings["kind"] == CodeKind.LOG2 else "uniform"]
     codes = packed(spec.compute(x)[0], bits, 0 if in_place else 4096)
     return Layer(Route.ENCODE, packed(x, 16, 0), codes, latency, {"encoder": settings}, None, False)
 
