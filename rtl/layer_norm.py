@@ -33,7 +33,7 @@ class LayerNormCore(StreamUnit):
     Two passes of words = ceil(dim / lanes) cycles each: the sums; normalisation. The passes of
     successive tokens overlap.
 
-    Latency words + ceil(log2 lanes) + 52 cycles, from a token's last word to its last result; a
+    Latency words + ceil(log2 lanes) + 58 cycles, from a token's last word to its last result; a
     token every `words` cycles.
 
     Ports: `i` words of rows (`hwq.rtl.rows.row_word`), signed(16); `o` an array of `lanes` elements
@@ -41,7 +41,7 @@ class LayerNormCore(StreamUnit):
     the memory of gamma and beta (`affine.parameter_port`). Lanes that are not kept leave with what
     their parameters make of them: 0 where those are 0.
 
-    A memory of words + ceil(log2 lanes) + 47 words, words being those of the longest token; per
+    A memory of words + ceil(log2 lanes) + 49 words, words being those of the longest token; per
     lane four multipliers (square, D*x, normalisation, gamma) and two shifters; one root of 18
     stages and one divider of 19.
 

@@ -3,7 +3,7 @@
 
 import operator
 
-from amaranth.hdl import Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import data
 from amaranth.lib.wiring import In
 
@@ -12,9 +12,11 @@ from hwq.numerics.layer_norm import MAX_GAMMA_SHIFT, ROOT_BITS
 from hwq.rtl.divide import Divide
 from hwq.rtl.isqrt import Isqrt
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding
-from hwq.rtl.rows import KNOWN_CYCLES, Reduce, RowBuffer, connect, fork, row_word
+from hwq.rtl.rows import KNOWN_CYCLES, Reduce, RowBuffer, Spare, connect, fork, row_word
+from hwq.rtl.wide import NEAR_BITS, carried, leading, part_products, register, total
 
 ELEMENT = signed(16)
+DEVIATION_STAGES = 6
 LARGEST = 1 << 15
 # half the leading bit's position: 0 .. 30, as the variance is below 2**61
 PAIR = unsigned(5)
@@ -104,7 +106,7 @@ class ReciprocalDeviation(StreamUnit):
 
     half = pair - 17, with pair half the position of V's leading bit.
 
-    Latency 42 cycles; one token per cycle.
+    Latency 44 cycles; one token per cycle.
 
     Ports: `i` the sums; `o` a structure of `total`, `pair`, unsigned(5), and `reciprocal`,
     unsigned(19); `dim` and `epsilon`.
@@ -130,59 +132,55 @@ class ReciprocalDeviation(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Products, variance, leading bit, shift; root, quotient, and what waited for them."""
-        return 4 + self.root.latency_cycles + self.divide.latency_cycles + KNOWN_CYCLES
+        """Products in 2, variance, leading bit, shift in 2; root, quotient, what waited."""
+        parts = self.root.latency_cycles + self.divide.latency_cycles
+        return DEVIATION_STAGES + parts + KNOWN_CYCLES
 
     def elaborate(self, platform: object) -> Module:
-        """Return the four stages, the root, the division and what waits beside them."""
+        """Return the six stages, the root, the division and what waits beside them."""
         m = Module()
-        ready = Signal()
-        p = Pipeline(m, self.i.valid, ready, depth=4)
-        m.d.comb += self.i.ready.eq(p.ready)
-        totals = [Signal(self.rest["total"].shape, name=f"total_{k}") for k in range(4)]
-        for k, before in enumerate([self.i.p.total, *totals[:-1]]):
-            with m.If(p.load[k]):
-                m.d.sync += totals[k].eq(before)
+        normalised = data.StructLayout({"mantissa": unsigned(2 * ROOT_BITS), "rest": self.rest})
+        m.submodules.spare = spare = Spare(normalised)
+        p = Pipeline(m, self.i.valid, spare.i.ready, DEVIATION_STAGES)
+        m.d.comb += [self.i.ready.eq(p.ready), spare.i.valid.eq(p.valid[-1])]
+        sums, load = self.i.p, p.load
 
-        # stages 1 and 2: the variance; D*squares <= (D * 2**15)**2, and total**2 is not larger
-        bound = (self.max_dim * LARGEST) ** 2
-        product, square = Signal(range(bound + 1)), Signal(range(bound + 1))
-        variance_2, variance_3 = (Signal(range(bound + self.max_epsilon + 1)) for _ in range(2))
-        with m.If(p.load[0]):
-            m.d.sync += product.eq(self.dim * self.i.p.squares)
-            m.d.sync += square.eq(self.i.p.total * self.i.p.total)
-        with m.If(p.load[1]):
-            m.d.sync += variance_2.eq(product - square + self.epsilon)
+        # stages 1 to 3: the variance; D*squares <= (D * 2**15)**2, and total**2 is not larger
+        bound = Shape.cast(range((self.max_dim * LARGEST) ** 2 + 1))
+        products = part_products(m, load[0], self.dim, sums.squares, "product")
+        product = register(m, load[1], total(products), "product", bound)
+        squares = part_products(m, load[0], sums.total, sums.total, "square")
+        square = register(m, load[1], total(squares), "square", bound)
+        shape = Shape.cast(range((self.max_dim * LARGEST) ** 2 + self.max_epsilon + 1))
+        variance = register(m, load[2], product - square + self.epsilon, "variance", shape)
 
-        # stage 3: the leading bit; epsilon is at least 1, so there is one
-        lead = Signal(PAIR)
-        for k in range(len(variance_2)):
-            with m.If(variance_2[k]):
-                m.d.comb += lead.eq(k // 2)
-        pair_3, pair_4 = Signal(PAIR), Signal(PAIR)
-        with m.If(p.load[2]):
-            m.d.sync += [pair_3.eq(lead), variance_3.eq(variance_2)]
+        # stage 4: the leading bit, of pairs; epsilon is at least 1, so there is one
+        pairs = Cat(*(variance[k : k + 2].any() for k in range(0, len(variance), 2)))
+        pair = register(m, load[3], leading(pairs), "pair", PAIR)
+        variance = register(m, load[3], variance, "variance_4")
 
-        # stage 4: a mantissa of 35 or 36 bits, by an even shift: all left, then right
-        most = max((len(variance_3) - 1) // 2, ROOT_BITS - 1)
-        left = (most - pair_3)[: PAIR.width]
-        mantissa = Signal(2 * ROOT_BITS)
-        with m.If(p.load[3]):
-            m.d.sync += [
-                mantissa.eq((variance_3 << (left << 1)) >> (2 * (most - ROOT_BITS + 1))),
-                pair_4.eq(pair_3),
-            ]
+        # stages 5 and 6: a mantissa of 35 or 36 bits, by an even shift: all left, then right
+        most = max((len(variance) - 1) // 2, ROOT_BITS - 1)
+        left = (most - pair)[: PAIR.width]
+        far = register(
+            m, load[4], variance << Cat(Const(0, NEAR_BITS), left[NEAR_BITS - 1 :]), "far"
+        )
+        near = register(m, load[4], left[: NEAR_BITS - 1], "left")
+        whole = (far << Cat(Const(0, 1), near)) >> (2 * (most - ROOT_BITS + 1))
+        mantissa = register(m, load[5], whole, "mantissa", unsigned(2 * ROOT_BITS))
 
         # root, then division; total and pair wait for both
         m.submodules.root, m.submodules.divide = root, divide = self.root, self.divide
         waiting = root.latency_cycles + divide.latency_cycles
         m.submodules.rest = rest = RowBuffer(self.rest, RECIPROCAL, words=1, latency=waiting)
-        fork(m, p.valid[3], ready, [root.i, rest.words])
+        fork(m, spare.o.valid, spare.o.ready, [root.i, rest.words])
         connect(m, divide.o, rest.known)
         m.d.comb += [
-            root.i.payload.eq(mantissa),
-            rest.words.p.word.total.eq(totals[3]),
-            rest.words.p.word.pair.eq(pair_4),
+            spare.i.p.mantissa.eq(mantissa),
+            spare.i.p.rest.total.eq(carried(m, load, sums.total, "total")),
+            spare.i.p.rest.pair.eq(carried(m, load[4:], pair, "pair")),
+            root.i.payload.eq(spare.o.p.mantissa),
+            rest.words.p.word.eq(spare.o.p.rest),
             rest.words.p.last.eq(1),
             divide.i.valid.eq(root.o.valid),
             root.o.ready.eq(divide.i.ready),

@@ -259,7 +259,8 @@ class RowBuffer(wiring.Component):
         leaving = data.View(self.words.payload.shape(), queue.r_data)
         m.submodules.spare = known = Spare(self.known.payload.shape())
         connect(m, self.known, known.i)
-        first = Signal(init=1)
+        # whether what left last was the last of its row
+        ended = Signal(init=1)
         there = Signal()
         p = Pipeline(m, there, self.o.ready, depth=1)
         transfer = there & p.ready
@@ -267,18 +268,16 @@ class RowBuffer(wiring.Component):
             queue.w_data.eq(word),
             queue.w_en.eq(self.words.valid),
             self.words.ready.eq(queue.w_rdy),
-            there.eq(queue.r_rdy & (~first | known.o.valid)),
+            there.eq(queue.r_rdy & (~ended | known.o.valid)),
             queue.r_en.eq(transfer),
-            known.o.ready.eq(transfer & first),
+            known.o.ready.eq(transfer & ended),
             self.o.valid.eq(p.valid[0]),
+            self.o.p.last.eq(ended),
         ]
         with m.If(p.load[0]):
-            m.d.sync += [
-                Value.cast(self.o.p.word).eq(Value.cast(leaving.word)),
-                self.o.p.last.eq(leaving.last),
-            ]
-            with m.If(first):
+            m.d.sync += Value.cast(self.o.p.word).eq(Value.cast(leaving.word))
+            with m.If(ended):
                 m.d.sync += Value.cast(self.o.p.known).eq(Value.cast(known.o.payload))
         with m.If(transfer):
-            m.d.sync += first.eq(leaving.last)
+            m.d.sync += ended.eq(leaving.last)
         return m

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value, ValueLike
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLike
 
 PART_BITS = 17
 """Of a factor in one multiplier block: those of FPGAs take 18 bits with a sign."""
@@ -90,3 +90,12 @@ def rounded(value: Value, addend: Value) -> Value:
     """Return value / 2 to nearest, ties up, plus `addend`: one adder for both."""
     sign = Cat() if addend.shape().signed else Const(0, 1)
     return (value + Cat(Const(1, 1), addend, sign).as_signed()) >> 1
+
+
+def leading(value: Value) -> Value:
+    """Return the place of the highest one, 0 of nothing: the upper half where it has any."""
+    if len(value) <= 2:
+        return value[1] if len(value) == 2 else Const(0, 1)
+    half = 1 << ((len(value) - 1).bit_length() - 1)
+    lower, upper = value[:half], value[half:]
+    return Cat(Mux(upper.any(), leading(upper), leading(lower)), upper.any())

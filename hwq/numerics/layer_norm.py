@@ -258,9 +258,9 @@ def timing(length: int, lanes: int) -> UnitTiming:
     """
     words = ceil_div(length, lanes)
     sums = 1 + reduction_stages(lanes)  # the square
-    deviation = 4 + ROOT_BITS + _QUOTIENT  # variance (2), leading one, shift
+    deviation = 6 + ROOT_BITS + _QUOTIENT  # variance (3), leading one, shift (2)
     buffers = 2  # a register behind each
-    affine = 7
+    affine = 11
     return UnitTiming(words - 1 + sums + deviation + buffers + affine, interval_cycles=words)
 
 

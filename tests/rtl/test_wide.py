@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Const, Module, Shape, signed, unsigned
+from amaranth.hdl import Const, Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data
+from amaranth.sim import Simulator
 from numpy.testing import assert_array_equal
 
 from hwq.rtl.pipeline import Pipeline, StreamUnit
 from hwq.rtl.wide import (
     carried,
+    leading,
     part_products,
     parts,
     register,
@@ -109,3 +111,23 @@ def test_parts_fit_a_multiplier_with_a_sign() -> None:
 def test_terms_that_do_not_overlap_are_one_operand() -> None:
     terms = [(0, Const(3, 33)), (34, Const(-2, signed(20))), (17, Const(5, 33))]
     assert len(total(terms).operands) == 2
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 8, 31])
+def test_the_leading_one_is_found(width: int) -> None:
+    m, value = Module(), Signal(width)
+    place = Signal(5)
+    m.d.comb += place.eq(leading(value))
+    simulator = Simulator(m)
+
+    async def testbench(ctx) -> None:
+        for number in [
+            *range(min(1 << width, 64)),
+            *(1 << k for k in range(width)),
+            (1 << width) - 1,
+        ]:
+            ctx.set(value, number)
+            assert ctx.get(place) == max(number.bit_length() - 1, 0)
+
+    simulator.add_testbench(testbench)
+    simulator.run()
