@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from hwq.errors import require
 from hwq.numerics.range_extract import RangeExtractSpec
 from hwq.rtl.pipeline import Pipeline, StreamUnit
+from hwq.rtl.wide import carried, register
 
 
 class RangeExtract(StreamUnit):
@@ -16,8 +17,9 @@ class RangeExtract(StreamUnit):
 
     range[c] = sum over chunks of (max - min) of channel c over the chunk's tokens.
 
-    Latency 3 cycles, from the last value of a channel to its range; a result every
-    chunks * chunk_tokens * channels cycles, one value per cycle.
+    Latency 5 cycles, from the last value of a channel to its range; a result every
+    chunks * chunk_tokens * channels cycles, one value per cycle. What a memory gives goes through a
+    register before it is used, as it comes late in a cycle.
 
     Ports: `i` signed(16), the values token by token, channel by channel; `o`
     unsigned(16 + ceil(log2 chunks)), the ranges, channel by channel, during the last token.
@@ -32,7 +34,7 @@ class RangeExtract(StreamUnit):
     """
 
     def __init__(self, spec: RangeExtractSpec) -> None:
-        # a channel's state is read two transfers after it was written
+        # a channel's state is read while that of two transfers ago is written
         require(spec.channels >= 2, f"channels must be at least 2 in RTL, not {spec.channels}")
         self.spec = spec
         self.inputs_per_result = spec.tokens * spec.channels
@@ -41,8 +43,8 @@ class RangeExtract(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Three registers."""
-        return 3
+        """Read, register, extend, subtract, add."""
+        return 5
 
     @property
     def interval_cycles(self) -> int:
@@ -68,7 +70,7 @@ class RangeExtract(StreamUnit):
         return streams.reshape(-1)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the counters, the three stages and the two memories."""
+        """Return the counters, the five stages and the two memories."""
         m = Module()
         spec = self.spec
         channels = range(spec.channels)
@@ -77,11 +79,13 @@ class RangeExtract(StreamUnit):
         m.submodules.sums = sums = Memory(
             shape=self.o.payload.shape(), depth=spec.channels, init=[]
         )
-        extrema_read, extrema_write = extrema.read_port(), extrema.write_port()
-        sums_read, sums_write = sums.read_port(), sums.write_port()
+        extrema_write, sums_write = extrema.write_port(), sums.write_port()
+        extrema_read = extrema.read_port(transparent_for=(extrema_write,))
+        sums_read = sums.read_port(transparent_for=(sums_write,))
         ready = Signal()
-        front = Pipeline(m, self.i.valid, ready, depth=2)
+        front = Pipeline(m, self.i.valid, ready, depth=4)
         m.d.comb += self.i.ready.eq(front.ready)
+        load = front.load
 
         # position of the value at `i`: channel fastest, then token in chunk, then chunk
         channel = Signal(channels)
@@ -96,44 +100,51 @@ class RangeExtract(StreamUnit):
                 with m.If(last_token):
                     m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
 
-        # stage 1: read the extrema of the channel so far
-        x, channel_1 = Signal(signed(16)), Signal(channels)
-        opens_1, closes_1, first_1, last_1 = (Signal() for _ in range(4))
-        m.d.comb += [extrema_read.addr.eq(channel), extrema_read.en.eq(front.load[0])]
-        with m.If(front.load[0]):
-            m.d.sync += [x.eq(self.i.payload), channel_1.eq(channel)]
-            m.d.sync += [opens_1.eq(token == 0), closes_1.eq(last_token)]
-            m.d.sync += [first_1.eq(chunk == 0), last_1.eq(last_chunk)]
+        # stages 1 and 2: read the extrema of the channel so far; of two channels, those of stage 3
+        m.d.comb += [extrema_read.addr.eq(channel), extrema_read.en.eq(load[0])]
+        channel_1 = carried(m, load[:1], channel, "channel")
+        channel_3 = carried(m, load[1:3], channel_1, "channel_read")
+        newest = Signal(extrema_shape)
+        so_far = extrema_read.data
+        if spec.channels == 2:
+            so_far = Mux(front.valid[2] & (channel_1 == channel_3), newest, so_far)
+        before = data.View(extrema_shape, register(m, load[1], so_far, "before"))
+        x = carried(m, load[:2], self.i.payload, "x")
+        opens = carried(m, load[:2], token == 0, "opens")
 
-        # stage 2: extend them, write them back; read the channel's sum
-        low, high = Signal(signed(16)), Signal(signed(16))
+        # stage 3: extend them
+        low = Mux(opens | (x < before.low), x, before.low)
+        high = Mux(opens | (x > before.high), x, before.high)
         m.d.comb += [
-            low.eq(Mux(opens_1 | (x < extrema_read.data.low), x, extrema_read.data.low)),
-            high.eq(Mux(opens_1 | (x > extrema_read.data.high), x, extrema_read.data.high)),
-            extrema_write.addr.eq(channel_1),
-            extrema_write.data.low.eq(low),
-            extrema_write.data.high.eq(high),
-            extrema_write.en.eq(front.valid[0] & front.load[1]),
-            sums_read.addr.eq(channel_1),
-            sums_read.en.eq(front.load[1]),
+            newest.low.eq(register(m, load[2], low, "low")),
+            newest.high.eq(register(m, load[2], high, "high")),
+            sums_read.addr.eq(carried(m, load[1:2], channel_1, "channel_of_sum")),
+            sums_read.en.eq(load[2]),
         ]
-        width, channel_2 = Signal(16), Signal(channels)
-        closes_2, first_2, last_2 = (Signal() for _ in range(3))
-        with m.If(front.load[1]):
-            m.d.sync += [width.eq(high - low), channel_2.eq(channel_1)]
-            m.d.sync += [closes_2.eq(closes_1), first_2.eq(first_1), last_2.eq(last_1)]
 
-        # stage 3: add the chunk's range; only the last chunk's sum leaves
-        leaves = closes_2 & last_2
-        back = Pipeline(m, front.valid[1] & leaves, self.o.ready, depth=1)
+        # stage 4: write them back; what the channel's values of the chunk span, and its sum so far
+        m.d.comb += [
+            extrema_write.addr.eq(channel_3),
+            extrema_write.data.eq(newest),
+            extrema_write.en.eq(front.valid[2] & load[3]),
+        ]
+        width = register(m, load[3], newest.high - newest.low, "width", unsigned(16))
+        before_4 = register(m, load[3], sums_read.data, "sum_before")
+        channel_4 = carried(m, load[3:], channel_3, "channel_of_width")
+        closes = carried(m, load, last_token, "closes")
+        first = carried(m, load, chunk == 0, "first")
+        leaves = closes & carried(m, load, last_chunk, "last")
+
+        # stage 5: add the chunk's range; only the last chunk's sum leaves
+        back = Pipeline(m, front.valid[3] & leaves, self.o.ready, depth=1)
         total = Signal.like(self.o.payload)
         m.d.comb += [
             ready.eq(back.ready | ~leaves),
             self.o.valid.eq(back.valid[0]),
-            total.eq(Mux(first_2, 0, sums_read.data) + width),
-            sums_write.addr.eq(channel_2),
+            total.eq(Mux(first, 0, before_4) + width),
+            sums_write.addr.eq(channel_4),
             sums_write.data.eq(total),
-            sums_write.en.eq(front.valid[1] & closes_2 & ready),
+            sums_write.en.eq(front.valid[3] & closes & ready),
         ]
         with m.If(back.load[0]):
             m.d.sync += self.o.payload.eq(total)

@@ -227,7 +227,7 @@ class ScalePredictor(StreamUnit):
     scale_l = 2**(y_l / 2**12), reciprocal_l = 2**(-y_l / 2**12)
 
     With p features, L scales and n = max(p, 2) cycles per scale: latency
-    20 + 2*degree + p + (L - 1)*n cycles from the last token value to the last reciprocal;
+    22 + 2*degree + p + (L - 1)*n cycles from the last token value to the last reciprocal;
     a result every max(N, L*n) cycles, N the values of the token stream. Prediction
     overlaps with the next stream.
 

@@ -6,16 +6,11 @@ from hwq.sim.fault import Fault
 
 OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ("range_extract", "channels5"): (
-        Fault(
-            "least of a token kept",
-            "$signal  = $A  ?",
-            "$signal  = $signal$B  ?",
-            given="$B  = token + 1'h1;",
-        ),
+        Fault("least of the chunk before kept", "opens_2 | $A ;", "$A ;", count=2, nth=1),
         Fault(
             "comparison without sign",
-            "$A  = $signed($signal$B ) < $signed($signature__data [15:0]);",
-            "$A  = $signal$B  < $signature__data [15:0];",
+            "$signed(x_2) < $signed(\\before [15:0]);",
+            "x_2 < \\before [15:0];",
         ),
         Fault("first token does not open", "$A  = ! token;", "$A  = 1'h0;"),
         Fault("first chunk does not open", "$A  = ! chunk;", "$A  = 1'h0;"),
@@ -38,8 +33,8 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault(
             "operands swapped",
-            "$signed(high) - $signed($signal );",
-            "$signed($signal ) - $signed(high);",
+            "$signed(newest[31:16]) - $signed(newest[15:0]);",
+            "$signed(newest[15:0]) - $signed(newest[31:16]);",
         ),
         Fault("output not held", "$A  | o__ready;", "1'h1;"),
         Fault("inner ready ignored", "$A  | ready;", "1'h1;"),

@@ -99,8 +99,8 @@ class RangeExtractSpec:
 
 
 def timing(values: int) -> UnitTiming:
-    """Item: a stream of `values`, one per cycle. Three registers."""
-    return UnitTiming(latency_cycles=3, interval_cycles=values)
+    """Item: a stream of `values`, one per cycle. Five registers."""
+    return UnitTiming(latency_cycles=5, interval_cycles=values)
 
 
 def _each_word(_: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:

@@ -24,6 +24,15 @@ def test_widest_range_fits(check) -> None:
     check(unit, tokens, UNITS["range_extract"].timing(20))
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("chunk_tokens", [1, 2])
+def test_few_channels_are_read_behind_what_is_written(
+    channels: int, chunk_tokens: int, check, payloads
+) -> None:
+    unit = RangeExtract(RangeExtractSpec(channels, chunk_tokens, chunks=3))
+    check(unit, payloads(unit, 40), UNITS["range_extract"].timing(3 * chunk_tokens * channels))
+
+
 @pytest.mark.parametrize("label", CASES)
 def test_stimulus_reaches_the_widest_sum_and_every_range(label: str, payloads) -> None:
     unit = CASES[label]
