@@ -1,7 +1,7 @@
 """Gateware twin of hwq.numerics.horner."""
 
 import numpy as np
-from amaranth.hdl import Module, Shape, ShapeLike, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Shape, ShapeLike, Signal, signed
 from amaranth.lib import data
 from numpy.typing import NDArray
 
@@ -68,8 +68,13 @@ class HornerStep(StreamUnit):
             m.d.sync += [product.eq(self.i.p.acc * self.i.p.x), operand.eq(self.i.p)]
 
         # stage 2: round half up, add, saturate
-        constant = operand.coefficient if self.coefficient is None else self.coefficient
-        rounded = ((product + (1 << (self.frac - 1))) >> self.frac) + constant
+        half = 1 << (self.frac - 1)
+        if self.coefficient is None:
+            addend = Cat(Const(half, self.frac), operand.coefficient).as_signed()
+        else:
+            addend = (self.coefficient << self.frac) + half
+        # one adder for the half that rounds and the coefficient above it
+        rounded = (product + addend) >> self.frac
         total = Signal(rounded.shape())
         m.d.comb += total.eq(rounded)
         acc = saturated(total, self.acc_shape) if self.saturate else total

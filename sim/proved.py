@@ -187,7 +187,7 @@ CASES: Final[Mapping[str, Case]] = {
         "horner",
         lambda: _horner(HornerSpec((3, -40, 100), bits=8, frac=5)),
         6,
-        ("$signed(6'h10)", "$signed(6'h0f)"),
+        ("$signed(12'hb10)", "$signed(12'hb0f)"),
     ),
 }
 """Every unit that is proven, with its parameters. `proof().invariants` says which for all time."""
