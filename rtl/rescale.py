@@ -7,10 +7,13 @@ from amaranth.hdl import Module, Shape, Signal, signed, unsigned
 from amaranth.lib import data
 from numpy.typing import NDArray
 
-from hwq.numerics.requantize import MULT_BITS
+from hwq.numerics.requantize import MULT_BITS, SHIFT_BITS
 from hwq.numerics.rescale import EXPONENTS, MANTISSA_FRAC, RescaleSpec, rescale_bias
 from hwq.rtl.pipeline import Pipeline, StreamUnit
 from hwq.rtl.stimulus import values
+from hwq.rtl.wide import carried, part_products, register, shifted_far, shifted_near, total
+
+STAGES = 5
 
 
 class Rescale(StreamUnit):
@@ -19,7 +22,7 @@ class Rescale(StreamUnit):
     mult' = (mult*mantissa + 2**15) >> 16, shift' = shift - 1 - exponent,
     bias' = (bias*bias_mantissa + 2**(14-bias_exponent)) >> (15 - bias_exponent).
 
-    Latency 3 cycles; one channel per cycle.
+    Latency 5 cycles; one channel per cycle. Product and shift of the bias take two each.
 
     Ports: `i` a structure of `mult`, unsigned(16); `shift`, unsigned(6); `mantissa`, unsigned(16);
     `exponent`, signed(4); `bias`, signed(bias_bits); `bias_mantissa` and `bias_exponent` as the
@@ -48,8 +51,8 @@ class Rescale(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Three registers."""
-        return 3
+        """Multiply in parts, add them; shift far, shift near; round."""
+        return STAGES
 
     @property
     def legal_inputs(self) -> Sequence[tuple[int, int]]:
@@ -80,39 +83,34 @@ class Rescale(StreamUnit):
         return np.stack(list(drawn.values()), axis=-1)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the three stages."""
+        """Return the five stages."""
         m = Module()
-        p = Pipeline(m, self.i.valid, self.o.ready, depth=3)
+        p = Pipeline(m, self.i.valid, self.o.ready, STAGES)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
-        i, o = self.i.p, self.o.p
+        i, o, load = self.i.p, self.o.p, p.load
 
-        # stage 1: multiply; 15 - exponent is in 8..23
-        mult, bias = Signal(unsigned(32)), Signal(signed(self.spec.bias_bits + 16))
+        # stages 1 and 2: multiply
+        mult = register(m, load[0], i.mult * i.mantissa, "mult")
+        products = part_products(m, load[0], i.bias, i.bias_mantissa, "product")
+        shape = signed(self.spec.bias_bits + MANTISSA_FRAC + 1)
+        bias = register(m, load[1], total(products), "bias", shape)
+
+        # stages 3 and 4: shift, but keep the bit below the result; 15 - exponent is in 8..23, and
+        # the bias fits its width by contract
         right = Signal(range(MANTISSA_FRAC - EXPONENTS[0] + 1))
-        shift_1, shift_2 = Signal.like(o.shift), Signal.like(o.shift)
-        with m.If(p.load[0]):
-            m.d.sync += [
-                mult.eq(i.mult * i.mantissa),
-                bias.eq(i.bias * i.bias_mantissa),
-                right.eq(MANTISSA_FRAC - i.bias_exponent),
-                shift_1.eq(i.shift - 1 - i.exponent),
-            ]
+        m.d.comb += right.eq(MANTISSA_FRAC - i.bias_exponent)
+        distance = carried(m, load[:2], right, "right")
+        far = register(m, load[2], shifted_far(bias << 1, distance), "far")
+        near = shifted_near(far, register(m, load[2], distance, "right_near"))
+        bias_4 = register(m, load[3], near, "bias_4", signed(self.spec.bias_bits + 1))
+        mult_4 = carried(m, load[1:4], mult[MANTISSA_FRAC:], "mult_shifted")
+        shift = carried(m, load[:4], (i.shift - 1 - i.exponent)[:SHIFT_BITS], "shift")
 
-        # stage 2: shift, but keep the bit below the result; the bias fits its width by contract
-        mult_2 = Signal(MULT_BITS + 1)
-        bias_2 = Signal(signed(self.spec.bias_bits + 1))
-        with m.If(p.load[1]):
+        # stage 5: round half up; 65535**2 / 2**16 rounds to 65534, so that 16 bits suffice
+        with m.If(load[4]):
             m.d.sync += [
-                mult_2.eq(mult >> MANTISSA_FRAC),
-                bias_2.eq((bias << 1) >> right),
-                shift_2.eq(shift_1),
-            ]
-
-        # stage 3: round half up; 65535**2 / 2**16 rounds to 65534, so that 16 bits suffice
-        with m.If(p.load[2]):
-            m.d.sync += [
-                o.mult.eq((mult_2 + 1) >> 1),
-                o.bias.eq((bias_2 + 1) >> 1),
-                o.shift.eq(shift_2),
+                o.mult.eq((mult_4 + 1) >> 1),
+                o.bias.eq((bias_4 + 1) >> 1),
+                o.shift.eq(shift),
             ]
         return m

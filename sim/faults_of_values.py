@@ -188,15 +188,15 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         LAST_READY,
     ),
     ("rescale", "bias20"): (
-        Fault("rounding dropped", "$A  = mult_2 + 1'h1;", "$A  = mult_2 + 1'h0;"),
+        Fault("rounding dropped", "$A  = mult_shifted_3 + 1'h1;", "$A  = mult_shifted_3 + 1'h0;"),
         Fault(
             "rounding of the bias dropped",
-            "$signed(bias_2) + $signed(2'h1);",
-            "$signed(bias_2) + $signed(2'h0);",
+            "$signed(bias_4) + $signed(2'h1);",
+            "$signed(bias_4) + $signed(2'h0);",
         ),
-        Fault("logical shift", "$signed($A ) >>> right;", "$A  >> right;"),
+        Fault("logical shift", "$signed($A ) >>> { right_2[4:3]", "$A  >> { right_2[4:3]"),
+        Fault("near shift of the next channel", ">>> right_near[2:0];", ">>> right_2[2:0];"),
         Fault("exponent off by one", "i__payload[21:16] - 1'h1;", "i__payload[21:16] - 1'h0;"),
-        READY,
         LAST_READY,
     ),
     ("isqrt", "bits16"): (

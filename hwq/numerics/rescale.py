@@ -123,8 +123,8 @@ class RescaleSpec:
 
 
 def timing() -> UnitTiming:
-    """Item: `lanes` multipliers and biases. One pass: multiply; shift; round."""
-    return UnitTiming(latency_cycles=3, interval_cycles=1)
+    """Item: `lanes` multipliers and biases. Multiply and shift in two each; round."""
+    return UnitTiming(latency_cycles=5, interval_cycles=1)
 
 
 UNIT = Unit(
