@@ -11,8 +11,9 @@ from hwq.numerics.exp2 import Exp2Spec
 from hwq.numerics.scale_predictor import FRAC, ScalePredictorSpec
 from hwq.rtl.exp2 import Exp2
 from hwq.rtl.horner import HornerStep
-from hwq.rtl.pipeline import Pipeline, StreamUnit, saturated
+from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, saturated
 from hwq.rtl.range_extract import RangeExtract
+from hwq.rtl.wide import carried, part_products, register, total
 
 EXP2 = Exp2Spec(in_bits=16, frac=FRAC)
 Q4_12 = signed(16)
@@ -21,11 +22,12 @@ Q4_12 = signed(16)
 class Projection(StreamUnit):
     """f_i = sat16(((sum_c projection[i, c] * range[c] + half) >> shift) + offsets[i]).
 
-    Latency 4 cycles from the last range; one range per cycle.
+    Latency 6 cycles from the last range; one range per cycle. Weights go through a register, and
+    products are added in parts, into the accumulator.
 
     Ports: `i` the ranges, channel by channel; `o` an array of the features.
 
-    One multiplier and one accumulator per feature, one memory of all weights.
+    A multiplier in two parts and one accumulator per feature, one memory of all weights.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ class Projection(StreamUnit):
         super().__init__(range_shape, data.ArrayLayout(Q4_12, spec.features))
 
     def elaborate(self, platform: object) -> Module:
-        """Return the four stages."""
+        """Return the six stages."""
         m = Module()
         spec = self.spec
         columns = [list(column) for column in zip(*spec.projection, strict=True)]
@@ -50,44 +52,36 @@ class Projection(StreamUnit):
         )
         weight = weights.read_port()
         ready = Signal()
-        front = Pipeline(m, self.i.valid, ready, depth=3)
+        front = Pipeline(m, self.i.valid, ready, depth=4)
         m.d.comb += self.i.ready.eq(front.ready)
         column = Signal(range(spec.columns))
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += column.eq(Mux(column == spec.columns - 1, 0, column + 1))
 
-        # stage 1: read the weights of the column
-        value, first_1, last_1 = Signal.like(self.i.payload), Signal(), Signal()
-        m.d.comb += [weight.addr.eq(column), weight.en.eq(front.load[0])]
-        with m.If(front.load[0]):
-            m.d.sync += [value.eq(self.i.payload), first_1.eq(column == 0)]
-            m.d.sync += last_1.eq(column == spec.columns - 1)
+        # stages 1 and 2: read the weights of the column
+        load = front.load
+        m.d.comb += [weight.addr.eq(column), weight.en.eq(load[0])]
+        value = carried(m, load[:2], self.i.payload, "value")
+        weights_2 = [register(m, load[1], w, f"weight_{i}") for i, w in enumerate(weight.data)]
+        first = carried(m, load[:3], column == 0, "first")
+        last = carried(m, load, column == spec.columns - 1, "last")
 
-        # stage 2: multiply
-        products = [Signal(signed(16 + self.range_shape.width)) for _ in range(spec.features)]
-        first_2, last_2, last_3 = Signal(), Signal(), Signal()
-        with m.If(front.load[1]):
-            m.d.sync += [p.eq(value * weight.data[i]) for i, p in enumerate(products)]
-            m.d.sync += [first_2.eq(first_1), last_2.eq(last_1)]
-
-        # stage 3: accumulate, starting from the rounding constant
+        # stages 3 and 4: multiply; accumulate, starting from the rounding constant
         half = (1 << spec.shift) >> 1
         largest = max(sum(map(abs, row)) for row in spec.projection)
         acc_bits = (largest * ((1 << self.range_shape.width) - 1) + half).bit_length() + 1
-        accs = [Signal(signed(acc_bits)) for _ in range(spec.features)]
-        with m.If(front.load[2]):
-            m.d.sync += last_3.eq(last_2)
-            with m.If(front.valid[1]):
-                for acc, product in zip(accs, products, strict=True):
-                    m.d.sync += acc.eq(Mux(first_2, half, acc) + product)
+        accs = [Signal(signed(acc_bits), name=f"acc_{i}") for i in range(spec.features)]
+        for i, acc in enumerate(accs):
+            products = part_products(m, load[2], value, weights_2[i], f"product_{i}")
+            with m.If(load[3] & front.valid[2]):
+                m.d.sync += acc.eq(total([(0, Mux(first, half, acc)), *products]))
 
-        # stage 4: shift, centre, saturate
-        back = Pipeline(m, front.valid[2] & last_3, self.o.ready, depth=1)
-        m.d.comb += [ready.eq(back.ready | ~last_3), self.o.valid.eq(back.valid[0])]
+        # stages 5 and 6: shift, centre; saturate
+        back = Pipeline(m, front.valid[3] & last, self.o.ready, depth=2)
+        m.d.comb += [ready.eq(back.ready | ~last), self.o.valid.eq(back.valid[1])]
         for i, (acc, offset) in enumerate(zip(accs, spec.offsets, strict=True)):
-            feature = Signal(((acc >> spec.shift) + offset).shape(), name=f"feature_{i}")
-            m.d.comb += feature.eq((acc >> spec.shift) + offset)
-            with m.If(back.load[0]):
+            feature = register(m, back.load[0], (acc >> spec.shift) + offset, f"feature_{i}")
+            with m.If(back.load[1]):
                 m.d.sync += self.o.payload[i].eq(saturated(feature, Q4_12))
         return m
 
@@ -95,7 +89,7 @@ class Projection(StreamUnit):
 class Terms(StreamUnit):
     """h_li = Horner(f_i; coefficients[l, i], 0), for every scale l and, fastest, every feature i.
 
-    Latency 1 + 2*degree cycles to the first term; one term per cycle. The features stay at `i`
+    Latency 2 + 2*degree cycles to the first term; one term per cycle. The features stay at `i`
     until their last term is issued.
 
     Ports: `i` an array of the features; `o` signed(16), the terms.
@@ -122,11 +116,11 @@ class Terms(StreamUnit):
         )
         coefficient = coefficients.read_port()
 
-        # stage 1: issue one term per cycle; read its coefficients
+        # stages 1 and 2: issue one term per cycle; read its coefficients
         feature, term = Signal(range(max(features, 2))), Signal(range(max(len(terms), 2)))
         last_term = term == len(terms) - 1
-        ready, x = Signal(), Signal(Q4_12)
-        issue = Pipeline(m, self.i.valid, ready, depth=1)
+        ready, issued = Signal(), Signal(Q4_12)
+        issue = Pipeline(m, self.i.valid, ready, depth=2)
         m.d.comb += [
             self.i.ready.eq(issue.ready & last_term),
             coefficient.addr.eq(term),
@@ -134,14 +128,19 @@ class Terms(StreamUnit):
         ]
         with m.If(issue.load[0] & self.i.valid):
             m.d.sync += [
-                x.eq(self.i.payload[feature]),
+                issued.eq(self.i.payload[feature]),
                 feature.eq(Mux(feature == features - 1, 0, feature + 1)),
                 term.eq(Mux(last_term, 0, term + 1)),
             ]
 
-        # stages 2 .. 2*degree + 1: the coefficients of later steps travel along
-        valid, acc = issue.valid[0], coefficient.data[0]
-        later = [coefficient.data[k] for k in range(1, degree)]
+        x = register(m, issue.load[1], issued, "x")
+        acc, *later = (
+            register(m, issue.load[1], c, f"coefficient_{k}")
+            for k, c in enumerate(coefficient.data)
+        )
+
+        # stages 3 .. 2*degree + 2: the coefficients of later steps travel along
+        valid = issue.valid[1]
         for k in range(degree):
             side = data.ArrayLayout(Q4_12, len(later) - 1) if len(later) > 1 else None
             step = HornerStep(Q4_12, Q4_12, FRAC, coefficient=None if later else 0, side=side)
@@ -161,7 +160,7 @@ class Terms(StreamUnit):
 class Corrections(StreamUnit):
     """y_l = clamp(biases[l] + sum_i h_li, -limit, limit).
 
-    Latency 3 cycles from the last term of a scale; one term per cycle.
+    Latency 4 cycles from the last term of a scale; one term per cycle.
 
     Ports: `i` signed(16), the terms; `o` signed(16), scale by scale.
 
@@ -179,7 +178,7 @@ class Corrections(StreamUnit):
         super().__init__(Q4_12, Q4_12)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the three stages."""
+        """Return the four stages."""
         m = Module()
         spec = self.spec
         m.submodules.biases = biases = Memory(
@@ -187,7 +186,7 @@ class Corrections(StreamUnit):
         )
         bias = biases.read_port()
         ready = Signal()
-        front = Pipeline(m, self.i.valid, ready, depth=2)
+        front = Pipeline(m, self.i.valid, ready, depth=3)
         m.d.comb += self.i.ready.eq(front.ready)
         feature, scale = Signal(range(max(spec.features, 2))), Signal(range(max(spec.scales, 2)))
         last_feature = feature == spec.features - 1
@@ -196,26 +195,24 @@ class Corrections(StreamUnit):
             with m.If(last_feature):
                 m.d.sync += scale.eq(Mux(scale == spec.scales - 1, 0, scale + 1))
 
-        # stage 1: read the bias
-        term, first_1, last_1 = Signal(Q4_12), Signal(), Signal()
-        m.d.comb += [bias.addr.eq(scale), bias.en.eq(front.load[0])]
-        with m.If(front.load[0]):
-            m.d.sync += [term.eq(self.i.payload), first_1.eq(feature == 0)]
-            m.d.sync += last_1.eq(last_feature)
+        # stages 1 and 2: read the bias
+        load = front.load
+        m.d.comb += [bias.addr.eq(scale), bias.en.eq(load[0])]
+        term = carried(m, load[:2], self.i.payload, "term")
+        begin = register(m, load[1], bias.data, "begin")
+        first = carried(m, load[:2], feature == 0, "first")
+        last = carried(m, load, last_feature, "last")
 
-        # stage 2: accumulate; at most 9 summands of 16 bits
-        total, last_2 = Signal(signed(20)), Signal()
-        with m.If(front.load[1]):
-            m.d.sync += last_2.eq(last_1)
-            with m.If(front.valid[0]):
-                m.d.sync += total.eq(Mux(first_1, bias.data, total) + term)
+        # stage 3: accumulate; at most 9 summands of 16 bits
+        sum_so_far = Signal(signed(20))
+        with m.If(load[2] & front.valid[1]):
+            m.d.sync += sum_so_far.eq(Mux(first, begin, sum_so_far) + term)
 
-        # stage 3: clamp
-        back = Pipeline(m, front.valid[1] & last_2, self.o.ready, depth=1)
-        m.d.comb += [ready.eq(back.ready | ~last_2), self.o.valid.eq(back.valid[0])]
+        # stage 4: clamp
+        back = Pipeline(m, front.valid[2] & last, self.o.ready, depth=1)
+        m.d.comb += [ready.eq(back.ready | ~last), self.o.valid.eq(back.valid[0])]
         with m.If(back.load[0]):
-            low, high = -spec.limit, spec.limit
-            m.d.sync += self.o.payload.eq(Mux(total > high, high, Mux(total < low, low, total)))
+            m.d.sync += self.o.payload.eq(clamped(sum_so_far, -spec.limit, spec.limit))
         return m
 
 
@@ -227,7 +224,7 @@ class ScalePredictor(StreamUnit):
     scale_l = 2**(y_l / 2**12), reciprocal_l = 2**(-y_l / 2**12)
 
     With p features, L scales and n = max(p, 2) cycles per scale: latency
-    22 + 2*degree + p + (L - 1)*n cycles from the last token value to the last reciprocal;
+    27 + 2*degree + p + (L - 1)*n cycles from the last token value to the last reciprocal;
     a result every max(N, L*n) cycles, N the values of the token stream. Prediction
     overlaps with the next stream.
 
@@ -255,9 +252,10 @@ class ScalePredictor(StreamUnit):
         """The stages' registers, the terms of the first scale, and the other scales."""
         spec = self.spec
         # range_extract, projection, issue and Horner steps, sum
-        stages = self.extract.latency_cycles + 4 + (1 + 2 * spec.degree) + 3
+        stages = self.extract.latency_cycles + 6 + (2 + 2 * spec.degree) + 4
         terms = spec.features - 1 + (spec.scales - 1) * max(spec.features, 2)
-        return stages + terms + self.exp2.latency_cycles + 1
+        # sign, and the reciprocal behind the scale
+        return stages + terms + 1 + self.exp2.latency_cycles + 1
 
     @property
     def interval_cycles(self) -> int:
@@ -291,11 +289,12 @@ class ScalePredictor(StreamUnit):
         wiring.connect(m, exp2.o, wiring.flipped(self.o))
         negate = Signal()
         y = corrections.o.payload
+        p = Pipeline(m, corrections.o.valid, exp2.i.ready, depth=1)
         m.d.comb += [
-            exp2.i.valid.eq(corrections.o.valid),
-            exp2.i.payload.eq(Mux(negate, -y, y)),
-            corrections.o.ready.eq(exp2.i.ready & negate),
+            exp2.i.valid.eq(p.valid[0]),
+            exp2.i.payload.eq(register(m, p.load[0], Mux(negate, -y, y), "exponent", Q4_12)),
+            corrections.o.ready.eq(p.ready & negate),
         ]
-        with m.If(exp2.i.valid & exp2.i.ready):
+        with m.If(corrections.o.valid & p.ready):
             m.d.sync += negate.eq(~negate)
         return m

@@ -42,12 +42,12 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ),
     ("scale_predictor", "degree1"): (
         Fault("reciprocal without sign change", "negate ? $A  :", "1'h0 ? $A  :"),
-        Fault("scale sent once", "\\i__ready$A  & negate;", "\\i__ready$A ;"),
+        Fault("scale sent once", "load_1 & negate;", "load_1;"),
         Fault("limit off by one", "20'h01000", "20'h00fff", module="corrections"),
         Fault(
             "no saturation below",
-            "$A  ? 20'hff000 : $signal$B ;",
-            "$signal$B ;",
+            "$A  ? 20'hff000 : sum_so_far;",
+            "sum_so_far;",
             module="corrections",
         ),
         Fault(

@@ -275,8 +275,8 @@ def timing(values: int, features: int, scales: int, degree: int) -> UnitTiming:
     """
     per_scale = max(features, 2)
     parts = (range_extract.timing(values), horner.timing(degree), exp2.timing())
-    # registers of the projection, of the sum, and the second exp2 of the pair
-    latency = 4 + 4 + 1 + sum(part.latency_cycles for part in parts)
+    # registers of the projection, of terms, sum and sign, and the second exp2 of the pair
+    latency = 6 + 7 + 1 + sum(part.latency_cycles for part in parts)
     latency += features - 1 + (scales - 1) * per_scale
     return UnitTiming(latency, interval_cycles=max(values, scales * per_scale))
 

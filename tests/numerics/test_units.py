@@ -56,7 +56,7 @@ def test_row_units_take_a_word_per_cycle():
 def test_the_scale_predictor_overlaps_reading_and_computing(features, degree):
     timing = UNITS["scale_predictor"].timing(75264, features, scales=98, degree=degree)
     per_scale = max(features, 2)
-    assert timing.latency_cycles == 22 + 2 * degree + features + 97 * per_scale
+    assert timing.latency_cycles == 27 + 2 * degree + features + 97 * per_scale
     assert timing.interval_cycles == 75264
     assert (
         UNITS["scale_predictor"].timing(1, features, 98, degree).interval_cycles == 98 * per_scale
