@@ -106,9 +106,12 @@ class PredictorCore(wiring.Component):
             m.d.sync += phase.eq(Mux(phase == STEP_CYCLES - 1, 0, phase + 1))
 
         # what the next parameter is
-        last_feature = feature + 1 == s.features
-        length = Mux(state == _State.FEATURES, s.columns + 2, s.degree)
-        ends = place + 1 == length
+        length, ends, last_feature = Signal.like(place), Signal(), Signal()
+        m.d.comb += [
+            length.eq(Mux(state == _State.FEATURES, s.columns + 2, s.degree)),
+            ends.eq(place + 1 == length),
+            last_feature.eq(feature + 1 == s.features),
+        ]
         with m.If(tick & (state != _State.BIAS)):
             m.d.sync += place.eq(Mux(ends, 0, place + 1))
             with m.If(ends):

@@ -14,7 +14,6 @@ from hwq.rtl.shared import share
 
 RESCALE_SETTINGS = data.StructLayout({"is_scale": 1, "corrects": 1, "slot": 8})
 _FACTOR = data.StructLayout({"mantissa": 16, "exponent": signed(16)})
-_NONE = 1 << MANTISSA_FRAC
 
 
 class RescaleLanes(wiring.Component):
@@ -60,10 +59,14 @@ class RescaleLanes(wiring.Component):
         """Return a unit for each lane, and what goes beside it."""
         m = Module()
         is_scale = self.settings.is_scale
-        pieces = Cat(piece[:16] for piece in self.i.pieces).word_select(self.settings.slot, 64)
-        scale, reciprocal = (data.View(_FACTOR, pieces[low : low + 32]) for low in (0, 32))
-        mantissa = Mux(is_scale, scale.mantissa, reciprocal.mantissa)
-        exponent = Mux(is_scale, scale.exponent, reciprocal.exponent)
+        pair, factor, inverse = Signal(64), Signal(_FACTOR), Signal(_FACTOR)
+        pieces = Cat(piece[:16] for piece in self.i.pieces)
+        m.d.comb += [
+            pair.eq(pieces.word_select(self.settings.slot, 64)),
+            Value.cast(factor).eq(Mux(is_scale, pair[:32], pair[32:])),
+            # where codes are made, the bias takes none
+            Value.cast(inverse).eq(Mux(is_scale, pair[32:], 1 << MANTISSA_FRAC)),
+        ]
         units = [Rescale(RescaleSpec(ADDEND_BITS)) for _ in range(self.lanes)]
         for lane, unit in enumerate(units):
             m.submodules[f"rescale_{lane}"] = share(platform, unit)
@@ -76,11 +79,11 @@ class RescaleLanes(wiring.Component):
                 unit.o.ready.eq(1),
                 unit.i.p.mult.eq(scaling.mult),
                 unit.i.p.shift.eq(scaling.shift),
-                unit.i.p.mantissa.eq(mantissa),
-                unit.i.p.exponent.eq(exponent),
+                unit.i.p.mantissa.eq(factor.mantissa),
+                unit.i.p.exponent.eq(factor.exponent),
                 unit.i.p.bias.eq(scaling.addend),
-                unit.i.p.bias_mantissa.eq(Mux(is_scale, reciprocal.mantissa, _NONE)),
-                unit.i.p.bias_exponent.eq(Mux(is_scale, reciprocal.exponent, 0)),
+                unit.i.p.bias_mantissa.eq(inverse.mantissa),
+                unit.i.p.bias_exponent.eq(inverse.exponent),
                 result.mult.eq(unit.o.p.mult),
                 result.shift.eq(unit.o.p.shift),
                 result.addend.eq(unit.o.p.bias + correction.as_signed()),
