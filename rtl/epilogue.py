@@ -32,7 +32,7 @@ from hwq.rtl.wide import (
     total,
 )
 
-STAGES = 7
+STAGES = 8
 
 SCALING = data.StructLayout(
     {
@@ -51,7 +51,7 @@ class Epilogue(StreamUnit):
     acc = sum of plane_weights * planes + addend,
     code = clamp(((acc*mult + 2**(shift-1)) >> shift) + zero_point, lo, hi).
 
-    Latency 7 cycles; one code per cycle. Product and shift take two each: three multiplier blocks
+    Latency 8 cycles; one code per cycle. Product and shift take two each: three multiplier blocks
     and the adders between them, or 63 bits shifted any distance, are longer than the others.
 
     Ports: `i` a structure of `acc_0`, `acc_1` and so on, signed(acc_bits), one a plane; `addend`,
@@ -83,7 +83,7 @@ class Epilogue(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Weigh, add; multiply in parts, add them; shift far, shift near and round; clamp."""
+        """Weigh, add; multiply in parts, add them; shift far, shift near; round; clamp."""
         return STAGES
 
     @property
@@ -115,7 +115,7 @@ class Epilogue(StreamUnit):
         return operands
 
     def elaborate(self, platform: object) -> Module:
-        """Return the seven stages."""
+        """Return the eight stages."""
         m = Module()
         spec = self.spec
         p = Pipeline(m, self.i.valid, self.o.ready, depth=STAGES)
@@ -135,7 +135,7 @@ class EpilogueCore(StreamUnit):
 
     acc = acc_0 * 2**up + acc_1 * 181 + addend; the code as `Epilogue` has it.
 
-    Latency 7 cycles; one code per cycle.
+    Latency 8 cycles; one code per cycle.
 
     Ports: `i` a structure of `acc_0` and `acc_1`, signed(32), and `addend`, `mult`, `shift` and
     `zero_point` (`SCALING`); `o` the code, of shape `out`; `settings`: `up`, and `lo` and `hi`,
@@ -156,7 +156,7 @@ class EpilogueCore(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Weigh, add; multiply in parts, add them; shift far, shift near and round; clamp."""
+        """Weigh, add; multiply in parts, add them; shift far, shift near; round; clamp."""
         return STAGES
 
     def settings_of(self, weights: Sequence[int], lo: int, hi: int) -> dict[str, int]:
@@ -178,7 +178,7 @@ class EpilogueCore(StreamUnit):
         return settled(self.settings.shape(), up=up, lo=lo, hi=hi)
 
     def elaborate(self, platform: object) -> Module:
-        """Return the seven stages."""
+        """Return the eight stages."""
         m = Module()
         p = Pipeline(m, self.i.valid, self.o.ready, depth=STAGES)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
@@ -199,11 +199,11 @@ def _weighted(acc: Value, weight: int) -> list[Part]:
 
 
 def _scaled(m: Module, p: Pipeline, terms: Iterable[Part], i: data.View) -> Signal:
-    """Stages 1 to 6: the sum of all terms; times mult, rounded by shift, plus the zero point."""
+    """Stages 1 to 7: the sum of all terms; times mult, rounded by shift, plus the zero point."""
     load = p.load
     mult = carried(m, load[:2], i.mult, "mult")
     shift = carried(m, load[:4], i.shift, "shift")
-    zero_point = carried(m, load[:5], i.zero_point, "zero_point")
+    zero_point = carried(m, load[:6], i.zero_point, "zero_point")
 
     # stages 1 and 2: weigh, and add; the spec holds the sum below 2**46
     weighed = [(up, register(m, load[0], term, f"term_{k}")) for k, (up, term) in enumerate(terms)]
@@ -213,8 +213,10 @@ def _scaled(m: Module, p: Pipeline, terms: Iterable[Part], i: data.View) -> Sign
     products = part_products(m, load[2], acc, mult, "product")
     product = register(m, load[3], total(products), "product", signed(ACC_BITS + MULT_BITS + 1))
 
-    # stages 5 and 6: shift but for one bit, 1 or more; round half up, and add the zero point, which
-    # stays below 2**61 + 2**16
+    # stages 5 and 6: shift but for one bit, 1 or more
     far = register(m, load[4], shifted_far(product << 1, shift), "far")
-    near = shifted_near(far, register(m, load[4], shift, "shift_near"))
-    return register(m, load[5], rounded(near, zero_point), "wide", product.shape())
+    shift_near = register(m, load[4], shift, "shift_near")
+    near = register(m, load[5], shifted_near(far, shift_near), "near")
+
+    # stage 7: round half up, and add the zero point; below 2**61 + 2**16
+    return register(m, load[6], rounded(near, zero_point), "wide", product.shape())

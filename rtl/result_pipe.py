@@ -30,7 +30,7 @@ class ResultPipe(wiring.Component):
     here makes them wait.
 
     From a word of sums to the first cycle in which a read of its results may begin: 1 for the
-    parameters, 7 of the epilogue, 6 of an activation, 8 of an encoder (12 of logarithms), 1 of a
+    parameters, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of logarithms), 1 of a
     residual, and WRITE_CYCLES.
 
     Ports:

@@ -170,7 +170,7 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("ready ignored", "$A  | o__ready;", "1'h1;", module="log2"),
     ),
     ("epilogue", "int8"): (
-        Fault("rounding dropped", "{ zero_point_5, 1'h1 }", "{ zero_point_5, 1'h0 }"),
+        Fault("rounding dropped", "{ zero_point_6, 1'h1 }", "{ zero_point_6, 1'h0 }"),
         Fault("logical shift", "$signed(far) >>> shift_near[2:0];", "far >> shift_near[2:0];"),
         Fault("far shift of half the distances", "{ shift_4[5:3],", "{ 1'h0, shift_4[4:3],"),
         Fault(

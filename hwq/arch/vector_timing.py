@@ -9,12 +9,14 @@ from hwq.arch.accelerator import VectorUnit
 from hwq.numerics.unit import UnitTiming, Workload, ceil_div
 from hwq.numerics.units import UNITS
 
+_CODE_CYCLES: Final = UNITS["epilogue"].timing().latency_cycles
+"""An epilogue gives uniform codes wherever it stands, so the encoder takes as long as it."""
 ENCODER_CYCLES: Final[Mapping[str, int]] = {
-    "uniform": 8,
-    "twin_uniform": 8,
-    "log2": 12,
-    "shift_log2": 12,
-    "shift_uniform_log2": 12,
+    "uniform": _CODE_CYCLES,
+    "twin_uniform": _CODE_CYCLES,
+    "log2": _CODE_CYCLES + 4,
+    "shift_log2": _CODE_CYCLES + 4,
+    "shift_uniform_log2": _CODE_CYCLES + 4,
 }
 """One encoder gives the codes of every quantizer, `hwq.rtl.encoder`: cycles from x to its code."""
 

@@ -262,8 +262,8 @@ def _rows(values: Int, shape: tuple[int, ...]) -> Int:
 
 
 def timing() -> UnitTiming:
-    """Item: the accumulators of one element. Weigh, add; multiply, shift in two each; clamp."""
-    return UnitTiming(latency_cycles=7, interval_cycles=1)
+    """Item: the accumulators of one element. Weigh, add; multiply, shift: 2 each; round; clamp."""
+    return UnitTiming(latency_cycles=8, interval_cycles=1)
 
 
 UNIT = Unit(
