@@ -23,7 +23,7 @@ ENCODER_CYCLES: Final[Mapping[str, int]] = {
 
 @lru_cache(maxsize=4096)
 def pass_timing(
-    stem: str, rows: int, length: int, vector_unit: VectorUnit
+    stem: str, rows: int, length: int, vector_unit: VectorUnit, results: int = 0
 ) -> tuple[UnitTiming, int]:
     """Return the timing of a unit on this machine, and how many items each of its pipes gets.
 
@@ -34,11 +34,13 @@ def pass_timing(
     rows, length : int
         The work, as in `hwq.compiler.program.VectorLayer`.
     vector_unit : VectorUnit
+    results : int
+        Of the whole layer.
     """
     unit = UNITS[stem]
     settings = vector_unit.settings(stem)
     lanes = (settings.lanes if settings else None) or vector_unit.lanes
-    timing, items = unit.items(unit.timing, Workload(rows, length, lanes))
+    timing, items = unit.items(unit.timing, Workload(rows, length, lanes, results))
     if stem in ENCODER_CYCLES:
         timing = replace(timing, latency_cycles=ENCODER_CYCLES[stem])
     if settings:

@@ -79,6 +79,9 @@ def _concat(emitter: Emitter, node: Node) -> None:
 def _matmul(emitter: Emitter, node: Node) -> None:
     form = node.attrs["form"]
     a, b = node.inputs
+    # one correction per column cannot be added behind the factors of tokens
+    joined = any(reader.op == "outlier_join" for reader in emitter.graph.consumers(node.name))
+    subtracts = form.offset != 0 and (node.op == "matmul" or joined)
     *batch, rows, depth = emitter.graph.shape(a)
     if node.op == "linear":
         count, m, n = 1, prod(batch) * rows, emitter.graph.shape(b)[0]
@@ -103,8 +106,8 @@ def _matmul(emitter: Emitter, node: Node) -> None:
             a=replace(left, elements=count * m * depth),
             b=replace(right, elements=count * depth * n, along=("count", "k", "n")),
             out=replace(out, view=View.contiguous((count, m, n)), along=("count", "m", "n")),
-            column_sums=node.op == "matmul" and form.offset != 0,
-            offset=form.offset if node.op == "matmul" else 0,
+            column_sums=subtracts,
+            offset=form.offset if subtracts else 0,
             plane_weights=form.plane_weights,
         )
     )

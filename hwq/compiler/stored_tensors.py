@@ -1,6 +1,6 @@
 """The tensors of a graph as they lie in memory, and as layers read them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -94,13 +94,35 @@ class StoredTensors:
     def parameters(
         self, name: str, fields: Sequence[Field], spec: Any, shape: Sequence[int]
     ) -> list[Operand]:
-        """Note the parameter words of a layer of that shape; none where all elements share one."""
+        """Note the parameter words of a layer of that shape; none where all elements share one.
+
+        Where every token has its own, they lie along the rows.
+        """
         arrays = spec.parameters()
         words = np.broadcast_shapes(*(array.shape for array in arrays.values()))
         if prod(words) == 1:
             return []
+        if words[-1] == 1 and words[-2:-1] == tuple(shape[-2:-1]):
+            return [self.row_table(name, fields, arrays, shape)]
         values = [np.broadcast_to(arrays[part.name], words).ravel() for part in fields]
         return [self.table(name, tuple(fields), values, words, shape)]
+
+    def row_table(
+        self,
+        name: str,
+        fields: Sequence[Field],
+        arrays: Mapping[str, NDArray[np.int64]],
+        shape: Sequence[int],
+    ) -> Operand:
+        """Note a constant table of a word for each row of a layer of that shape, side by side.
+
+        `arrays`, by name of a field, broadcast against one column.
+        """
+        column = (*shape[:-1], 1)
+        values = [np.broadcast_to(arrays[part.name], column).ravel() for part in fields]
+        self.constants[name] = Table(tuple(fields), tuple(values))
+        self.store_words(name, (prod(column),), tuple(fields), constant=True)
+        return self.read(name, (prod(column),), ("rows",))
 
     def table(
         self,

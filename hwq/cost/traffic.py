@@ -98,7 +98,7 @@ def product_traffic(
     accesses = array_accesses(
         rows, step.n, step.k, array.rows, array.columns, product.dataflow, stream_tiles
     )
-    sums = group.times * product.sum_bits
+    sums = group.times * product.pe.acc_bits * product.pe.planes
     traffic = Traffic().add(
         "output",
         read=sums * (accesses.sum_rereads + rows * step.n),
@@ -114,22 +114,24 @@ def pass_traffic(group: Group, step: Step, work: Pass, moved: Mapping[str, int])
     """Traffic of a pass; what streams past it from the array costs no access.
 
     An operand is read once: units of several passes over a row keep it in queues of their own.
-    LayerNorm reads gamma and beta for every row, the join of outliers a whole column of the weight
-    for each. The multipliers of an epilogue stay at the array's columns while a fold drains, and
-    reloading them with the next fold is not counted.
+    LayerNorm reads gamma and beta for every row, the join of outliers a whole row of the product's
+    operand b for each; what it adds goes to the output buffer once, and comes back. The multipliers
+    of an epilogue stay at the array's columns while a fold drains, and reloading them with the next
+    fold is not counted.
     """
     traffic = Traffic()
     for port in step.inputs:
         if port.name not in work.reads:
             continue
+        if port.name == "b":
+            traffic = traffic.add("weight", read=work.rows * work.length * port.bits)
+            continue
         elements = port.view.elements
         if work.op == "layer_norm" and not port.moves[1]:
             elements *= work.rows
-        elif work.op == "outlier_join" and port.moves[2] and "all" in port.along:
-            elements = work.rows * work.length
         traffic = _read(traffic, port, max(elements * port.bits, moved.get(port.name, 0)), moved)
-    if work.op == "outlier_join":  # an outlier adds to sums that wait in the output buffer
-        sums = work.rows * work.length * work.result_bits
+    if step.product is not None and work.op == "outlier_join":
+        sums = work.results * step.product.pe.acc_bits
         traffic = traffic.add("output", read=sums, write=sums)
     return _written(traffic, step, work.writes, moved)
 

@@ -1,4 +1,4 @@
-"""Elements that are written to another place: a concatenation, and outliers beside codes."""
+"""Elements that are written to another place: a concatenation."""
 
 from hwq.numerics.unit import Unit, UnitTiming
 
@@ -12,7 +12,7 @@ UNIT = Unit(
     "move",
     None,
     timing,
-    ops=("concat", "outlier_split"),
+    ops=("concat",),
     work=(("register", 16, 16, 1),),
     streams=True,
 )

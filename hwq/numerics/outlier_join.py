@@ -18,9 +18,6 @@ MAX_ROW_MULT = (1 << 12) - 1
 SUM_BITS = ACC_BITS - 1
 """Results are below 2**SUM_BITS: half of what `requantize` takes; a bias may use the rest."""
 
-CORRECTION_BITS = 33
-"""With a sign: within 2**31, both ends."""
-
 _SIDE_MAX_ABS = 1 << 15
 _WEIGHT_MAX_ABS = 1 << 7
 
@@ -123,12 +120,12 @@ class OutlierJoinSpec:
             require(least <= lo and hi <= most, f"{name} must be in {span}, not {lo}..{hi}")
 
     def parameters(self) -> dict[str, NDArray[np.int64]]:
-        """Return the correction of every column."""
-        return {"correction": self.correction}
+        """Return the factor of every token; corrections are left to the product."""
+        return {"row_mult": self.row_mult[:, np.newaxis]}
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.int64]]) -> "OutlierJoinSpec":
-        """Return the same unit for other columns: int64[N]."""
-        return replace(self, correction=parameters["correction"])
+        """Return the same unit for other tokens: int64[T, 1], or columns that are alike."""
+        return replace(self, row_mult=parameters["row_mult"][:, 0])
 
     def compute(
         self, acc: NDArray[np.int32], outliers: NDArray[np.int16], weight: NDArray[np.int8]
@@ -221,6 +218,7 @@ UNIT = Unit(
     timing,
     ops=("outlier_join",),
     work=(("int_multiply", 16, 8, 1), ("int_add", 32, 32, 1)),
+    result_work=(("int_add", 32, 32, 2), ("int_multiply", 32, 16, 1)),
     streams=True,
-    fields=(Field("correction", CORRECTION_BITS),),
+    fields=(Field("row_mult", MAX_ROW_MULT.bit_length(), signed=False),),
 )

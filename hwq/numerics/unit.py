@@ -37,11 +37,15 @@ class UnitTiming:
 
 
 class Workload(NamedTuple):
-    """What one layer asks of a unit: rows of elements, and lanes that take them."""
+    """What one layer asks of a unit: rows of elements, and lanes that take them.
+
+    `results` is what the whole layer has, where they come one by one.
+    """
 
     rows: int
     length: int
     lanes: int
+    results: int = 0
 
     @property
     def words(self) -> int:
@@ -56,6 +60,13 @@ Items = Callable[[Callable[..., UnitTiming], Workload], tuple[UnitTiming, int]]
 def each_word(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:
     """Item: a word of every row."""
     return timing(), load.rows * load.words
+
+
+def each_word_and_result(
+    timing: Callable[..., UnitTiming], load: Workload
+) -> tuple[UnitTiming, int]:
+    """Item: a word of every row, and after them every result."""
+    return timing(), load.rows * load.words + load.results
 
 
 def each_row(timing: Callable[..., UnitTiming], load: Workload) -> tuple[UnitTiming, int]:

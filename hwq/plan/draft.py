@@ -44,7 +44,10 @@ def draft_step(
             first.plane_weights,
             first.out.tensor,
             0,
+            any(layer.op == "outlier_join" for layer in members),
         )
+        if product.joined:  # with the last columns of b come those of all outliers
+            grain = grain._replace(k=first.k)
         inputs += [_port(residency, "a", first.a, times), _port(residency, "b", first.b, times)]
     else:
         rows = first.rows // times
@@ -57,6 +60,9 @@ def draft_step(
         for index, operand in enumerate(layer.inputs):
             if operand.tensor in streamed:
                 reads.append(operand.tensor)
+                continue
+            if product is not None and operand == first.inputs[1]:
+                reads.append("b")
                 continue
             port = _port(residency, f"{number}.{index}", operand, times)
             inputs.append(port)

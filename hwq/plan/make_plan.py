@@ -234,7 +234,7 @@ def _likeness(step: Step, times: int, alone: bool, rooms: Mapping[MemoryName, in
         alone,
         (step.m, step.n, step.k),
         product and (product.dataflow, product.sum_bits, product.column_sums),
-        tuple((p.unit, p.op, p.rows, p.length) for p in step.passes),
+        tuple((p.unit, p.op, p.rows, p.length, p.results) for p in step.passes),
         tuple(
             (port.bits, port.view.shape, port.moves, port.row, port.along, port.stage.memory)
             for port in step.ports

@@ -106,6 +106,8 @@ class Product:
         Tensor of the sums.
     sums_base : int
         Bit address of the sums of a tile, in the output buffer.
+    joined : bool
+        What outliers add lies there beside the sums of each tile.
     """
 
     name: str
@@ -116,11 +118,12 @@ class Product:
     plane_weights: tuple[int, ...]
     writes: str
     sums_base: int
+    joined: bool = False
 
     @property
     def sum_bits(self) -> int:
-        """Accumulators of one result."""
-        return self.pe.acc_bits * self.pe.planes
+        """Room of one result: its accumulators, and beside them what is joined."""
+        return self.pe.acc_bits * (self.pe.planes + self.joined)
 
     def tile_sums_bits(self, m: int, n: int) -> int:
         """Room of the sums of a tile."""

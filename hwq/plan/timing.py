@@ -136,4 +136,5 @@ class Timer:
         step, (m, n, _) = tile.step, tile.extents
         rows = ceil_div(work.rows * m, step.m * tile.times)
         length = ceil_div(work.length * n, step.n)
-        return pass_timing(work.unit, rows, length, self.accelerator.vector_unit)
+        unit = self.accelerator.vector_unit
+        return pass_timing(work.unit, rows, length, unit, work.results)

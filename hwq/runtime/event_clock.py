@@ -67,7 +67,9 @@ class EventClock:
             assert isinstance(layer, Pass)
             rows = -(-layer.rows * command.size[0] // (step.m * times))
             length = -(-layer.length * command.size[1] // step.n)
-            timing, items = pass_timing(layer.unit, rows, length, self._machine.vector_unit)
+            timing, items = pass_timing(
+                layer.unit, rows, length, self._machine.vector_unit, layer.results
+            )
             for _ in range(items):
                 unit_free += timing.interval_cycles
             unit_free += timing.latency_cycles

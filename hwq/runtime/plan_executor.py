@@ -199,6 +199,8 @@ def _tile(values: Any, along: Sequence[str], size: tuple[int, int]) -> Any:
         return {name: _tile(array, along, size) for name, array in values.items()}
     if along == ("length",):
         return values.reshape(1, size[1])
-    if along == ("length", "all"):
-        return values
+    if along == ("rows",):
+        return values.reshape(size[0], 1)
+    if along == ("count", "k", "n"):
+        return values[0]
     return values.reshape(size)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwq.compiler.emit_scales import with_predictor_words
 from hwq.compiler.program import VectorLayer
+from hwq.numerics.outlier_list import ENTRY, outlier_list_reference
 from hwq.numerics.range_extract import range_extract_reference
 from hwq.numerics.rescale import rescale_bias, rescale_mult
 from hwq.numerics.scale_predictor import scale_predictor_reference
@@ -48,41 +49,31 @@ def _outlier_split(
     spec = layer.spec
     for words in operands[1:]:
         spec = spec.with_parameters(words)
-    side = spec.outliers_reference(operands[0])
-    entries = state.setdefault(layer.name, [])
-    for row, column in np.argwhere(side):
-        place = command.origin[0] + row, command.origin[1] + column
-        entries.append((int(side[row, column]), *map(int, place)))
+    side, before = spec.outliers_reference(operands[0]), state.setdefault(layer.name, [])
+    before.append(outlier_list_reference(side, np.count_nonzero(side), command.origin))
     if not command.last:
         return None
-    room = layer.out.elements
+    entries, room = np.concatenate(before), layer.out.elements
     if len(entries) > room:
         raise ValueError(f"{layer.name}: the list must hold {len(entries)} outliers, not {room}")
-    table = np.zeros((room, 3), np.int64)
-    table[: len(entries)] = np.array(entries, np.int64).reshape(-1, 3)
-    return dict(zip(("value", "token", "channel"), table.T, strict=True))
+    padded = np.pad(entries, ((0, room - len(entries)), (0, 0)))
+    return {part.name: column for part, column in zip(ENTRY, padded.T, strict=True)}
 
 
 def _outlier_join(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:
-    """Add outlier times weight to the sums, and the correction of every column."""
-    sums, entries, weight, *corrections = operands
+    """Add outlier times weight to the sums of a token, and multiply them by its factor."""
+    sums, entries, weight, factors = operands
     joined: Int = sums.astype(np.int64)
-    if corrections:
-        joined = joined + corrections[0]["correction"]
-    else:
-        joined = joined + layer.spec.correction
     first, rows = command.origin[0], command.size[0]
     for value, token, channel in zip(*entries.values(), strict=True):
         if value and first <= token < first + rows:
-            joined[token - first] += value * weight[:, channel].astype(np.int64)
-    return joined
+            joined[token - first] += value * weight[channel].astype(np.int64)
+    return joined * factors["row_mult"]
 
 
 def _rescale(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Any:
-    """Multiply rows by their token's factor, or an epilogue's words by that of the image."""
-    if "row_mult" in (words := operands[1]):
-        return operands[0] * words["row_mult"]
-    factor, corrections = layer.spec.factor, operands[2:]
+    """Multiply an epilogue's words by the factor of the image."""
+    words, factor, corrections = operands[1], layer.spec.factor, operands[2:]
     scale, reciprocal = np.array([int(part[0]) for part in operands[0].values()]).reshape(2, 2)
     is_scale = factor.kind == "scale"
     mult, shift = rescale_mult(

@@ -5,7 +5,6 @@ import pytest
 from hwq.arch.accelerator import Array
 from hwq.compiler.operand import Operand
 from hwq.compiler.program import MatmulLayer, Program, VectorLayer
-from hwq.compiler.view import View
 from hwq.cost.traffic import MemoryBits, array_accesses, pass_traffic, product_traffic
 from hwq.numerics.array import DATAFLOWS
 from hwq.numerics.pe import MULTIPLY, SHIFT_PARITY, PeSpec
@@ -134,20 +133,22 @@ def test_an_operand_from_dram_fills_its_buffer_as_often_as_it_comes():
     assert traffic.weight == MemoryBits(read=b_bits)
 
 
-def test_an_outlier_reads_a_column_of_the_weight_and_adds_to_sums():
+def test_an_outlier_reads_a_row_of_the_weight_and_adds_to_sums():
     acc = matmul(20, 64, 16, count=1)
     acc = replace(acc, out=Operand("acc", 20 * 64, 32))
-    entries, view = Operand("found", 10, 40), View.contiguous((64, 16))
-    weight = Operand("w", 64 * 16, 8, True, view=view, along=("length", "all"))
-    joined = Operand("joined", 20 * 64, 46)
-    join = VectorLayer("j", "outlier_join", 10, 64, (acc.out, entries, weight), joined, fused=True)
+    entries, joined = Operand("found", 10, 64), Operand("joined", 20 * 64, 46)
+    join = VectorLayer("j", "outlier_join", 10, 64, (acc.out, entries, acc.b), joined, fused=True)
     (group,) = planned(acc, join)
     step = group.steps[0]
-    traffic = pass_traffic(group, step, step.passes[0], {"joined": 1000, "1.1": 400})
+    traffic = pass_traffic(group, step, step.passes[0], {"joined": 1000, "1.1": 700})
     assert traffic.weight == MemoryBits(read=10 * 64 * 8)
-    sums = 10 * 64 * 46
+    sums = 20 * 64 * 32
     assert traffic.output == MemoryBits(read=sums, write=sums)
-    assert traffic.activation == MemoryBits(read=400 + 1000, write=400 + 1000)
+    assert traffic.activation == MemoryBits(read=700 + 1000, write=700 + 1000)
+    # beside the sums of codes, what outliers add has room of its own
+    assert step.product.sum_bits == 64
+    alone = product_traffic(group, step, step.product, ARRAY, {"a": 0, "b": 0})
+    assert alone.output == MemoryBits(read=2 * sums, write=2 * sums)
 
 
 def test_a_pass_reads_once_and_layer_norm_its_parameters_for_every_row():

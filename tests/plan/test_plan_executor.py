@@ -10,7 +10,7 @@ from tests.plan.machines import machine
 
 MACHINES = {
     "4x4": machine(4, 4, (1.5, 2, 8), rate=20, latency=9),
-    "8x3": machine(8, 3, (3, 1.5, 6), rate=3),
+    "8x3": machine(8, 3, (3, 1.5, 7), rate=3),
 }
 
 

@@ -34,7 +34,7 @@ plan = Plan(
      m=4, n=4, k=24, tile_m=4, tile_n=4, tile_k=16, m_outer=True,
      product=Product(
       name='fc', pe=pe_0, dataflow='weight_stationary', column_sums=False, offset=0,
-      plane_weights=(1,), writes='acc', sums_base=0,
+      plane_weights=(1,), writes='acc', sums_base=0, joined=False,
      ),
      passes=(
       Pass(
