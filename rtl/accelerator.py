@@ -1,11 +1,13 @@
 # amaranth: UnusedElaboratable=no
 """A whole accelerator, made from its TOML: array, vector unit, buffers, DMA and sequencer."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from hwq.arch.accelerator import Accelerator
 from hwq.errors import require
@@ -14,6 +16,9 @@ from hwq.plan.timing import TRANSFER_WORDS, WORK_WORDS
 from hwq.rtl.buffer import Buffer, write_word
 from hwq.rtl.dma import Dma, Target
 from hwq.rtl.epilogue import SCALING
+from hwq.rtl.join_lane import FACTOR
+from hwq.rtl.outlier_entries import ELEMENTS
+from hwq.rtl.outlier_joiner import OutlierJoiner
 from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.product_engine import ProductEngine
 from hwq.rtl.result_pipe import ResultPipe
@@ -27,6 +32,7 @@ PROGRAM_ADDRESS_BITS = 24
 _OPERAND_BITS, _ACC_BITS = 8, 32
 ELEMENT_BITS = 16
 """Bits of the widest element of the activation buffer."""
+_UNITS = ("product", "results", "joiner", "vector")
 
 
 class Unit(IntEnum):
@@ -70,26 +76,18 @@ class AcceleratorGateware(wiring.Component):
         self.activation = Buffer(
             sram.activation.size_bits // beat, beat, lanes, ELEMENT_BITS, reads=3, writes=2
         )
-        self.weight = Buffer(sram.weight.size_bits // beat, beat, lanes, _OPERAND_BITS, 1, 1)
+        self.weight = Buffer(sram.weight.size_bits // beat, beat, lanes, _OPERAND_BITS, 2, 1)
         word_bits = lanes * grid.parameter_bits
         words = sram.parameter.size_bits // word_bits
         self.parameters = ParameterMemory(words, word_bits // beat, beat, lanes)
         sums = sram.output.size_bits // (machine.array.columns * _ACC_BITS)
         self.product = ProductEngine(lanes, self.activation, self.weight, sums)
+        self.joiner = OutlierJoiner(self.activation, self.weight, ceil_log2(sums))
         self.results = ResultPipe(self.activation, function, words)
         self.vector = VectorEngine(self.activation, max_length, self.parameters)
         widest = max(self.weight.address_bits, self.parameters.address_bits)
         self.dma = Dma(self.activation, DRAM_ADDRESS_BITS, widest)
-        self.work_layout = data.StructLayout(
-            {
-                "unit": Unit,
-                "moves": 1,
-                "ends": 1,
-                "product": self.product.command_shape,
-                "results": self.results.command_shape,
-                "vector": self.vector.command_shape,
-            }
-        )
+        self.work_layout = self._work_layout(_UNITS[:-1], _UNITS[-1:])
         self.transfer_layout = data.StructLayout({"last": 1, "dma": self.dma.command_shape})
         dma = self.dma.signature.members
         super().__init__(
@@ -104,10 +102,26 @@ class AcceleratorGateware(wiring.Component):
             }
         )
 
+    def _work_layout(self, *choices: Sequence[str]) -> data.FlexibleLayout:
+        """Return a work record: commands of units that never begin together are in one place."""
+        fields: dict[str, data.Field] = {}
+        begin = 0
+        for name, shape in (("unit", Unit), ("moves", 1), ("ends", 1)):
+            fields[name] = data.Field(shape, begin)
+            begin += Shape.cast(shape).width
+        size = begin
+        for names in choices:
+            place = begin
+            for name in names:
+                fields[name] = data.Field(getattr(self, name).command_shape, place)
+                place += fields[name].width
+            size = max(size, place)
+        return data.FlexibleLayout(size, fields)
+
     def elaborate(self, platform: object) -> Module:
         """Return all parts and what connects them."""
         m = Module()
-        for name in ("activation", "weight", "parameters", "product", "results", "vector", "dma"):
+        for name in ("activation", "weight", "parameters", *_UNITS, "dma"):
             m.submodules[name] = getattr(self, name)
         uses_vector = self._sequence(m)
         self._connect_buffers(m, uses_vector)
@@ -117,6 +131,7 @@ class AcceleratorGateware(wiring.Component):
             results.sums.valid.eq(product.o.valid),
             Value.cast(results.sums.sums).eq(Value.cast(product.o.sums)),
         ]
+        wiring.connect(m, self.joiner.side, product.side)
         wiring.connect(m, self.dma.request, wiring.flipped(self.request))
         wiring.connect(m, self.dma.response, wiring.flipped(self.response))
         return m
@@ -145,19 +160,18 @@ class AcceleratorGateware(wiring.Component):
             fetchers.values(), (sequencer.work, sequencer.transfer), strict=True
         ):
             m.d.comb += [side.ready.eq(fetcher.ready), fetcher.take.eq(side.take)]
+        has_results = work.unit == Unit.RESULTS
         starts = {
-            self.product: (work.unit == Unit.PRODUCT) | (work.unit == Unit.RESULTS),
-            self.results: work.unit == Unit.RESULTS,
-            self.vector: work.unit == Unit.VECTOR,
+            "product": (work.unit == Unit.PRODUCT) | has_results,
+            "results": has_results,
+            "joiner": has_results & work.product.joined,
+            "vector": work.unit == Unit.VECTOR,
         }
-        for unit, name in (
-            (self.product, "product"),
-            (self.results, "results"),
-            (self.vector, "vector"),
-        ):
+        for name, starts_here in starts.items():
+            unit = getattr(self, name)
             m.d.comb += [
                 Value.cast(unit.command).eq(Value.cast(work[name])),
-                unit.start.eq(sequencer.begins & starts[unit]),
+                unit.start.eq(sequencer.begins & starts_here),
             ]
         m.d.comb += [
             sequencer.work.moves.eq(work.moves),
@@ -166,7 +180,7 @@ class AcceleratorGateware(wiring.Component):
             Value.cast(self.dma.command).eq(Value.cast(transfer.dma)),
             self.dma.start.eq(sequencer.moves),
             sequencer.moving.eq(self.dma.busy),
-            sequencer.idle.eq(~(self.product.busy | self.results.busy | self.vector.busy)),
+            sequencer.idle.eq(~Cat(getattr(self, name).busy for name in _UNITS).any()),
         ]
         uses_vector = Signal()
         with m.If(sequencer.begins):
@@ -179,12 +193,13 @@ class AcceleratorGateware(wiring.Component):
         first, second, stored = self.activation.read
         computed = product.computed_read
         _share(m, first, uses_vector, vector.x_read, product.a_read)
-        # a product reads either a computed b or a residual here
-        beside = product.computed_read.signature.create()
+        # a product reads a computed b, or a list of outliers, or a residual here
+        beside, listed = product.computed_read.signature.create(), self.joiner.list_read
         for name in ("address", "bits", "signed", "enable"):
-            sides = getattr(computed, name), getattr(results.y_read, name)
-            m.d.comb += getattr(beside, name).eq(Mux(computed.enable, *sides))
-        for user in (computed, results.y_read):
+            b, entries, y = (getattr(user, name) for user in (computed, listed, results.y_read))
+            chosen = Mux(computed.enable, b, Mux(listed.enable, entries, y))
+            m.d.comb += getattr(beside, name).eq(chosen)
+        for user in (computed, listed, results.y_read):
             m.d.comb += [
                 Value.cast(user.elements).eq(Value.cast(beside.elements)),
                 user.valid.eq(beside.valid),
@@ -196,6 +211,7 @@ class AcceleratorGateware(wiring.Component):
             one, other = (Value.cast(getattr(u.write, name)) for u in (vector, results))
             m.d.comb += Value.cast(getattr(work, name)).eq(Mux(uses_vector, one, other))
         wiring.connect(m, product.b_read, self.weight.read[0])
+        wiring.connect(m, self.joiner.b_read, self.weight.read[1])
         write = dma.write
         for target, port in ((Target.ACTIVATION, loaded), (Target.WEIGHT, self.weight.write[0])):
             enable = write.enable & (write.target == target)
@@ -215,11 +231,20 @@ class AcceleratorGateware(wiring.Component):
             read.enable.eq(Mux(uses_vector, vector.enable, 1)),
             vector.data.eq(read.data),
         ]
-        wiring.connect(m, beside, self.parameters.read[1])
+        # another port is the vector unit's, or that of the factors of rows
+        factors, port = self.results.factors, self.parameters.read[1]
+        m.d.comb += [
+            port.address.eq(Mux(uses_vector, beside.address, factors.address)),
+            port.enable.eq(Mux(uses_vector, beside.enable, 1)),
+            beside.data.eq(port.data),
+        ]
         wiring.connect(m, self.vector.store, self.parameters.store)
         for lane in range(self.machine.vector_unit.lanes):
             bits = Value.cast(read.data[lane])[: SCALING.size]
-            m.d.comb += Value.cast(results.data[lane]).eq(bits)
+            m.d.comb += [
+                Value.cast(results.data[lane]).eq(bits),
+                factors.data[lane].eq(Value.cast(port.data[lane])[: FACTOR.width]),
+            ]
 
 
 def _share(
@@ -248,6 +273,10 @@ def check_machine(machine: Accelerator) -> None:
         For the first field that there is none for.
     """
     array, vector, sram = machine.array, machine.vector_unit, machine.sram
+    require(
+        vector.lanes % ELEMENTS == 0,
+        f"vector_unit.lanes must be a multiple of {ELEMENTS} for gateware, not {vector.lanes}",
+    )
     for name, given, wanted in (
         ("timing", machine.timing, "rtl"),
         ("array.columns", array.columns, array.rows),

@@ -41,9 +41,11 @@ class ArrayCore(wiring.Component):
     read_cycles : int
         From the cycle in which a word is asked for to the one in which it is there.
     modes : bool
-        Whether there are two more ports, taken with `start`: `late`, with which words of the top
+        Whether there are three more ports, taken with `start`: `late`, with which words of the top
         operand are there `rows` cycles later, and so is all else; `single`, with which only the
         first plane counts. Its sums have all of result_depth words, those of two planes half.
+        With `joined` the sums of the second plane are not the array's: `side` writes them, before
+        the last fold of K adds nothing to them.
     """
 
     def __init__(self, spec: ArraySpec, read_cycles: int = 1, modes: bool = False) -> None:
@@ -58,7 +60,7 @@ class ArrayCore(wiring.Component):
         left, top = (a, b) if spec.a_is_left else (b, a)
         super().__init__(
             {
-                **({"late": In(1), "single": In(1)} if modes else {}),
+                **(_mode_ports(result_bits, spec) if modes else {}),
                 "product": In(program_layout(spec)),
                 "start": In(1),
                 "busy": Out(1),
@@ -86,9 +88,14 @@ class ArrayCore(wiring.Component):
         m.submodules.controller = control = controller(spec)
         m.submodules.grid = grid = ArrayGrid(spec)
         begins, late, single = self.start & ~control.busy, Signal(), Signal()
+        self._joined = Signal()
         if self.modes:
             with m.If(begins):
-                m.d.sync += [late.eq(self.late), single.eq(self.single)]
+                m.d.sync += [
+                    late.eq(self.late),
+                    single.eq(self.single),
+                    self._joined.eq(self.joined),
+                ]
         m.d.comb += [
             Value.cast(control.product).eq(self.product),
             control.start.eq(begins),
@@ -154,13 +161,20 @@ class ArrayCore(wiring.Component):
                 write.en.eq(tag.valid & mine),
                 Value.cast(write.data).eq(Mux(single, totals[0], totals[plane])),
             ]
+            if self.modes and plane > 0:
+                with m.If(self._joined):
+                    m.d.comb += [
+                        write.addr.eq(self.side.address),
+                        write.en.eq(self.side.enable),
+                        write.data.eq(self.side.sums),
+                    ]
         odd = reads[-1].data
         for c in range(spec.columns):
             for plane in planes:
                 there: Value = reads[plane].data[c]
                 if self.modes and plane == 0:
                     there = Mux(single & tag.address[0], odd[c], there)
-                before = Mux(tag.accumulate, there, 0)
+                before = Mux(tag.accumulate | (self._joined & (plane > 0)), there, 0)
                 m.d.comb += [
                     totals[plane][c].eq(before + grid.sums[c][plane]),
                     self.o.sums[c][plane].eq(Mux(single & (plane > 0), 0, totals[plane][c])),
@@ -245,6 +259,14 @@ class Array(wiring.Component):
             read.addr.eq(port.address),
         ]
         return [Value.cast(read.data[lane]) for lane in range(word.length)]
+
+
+def _mode_ports(address_bits: int, spec: ArraySpec) -> dict[str, wiring.Member]:
+    """Return the ports of an array that has modes."""
+    sums = data.ArrayLayout(signed(spec.pe.acc_bits), spec.columns)
+    side = {"address": Out(address_bits), "sums": Out(sums), "enable": Out(1)}
+    flags = {name: In(1) for name in ("late", "single", "joined")}
+    return {**flags, "side": In(wiring.Signature(side))}
 
 
 def _operand_port(bits: int, word: data.ArrayLayout) -> wiring.Signature:

@@ -17,6 +17,7 @@ from hwq.numerics.epilogue import (
     ZERO_POINT_BITS,
     EpilogueSpec,
 )
+from hwq.numerics.outlier_join import SUM_BITS
 from hwq.numerics.requantize import ACC_BITS, MULT_BITS
 from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, settled, within
 from hwq.rtl.stimulus import values
@@ -137,9 +138,9 @@ class EpilogueCore(StreamUnit):
 
     Latency 8 cycles; one code per cycle.
 
-    Ports: `i` a structure of `acc_0` and `acc_1`, signed(32), and `addend`, `mult`, `shift` and
-    `zero_point` (`SCALING`); `o` the code, of shape `out`; `settings`: `up`, and `lo` and `hi`,
-    the range of the code.
+    Ports: `i` a structure of `acc_0`, signed(46), a sum or one that outliers are joined to,
+    `acc_1`, signed(32), and `addend`, `mult`, `shift` and `zero_point` (`SCALING`); `o` the code,
+    of shape `out`; `settings`: `up`, and `lo` and `hi`, the range of the code.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ class EpilogueCore(StreamUnit):
 
     def __init__(self, out: Shape) -> None:
         self.out = out
-        planes = {"acc_0": signed(32), "acc_1": signed(32)}
+        planes = {"acc_0": signed(SUM_BITS + 1), "acc_1": signed(32)}
         scaling = {name: field.shape for name, field in SCALING}
         settings = data.StructLayout({"up": range(GUARD_BITS + 1), "lo": out, "hi": out})
         super().__init__(data.StructLayout(planes | scaling), out, {"settings": In(settings)})

@@ -30,6 +30,7 @@ _PRODUCT: Final = {
     "computed": "operand b is in the activation buffer",
     "transposed": "words of b are along K, and are turned",
     "single": "codes have one plane",
+    "joined": "what outliers add is the second plane",
     "ones": "the first row is ones, which are not read: sums over b's columns come first",
     "decoder.kind": "what a code of a is",
     "decoder.shift": "shift of a code with its flag, or of level 0",
@@ -49,6 +50,8 @@ _RESULTS: Final = {
     "spread": "all tiles have the first word of parameters",
     "ones": "a row of column sums comes ahead of each tile",
     "offset": "how many column sums are subtracted",
+    "joins": "what outliers add is joined, and each row has a factor",
+    "first_factor": "word of the parameter memory for the factors of the first rows",
     "scaling.addend": "bias and correction",
     "scaling.mult": "multiplier",
     "scaling.shift": "shift to the right, rounded half up",
@@ -66,6 +69,17 @@ _RESULTS: Final = {
     "activation.up": "shift to the left that gives x the table's fraction bits",
     "limits.lo": "lowest sum with the residual",
     "limits.hi": "highest sum with the residual",
+}
+_JOINER: Final = {
+    "list": "words of the list of outliers, for all tiles of N, in the activation buffer",
+    "room": "entries of the list",
+    "rows": "rows of the product",
+    "first": "token of the first row",
+    "tiles": "tiles of N",
+    "ones": "a row of column sums comes ahead of each tile",
+    "weights": "first word of operand b, in the weight buffer",
+    "pitch": "granules from a row of operand b to the next",
+    "bits": "bits of an element of operand b",
 }
 _VECTOR: Final = {
     "route": "what is done",
@@ -97,6 +111,13 @@ _VECTOR: Final = {
     "settings.rescale.is_scale": "times a scale, the bias by one over it; else times a reciprocal",
     "settings.rescale.corrects": "there are corrections",
     "settings.rescale.slot": "which four elements of x are the scale",
+    "split.splits": "elements above the threshold are outliers, and have the code of 0",
+    "split.tokens": "rows have multipliers of a table, in place of `mult` and `shift`",
+    "split.threshold": "largest magnitude that is no outlier",
+    "settings.list.multiplier.mult": "multiplier of all rows, unless they have a table",
+    "settings.list.multiplier.shift": "shift to the right, rounded half up",
+    "settings.list.room": "entries of the list",
+    "settings.list.last_cycle": "cycles of the pass, less one",
 }
 _ENCODER: Final = {
     "kind": "what kind of code it makes",
@@ -125,7 +146,8 @@ _WALK: Final = {
 
 def _all_meanings() -> dict[str, str]:
     meanings = dict(_UNITS)
-    for unit, fields in (("product", _PRODUCT), ("results", _RESULTS), ("vector", _VECTOR)):
+    units = {"product": _PRODUCT, "results": _RESULTS, "joiner": _JOINER, "vector": _VECTOR}
+    for unit, fields in units.items():
         meanings |= {f"{unit}.{name}": text for name, text in fields.items()}
     for encoder in ("results.encoder", "vector.settings.encoder"):
         meanings |= {f"{encoder}.{name}": text for name, text in _ENCODER.items()}

@@ -36,9 +36,10 @@ class ProductEngine(wiring.Component):
     * `command`: `program` (`program_layout`; the array's addresses of a and b are not used), and
       for either operand its addresses, `walk` (`loops_layout`), `bits` and `signed`; `computed`,
       whether b lies in the activation buffer, and `transposed`; `single`, whether codes have but
-      one plane; `ones`, whether the first row of the program is not read, but ones; `decoder`
+      one plane, and `joined`, whether what is written through `side` is the second; `ones`, whether
+      the first row of the program is not read, but ones; `decoder`
       (`code_decoder.decoder_settings`). Taken with `start`, which may be high while `busy` is low;
-    * `busy`, `cycles`, `read_address`, `read_data`, `o`: as the core's;
+    * `busy`, `cycles`, `read_address`, `read_data`, `side`, `o`: as the core's;
     * `a_read`, `computed_read`, `b_read`: read ports of the buffers, the last one of weights.
 
     Parameters
@@ -66,12 +67,13 @@ class ProductEngine(wiring.Component):
                 "computed": 1,
                 "transposed": 1,
                 "single": 1,
+                "joined": 1,
                 "ones": 1,
                 "decoder": DECODER_SETTINGS,
             }
         )
         members = self.core.signature.members
-        passed = ("start", "busy", "cycles", "read_address", "read_data", "o")
+        passed = ("start", "busy", "cycles", "read_address", "read_data", "side", "o")
         super().__init__(
             {
                 "command": In(self.command_shape),
@@ -95,6 +97,7 @@ class ProductEngine(wiring.Component):
             Value.cast(core.product).eq(Value.cast(self.command.program)),
             core.late.eq(self.command.transposed),
             core.single.eq(self.command.single),
+            core.joined.eq(self.command.joined),
             core.start.eq(self.start),
             core.read_address.eq(self.read_address),
             self.busy.eq(core.busy),
@@ -102,6 +105,7 @@ class ProductEngine(wiring.Component):
             Value.cast(self.read_data).eq(Value.cast(core.read_data)),
         ]
         wiring.connect(m, core.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.side), core.side)
         is_one, reads_a = self._ones(m, kept), Signal()
         m.d.comb += reads_a.eq(core.left.next & ~is_one)
         follow(m, "a", self.command.a.walk, begins, reads_a, self.a_read.address)

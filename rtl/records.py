@@ -122,13 +122,14 @@ class _Recorder:
         try:
             if isinstance(first, Multiply):
                 assert isinstance(layer, MatmulLayer)
-                product = self._units.product(first, layer)
+                passes = [command for command in rest if isinstance(command, Apply)]
+                joiner = self._units.joiner(first, layer, passes)
+                product = self._units.product(first, layer, joiner is not None)
                 if not first.complete:
                     return {"unit": Unit.PRODUCT, "product": product}
-                results = self._units.results(
-                    first, layer, [a for a in rest if isinstance(a, Apply)]
-                )
-                return {"unit": Unit.RESULTS, "product": product, "results": results}
+                results = self._units.results(first, layer, passes)
+                work = {"unit": Unit.RESULTS, "product": product, "results": results}
+                return work if joiner is None else work | {"joiner": joiner}
             assert isinstance(layer, VectorLayer)
             require(not rest, "a pass by itself must be alone in its slot")
             return {"unit": Unit.VECTOR, "vector": self._passes.fields(first, layer)}

@@ -11,6 +11,7 @@ from hwq.rtl.activation import ActivationCore
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder, tabled
 from hwq.rtl.epilogue import SCALING, EpilogueCore
+from hwq.rtl.join_lane import FACTOR, JOIN_CYCLES, JoinLane
 from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.shared import share
 from hwq.rtl.walker import follow
@@ -26,18 +27,20 @@ class ResultPipe(wiring.Component):
     """Takes the complete sums of one product, tile of N by tile of N, a word for each row.
 
     acc -> epilogue -> activation, if any -> encoder, if any -> buffer; or, without both,
-    acc -> epilogue -> plus the residual -> buffer. Words of sums come when they come, and nothing
-    here makes them wait.
+    acc -> epilogue -> plus the residual -> buffer. Where outliers are joined, sums are multiplied
+    by a factor of their row in front of the epilogue, and there is no residual behind it. Words of
+    sums come when they come, and nothing here makes them wait.
 
     From a word of sums to the first cycle in which a read of its results may begin: 1 for the
-    parameters, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of logarithms), 1 of a
-    residual, and WRITE_CYCLES.
+    parameters, 3 to join, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of logarithms),
+    1 of a residual, and WRITE_CYCLES.
 
     Ports:
 
     * `command`, taken with `start` while `busy` is low: `rows` of the product, `tiles` of N, and
       `keep`, which columns of the last tile count. What is activated is encoded too. With `ones`
-      a row of column sums comes ahead of every tile, `offset` times which is subtracted;
+      a row of column sums comes ahead of every tile, `offset` times which is subtracted; with
+      `joins` the sums of the second plane are those of outliers;
     * `busy` until the next command may come. It lasts longer than that of the array, and both start
       together when it is low;
     * `sums`: `valid`, and `sums` of a word, as the array's `o` has them; ignored while not `busy`;
@@ -45,6 +48,7 @@ class ResultPipe(wiring.Component):
       of a tile from `first_parameter` on, `data` in the next cycle. Or all channels have those of
       the first one, if they are `spread`, or what the command says, `scaling`, if it is `shared`.
       With `is_tabled` the first lane of the word `encoder_parameter` has those of the encoder;
+    * `factors`: another one, of the words of the rows' factors from `first_factor` on;
     * `y_read`, `write`: ports of the buffer.
 
     Parameters
@@ -62,11 +66,13 @@ class ResultPipe(wiring.Component):
         held = signed(MAX_IN_BITS)
         self.epilogues = [EpilogueCore(held) for _ in range(self.lanes)]
         self.activations = [ActivationCore(function, held.width) for _ in range(self.lanes)]
+        self._row_factor = Signal(FACTOR)
         self._column_sums = [
             Signal(signed(32), name=f"column_sum_{lane}") for lane in range(self.lanes)
         ]
         self.command_shape = self._command_layout(buffer, tiles)
         sums = data.ArrayLayout(data.ArrayLayout(signed(32), 2), self.lanes)
+        factors = data.ArrayLayout(FACTOR, self.lanes)
         parameters = {
             "address": Out(range(tiles)),
             "data": In(data.ArrayLayout(SCALING, self.lanes)),
@@ -78,6 +84,9 @@ class ResultPipe(wiring.Component):
                 "busy": Out(1),
                 "sums": In(wiring.Signature({"valid": Out(1), "sums": Out(sums)})),
                 "parameters": Out(wiring.Signature(parameters)),
+                "factors": Out(
+                    wiring.Signature({"address": Out(range(tiles)), "data": In(factors)})
+                ),
                 "y_read": Out(buffer.read_signature),
                 "write": Out(buffer.write_signature),
             }
@@ -95,6 +104,8 @@ class ResultPipe(wiring.Component):
                 "spread": 1,
                 "ones": 1,
                 "offset": OFFSET,
+                "joins": 1,
+                "first_factor": range(tiles),
                 "scaling": SCALING,
                 "activates": 1,
                 "encodes": 1,
@@ -136,9 +147,11 @@ class ResultPipe(wiring.Component):
         own, comes_own = Signal(SCALING), delayed(m, begun, PARAMETER_CYCLES)
         with m.If(comes_own):
             m.d.sync += own.eq(self.parameters.data[0])
-        channels = kept.first_parameter + Mux(kept.spread, 0, tile)
+        scaled_tile = Mux(kept.joins, delayed(m, tile, JOIN_CYCLES), tile)
+        channels = kept.first_parameter + Mux(kept.spread, 0, scaled_tile)
         m.d.comb += self.parameters.address.eq(Mux(begun, kept.encoder_parameter, channels))
         encoder_settings = tabled(m, kept.encoder, kept.is_tabled, Value.cast(own))
+        self._factor(m, kept, begins, comes, row + 1 == kept.rows + kept.ones)
         # the residual is read so that it meets what leaves the epilogue
         ahead = PARAMETER_CYCLES + self.epilogues[0].latency_cycles - READ_CYCLES
         wants = delayed(m, comes & kept.adds, ahead)
@@ -161,6 +174,20 @@ class ResultPipe(wiring.Component):
         ]
         return m
 
+    def _factor(self, m: Module, kept: data.View, begins: Value, comes: Value, ends: Value) -> None:
+        """Read the factor of the row that came, for when `JoinLane` takes it."""
+        word, place = Signal.like(kept.first_factor), Signal(range(max(self.lanes, 2)))
+        last = place == self.lanes - 1
+        with m.If(begins):
+            m.d.sync += [word.eq(self.command.first_factor), place.eq(0)]
+        with m.Elif(comes & ends):
+            m.d.sync += [word.eq(kept.first_factor), place.eq(0)]
+        with m.Elif(comes):
+            m.d.sync += [word.eq(word + last), place.eq(Mux(last, 0, place + 1))]
+        m.d.comb += self.factors.address.eq(word)
+        chosen = self.factors.data[delayed(m, place, PARAMETER_CYCLES)]
+        m.d.comb += self._row_factor.eq(delayed(m, chosen, JOIN_CYCLES - 1))
+
     def _count(
         self, m: Module, name: str, begins: Value, advance: Value, rows: Value, tiles: Value
     ) -> tuple[Value, Value, Value]:
@@ -182,12 +209,14 @@ class ResultPipe(wiring.Component):
         comes: Value,
     ) -> tuple[Value, list[Value]]:
         """Return when a word of results is there, and its elements."""
-        scaled, valids = delayed(m, comes, PARAMETER_CYCLES), []
+        parameters, valids = delayed(m, comes, PARAMETER_CYCLES), []
+        scaled = Mux(kept.joins, delayed(m, parameters, JOIN_CYCLES), parameters)
         elements = []
         for lane in range(self.lanes):
             epilogue, activation = self.epilogues[lane], self.activations[lane]
-            encoder = Encoder()
+            encoder, join = Encoder(), JoinLane()
             for name, unit in (
+                ("join", join),
                 ("epilogue", epilogue),
                 ("activation", activation),
                 ("encoder", encoder),
@@ -203,9 +232,14 @@ class ResultPipe(wiring.Component):
             before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
             m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
             m.d.comb += [
-                *(epilogue.i.p[f"acc_{plane}"].eq(acc) for plane, acc in enumerate(before)),
+                join.codes.eq(before[0]),
+                join.outliers.eq(before[1]),
+                join.correction.eq(correction),
+                join.factor.eq(self._row_factor),
+                epilogue.i.p.acc_0.eq(Mux(kept.joins, join.joined, before[0])),
+                epilogue.i.p.acc_1.eq(Mux(kept.joins, 0, before[1])),
                 *(epilogue.i.p[n].eq(scaling[n]) for n, _ in SCALING if n != "addend"),
-                epilogue.i.p.addend.eq(scaling.addend - correction),
+                epilogue.i.p.addend.eq(scaling.addend - Mux(kept.joins, 0, correction)),
                 epilogue.i.valid.eq(scaled),
                 epilogue.settings.eq(kept.epilogue),
                 activation.i.payload.eq(epilogue.o.payload),

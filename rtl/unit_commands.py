@@ -13,6 +13,7 @@ from hwq.rtl.accelerator import AcceleratorGateware
 from hwq.rtl.addresses import operand_axes, operand_fields, table_word
 from hwq.rtl.code_decoder import decoder_settings, is_signed
 from hwq.rtl.encoder import encoder_settings
+from hwq.rtl.outlier_commands import joiner_fields
 from hwq.rtl.vector_passes import encoder_word
 
 Fields = dict[str, Any]
@@ -35,8 +36,8 @@ class UnitCommands:
         self._lanes = gateware.machine.vector_unit.lanes
         self._grid = Grid.of(gateware.machine)
 
-    def product(self, command: Multiply, layer: MatmulLayer) -> Fields:
-        """Return a tile of a product."""
+    def product(self, command: Multiply, layer: MatmulLayer, joined: bool) -> Fields:
+        """Return a tile of a product; what is `joined` has the room of a second plane."""
         engine, lanes = self._gateware.product, self._lanes
         a, b = (
             operand_axes(command.a, lanes, "activation"),
@@ -53,7 +54,7 @@ class UnitCommands:
         else:
             inner, outer, first = b.tiles(1, down=True)
             b_loops = [*inner, *outer, *b.words(2).loops]
-        single = layer.pe.planes == 1
+        single = layer.pe.planes == 1 and not joined
         room = engine.core.spec.result_depth // (1 if single else 2)
         stream = m + layer.column_sums
         require(stream * tiles_n <= room, f"sums must have {room} words, not {stream * tiles_n}")
@@ -70,6 +71,7 @@ class UnitCommands:
             "computed": command.b.memory == "activation",
             "transposed": transposed,
             "single": single,
+            "joined": joined,
             "ones": layer.column_sums,
             "decoder": decoder_settings(layer.pe),
         }
@@ -87,6 +89,9 @@ class UnitCommands:
             assert isinstance(layer, VectorLayer)
             return (left.pop(0), layer) if layer.op in ops else None
 
+        if (joined := takes("outlier_join")) is not None:
+            factors = table_word(joined[0].reads[-1], self._grid)
+            fields |= {"joins": 1, "first_factor": factors}
         scaled = takes("requantize")
         require(scaled is not None, "sums must be rescaled")
         assert scaled is not None
@@ -103,6 +108,7 @@ class UnitCommands:
             )
             fields |= {"activates": 1, "activation": pipe.activations[0].settings_of(spec)}
         if (encoded := takes("encode")) is not None:
+            require(encoded[1].unit != "outlier_split", "only a pass by itself leaves outliers out")
             fields |= {"encodes": 1, "encoder": encoder_settings(encoded[1].spec)}
             word = encoder_word(*encoded, self._grid)
             fields |= {} if word is None else {"is_tabled": 1, "encoder_parameter": word}
@@ -110,6 +116,7 @@ class UnitCommands:
         if (added := takes("add")) is not None:
             computed = product.b.memory == "activation"
             require(not computed, "one port reads either a computed operand b or a residual")
+            require(joined is None, "one port reads either a list of outliers or a residual")
             fields |= self._residual(*added)
         takes("concat")
         names = [self._layers[command.layer].name for command in left]
@@ -127,6 +134,16 @@ class UnitCommands:
             "keep": columns.keep,
             "out": operand_fields(layout, out.base, [*out.loops(1), *columns.loops], out.bits),
         }
+
+    def joiner(
+        self, product: Multiply, matmul: MatmulLayer, passes: Sequence[Apply]
+    ) -> Fields | None:
+        """Return what adds up outliers beside a product, if they are joined to it."""
+        if not passes or self._layers[passes[0].layer].op != "outlier_join":
+            return None
+        entries = operand_axes(passes[0].reads[1], self._lanes, "activation")
+        require(product.first and product.b.memory == "weight", "outliers join a whole product")
+        return joiner_fields(self._gateware.joiner, product, matmul, entries)
 
     def _epilogue(self, command: Apply, layer: VectorLayer, matmul: MatmulLayer) -> Fields:
         spec, pipe = layer.spec, self._gateware.results

@@ -11,6 +11,7 @@ from hwq.rtl.encoder import ENCODER_SETTINGS
 from hwq.rtl.predictor_core import PREDICTOR_SETTINGS
 from hwq.rtl.range_core import RANGE_SETTINGS
 from hwq.rtl.rescale_lanes import RESCALE_SETTINGS
+from hwq.rtl.token_split import LIST_SETTINGS, SPLIT_SETTINGS
 
 LEVELS = 3
 """Loops of an operand: words of a row, rows, heads."""
@@ -35,6 +36,8 @@ class Route(IntEnum):
     """Scales and their reciprocals; x are ranges, y parameters."""
     RESCALE = 7
     """A table of the parameter memory times one of these scales, x, in its place of another."""
+    LIST = 8
+    """Outliers of all rows, each with its place."""
 
 
 def vector_layout(
@@ -60,6 +63,7 @@ def vector_layout(
             "first_parameter": range(parameters),
             "second_parameter": range(parameters),
             "is_tabled": 1,
+            "split": SPLIT_SETTINGS,
             **{name: buffer.operand_layout(LEVELS) for name in ("x", "y", "out")},
             # of the route
             "settings": data.UnionLayout(
@@ -70,6 +74,7 @@ def vector_layout(
                     "ranges": RANGE_SETTINGS,
                     "predictor": PREDICTOR_SETTINGS,
                     "rescale": RESCALE_SETTINGS,
+                    "list": LIST_SETTINGS,
                 }
             ),
         }

@@ -10,6 +10,7 @@ from hwq.rtl.affine import PARAMETERS
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import Encoder, tabled
 from hwq.rtl.layer_norm import LayerNormCore
+from hwq.rtl.outlier_entries import ELEMENT_BITS, ELEMENTS
 from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.predictor_core import PredictorCore
@@ -17,6 +18,8 @@ from hwq.rtl.range_core import RangeCore
 from hwq.rtl.rescale_lanes import RescaleLanes
 from hwq.rtl.shared import share
 from hwq.rtl.softmax import SoftmaxCore
+from hwq.rtl.token_scale import MULTIPLIER
+from hwq.rtl.token_split import TokenSplit
 from hwq.rtl.vector_command import Route, vector_layout
 from hwq.rtl.walker import follow
 
@@ -25,7 +28,8 @@ class VectorEngine(wiring.Component):
     """Runs one layer of the vector unit at a time, on any number of rows of any length.
 
     Cycles of a layer, from `start` to where the next one may start: words of all rows, the latency
-    of what they go through, READ_CYCLES, and 2. No unit makes the words wait: they flow.
+    of what they go through, READ_CYCLES, and 2. No unit makes the words wait: they flow. But a
+    list of outliers takes as many cycles as its command says: words wait for those before them.
 
     Ports:
 
@@ -36,6 +40,7 @@ class VectorEngine(wiring.Component):
     * `x_read`, `y_read`, `write`: ports of the buffer; `tables`, `store`: those of the parameter
       memory. From `first_parameter` on are gamma and beta, what is rescaled, or, with `is_tabled`,
       the parameters of the encoder; from `second_parameter` on corrections of what is rescaled.
+      Multipliers of tokens are tables, too (`token_split.TokenSplit`).
 
     Parameters
     ----------
@@ -52,6 +57,7 @@ class VectorEngine(wiring.Component):
         self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
         self.softmax = SoftmaxCore(max_length, self.lanes)
         self.norm = LayerNormCore(max_length, self.lanes, self.element)
+        self.split = TokenSplit(self.lanes, self.element, memory.depth)
         self.ranges, self.predictor = RangeCore(self.lanes), PredictorCore(self.lanes)
         self.rescale = RescaleLanes(self.lanes, memory.words.elem_shape)
         units = {"softmax": self.softmax.settings.shape(), "layer_norm": self.norm.settings.shape()}
@@ -86,12 +92,14 @@ class VectorEngine(wiring.Component):
         valid, elements = self._units(m, platform, begins, kept, last_word)
         written_last = self._store(m, begins, kept, valid, elements)
         # the next layer reads a cycle after it starts
-        m.d.comb += ends.eq(delayed(m, written_last, WRITE_CYCLES - 2))
+        flowed = delayed(m, written_last, WRITE_CYCLES - 2)
+        listed = self.cycles == kept.settings.list.last_cycle
+        m.d.comb += ends.eq(Mux(kept.route == Route.LIST, listed, flowed))
         return m
 
     def _feed(self, m: Module, begins: Value, kept: data.View) -> Value:
         """Read all words; return whether the one that is there is a row's last."""
-        reading, word = Signal(), Signal(16)
+        reading, word, asks = Signal(), Signal(16), Signal()
         ends_row = word + 1 == kept.words
         lasts = []
         predicts = kept.route == Route.PREDICT
@@ -100,7 +108,7 @@ class VectorEngine(wiring.Component):
             ("y", self.y_read, self.predictor.parameters, kept.route == Route.ADD),
         ):
             walk, reads = self.command[name].walk, Signal(name=f"reads_{name}")
-            m.d.comb += reads.eq(Mux(predicts, asked.ask, reading & needed))
+            m.d.comb += reads.eq(Mux(predicts, asked.ask, asks & needed))
             lasts.append(follow(m, name, walk, begins, reads, read.address))
             m.d.comb += [
                 read.bits.eq(kept[name].bits),
@@ -111,10 +119,17 @@ class VectorEngine(wiring.Component):
             ]
         with m.If(begins):
             m.d.sync += [reading.eq(1), word.eq(0)]
-        with m.Elif(reading):
+        with m.Elif(asks):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
             with m.If(lasts[0]):
                 m.d.sync += reading.eq(0)
+        split = self.split
+        m.d.comb += [
+            asks.eq(reading & ~split.full),
+            split.asks.eq(asks),
+            split.ends.eq(ends_row),
+            split.all.eq(delayed(m, lasts[0], READ_CYCLES)),
+        ]
         return delayed(m, ends_row, READ_CYCLES)
 
     def _units(
@@ -137,6 +152,7 @@ class VectorEngine(wiring.Component):
             softmax.settings.eq(kept.settings.softmax),
             norm.settings.eq(kept.settings.layer_norm),
         ]
+        outputs[Route.LIST] = self._list(m, begins, kept, last)
         outputs |= self._elementwise(m, platform, kept)
         outputs |= self._of_the_image(m, begins, kept)
         self._tables(m, begins, kept)
@@ -149,6 +165,30 @@ class VectorEngine(wiring.Component):
                     m.d.comb += [out.eq(lane) for out, lane in zip(elements, lanes, strict=True)]
         return there, elements
 
+    def _list(
+        self, m: Module, begins: Value, kept: data.View, last: Value
+    ) -> tuple[Value, list[Value]]:
+        """Take outliers out; return when an entry of their list is there, for any place of it."""
+        m.submodules.split = split = self.split
+        command, settings = self.command, kept.settings.list
+        m.d.comb += [
+            split.settings.eq(kept.split),
+            split.settings_of_list.eq(settings),
+            split.start.eq(begins),
+            split.first.eq(command.first_parameter),
+            split.room.eq(command.settings.list.room),
+            split.lists.eq(kept.route == Route.LIST),
+            Value.cast(split.x).eq(Value.cast(self.x_read.elements)),
+            split.valid.eq(self.x_read.valid),
+            split.keep.eq(Mux(last, kept.keep, -1)),
+            split.last.eq(last),
+        ]
+        for lane, multiplier in enumerate(split.data):
+            m.d.comb += multiplier.eq(Value.cast(self.tables[0].data[lane])[: MULTIPLIER.size])
+        entry = Value.cast(split.o.entry)
+        elements = [entry.word_select(k % ELEMENTS, ELEMENT_BITS) for k in range(self.lanes)]
+        return split.o.valid, elements
+
     def _elementwise(
         self, m: Module, platform: object, kept: data.View
     ) -> dict[Route, tuple[Value, list[Value]]]:
@@ -157,6 +197,8 @@ class VectorEngine(wiring.Component):
         settings = tabled(
             m, kept.settings.encoder, kept.is_tabled, Value.cast(self.tables[0].data[0])
         )
+        with m.If(kept.split.tokens):
+            m.d.comb += [settings.mult.eq(self.split.mult), settings.shift.eq(self.split.shift)]
         sums, codes, encoded = [], [], Signal(self.lanes)
         for lane in range(self.lanes):
             total = Signal(signed(self.element.width + 1), name=f"total_{lane}")
@@ -168,7 +210,7 @@ class VectorEngine(wiring.Component):
             encoder = Encoder()
             m.submodules[f"encoder_{lane}"] = share(platform, encoder)
             m.d.comb += [
-                encoder.i.payload.eq(x[lane]),
+                encoder.i.payload.eq(self.split.inliers[lane]),
                 encoder.i.valid.eq(valid & (kept.route == Route.ENCODE)),
                 encoder.o.ready.eq(1),
                 encoder.settings.eq(settings),
@@ -228,6 +270,8 @@ class VectorEngine(wiring.Component):
             second.address.eq(kept.second_parameter + index),
             second.enable.eq(1),
         ]
+        with m.If(kept.split.tokens):
+            m.d.comb += first.address.eq(self.split.address)
         for lane in range(self.lanes):
             bits = Value.cast(first.data[lane])[: PARAMETERS.size]
             m.d.comb += Value.cast(norm.parameters.data[lane]).eq(bits)
@@ -244,6 +288,7 @@ class VectorEngine(wiring.Component):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
         predicts, rescales = kept.route == Route.PREDICT, kept.route == Route.RESCALE
         keep = Mux(predicts, self.predictor.o.keep, Mux(ends_row, kept.keep, -1))
+        keep = Mux(kept.route == Route.LIST, self.split.o.keep, keep)
         address = Signal.like(self.write.address)
         last = follow(m, "out", self.command.out.walk, begins, valid, address)
         m.d.comb += [

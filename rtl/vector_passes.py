@@ -5,11 +5,19 @@ from typing import Any
 
 from hwq.compiler.program import VectorLayer
 from hwq.errors import require
+from hwq.numerics.outlier_split import OutlierSplitSpec
 from hwq.plan.commands import Apply
 from hwq.plan.layout import Grid
 from hwq.plan.window import Window
 from hwq.rtl.addresses import operand_axes, operand_fields, pieces, table_word
 from hwq.rtl.encoder import encoder_settings
+from hwq.rtl.outlier_commands import (
+    entry_loops,
+    inliers,
+    list_settings,
+    room_of,
+    split_fields,
+)
 from hwq.rtl.predictor_core import predictor_settings
 from hwq.rtl.range_core import range_settings
 from hwq.rtl.vector_command import Route
@@ -51,6 +59,7 @@ class VectorPasses:
             "range_extract": self._ranges,
             "scale_predictor": self._predict,
             "rescale": self._rescale,
+            "outlier_split": self._list,
         }
         require(layer.op in passes, f"gateware has no {layer.op} of its own")
         return passes[layer.op](command, layer)
@@ -93,10 +102,40 @@ class VectorPasses:
         return self._rows(command, layer, 2) | {"route": Route.ADD, "settings": settings}
 
     def _encode(self, command: Apply, layer: VectorLayer) -> Fields:
+        if isinstance(layer.spec, OutlierSplitSpec):
+            settings = {"encoder": encoder_settings(inliers(layer.spec))}
+            fields = self._rows(command, layer) | self._split(command, layer)
+            return fields | {"route": Route.ENCODE, "settings": settings}
         settings = {"encoder": encoder_settings(layer.spec)}
         fields = self._rows(command, layer) | {"route": Route.ENCODE, "settings": settings}
         word = encoder_word(command, layer, self._grid)
         return fields if word is None else fields | {"is_tabled": 1, "first_parameter": word}
+
+    def _split(self, command: Apply, layer: VectorLayer) -> Fields:
+        """What is an outlier, and where the multipliers of rows are."""
+        tables = tables_of(command, layer)
+        require(layer.inputs[0].signed, "tokens of outliers have a sign")
+        fields: Fields = {"split": split_fields(layer.spec, bool(tables))}
+        if tables:
+            fields["first_parameter"] = table_word(tables[0], self._grid)
+        return fields
+
+    def _list(self, command: Apply, layer: VectorLayer) -> Fields:
+        """Rows in, a list out."""
+        lanes, (rows, _) = self._grid.lanes, command.size
+        x = operand_axes(command.reads[0], lanes, "activation")
+        out = operand_axes(command.writes, lanes, "activation")
+        columns, room = x.words(2), room_of(out)
+        loops = [*columns.loops, *x.loops(1)]
+        settings = {"list": list_settings(layer.spec, room, rows * columns.words)}
+        return self._split(command, layer) | {
+            "route": Route.LIST,
+            "words": columns.words,
+            "keep": columns.keep,
+            "x": self._operand("x", x.base, loops, x.bits, True),
+            "out": self._operand("out", out.base, entry_loops(room, lanes)),
+            "settings": settings,
+        }
 
     def _softmax(self, command: Apply, layer: VectorLayer) -> Fields:
         self._check_row(command)

@@ -50,8 +50,6 @@ def emit_outlier_join(emitter: Emitter, node: Node) -> None:
     )
     out = emitter.write(node, SUM_BITS + 1)
     emitter.layers.append(
-        VectorLayer(
-            f"{name}.outliers", node.op, expected, shape[-1], inputs, out, True, spec=spec
-        )
+        VectorLayer(f"{name}.outliers", node.op, expected, shape[-1], inputs, out, True, spec=spec)
     )
     emitter.chain = emitter.chain | {node.name}

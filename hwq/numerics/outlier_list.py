@@ -13,9 +13,7 @@ ENTRY: Final = (Field("value", SIDE.bits), Field("token", 16, False), Field("cha
 """An outlier: four elements of 16 bits, of which the last one is 0."""
 
 
-def outlier_list_reference(
-    side: NDArray[np.integer], room: int, first: tuple[int, int] = (0, 0)
-) -> NDArray[np.int64]:
+def outlier_list_reference(side: NDArray[np.integer], room: int) -> NDArray[np.int64]:
     """int16[R, C] -> int64[room, 3] value, token, channel: what is not 0, row by row, then zeros.
 
     Parameters
@@ -24,8 +22,6 @@ def outlier_list_reference(
         Side values, of which those that are 0 are no outliers.
     room : int
         Entries of the list.
-    first : tuple of int
-        Token and channel of side[0, 0].
 
     Raises
     ------
@@ -33,12 +29,12 @@ def outlier_list_reference(
         If there are more outliers than the list holds.
     """
     entries = [
-        (value, first[0] + row, first[1] + column)
-        for row, values in enumerate(side.tolist())
-        for column, value in enumerate(values)
+        (value, token, channel)
+        for token, values in enumerate(side.tolist())
+        for channel, value in enumerate(values)
         if value
     ]
-    require(len(entries) <= room, f"a list must hold {len(entries)} outliers, not {room}")
+    require(len(entries) <= room, f"the list must hold {len(entries)} outliers, not {room}")
     return np.array(entries + [(0, 0, 0)] * (room - len(entries)), np.int64).reshape(-1, 3)
 
 
@@ -55,4 +51,5 @@ UNIT = Unit(
     work=(("compare", 16, 16, 2),),
     items=each_word_and_result,
     result_work=REQUANTIZE_WORK,
+    cut="whole",
 )

@@ -110,9 +110,9 @@ class Unit:
         What it does besides for one result, where it makes one of many elements.
     streams : bool
         Whether it can follow a matrix product element by element, without waiting for a whole row.
-    cut : {"rows", "columns", "never"}
+    cut : {"rows", "columns", "whole", "never"}
         How a layer may be cut where it does not fit the buffers: into blocks of rows, each of them
-        whole, or of columns, or not at all.
+        whole, or of columns, or not at all, and then it may have no rows and columns either.
     fields : tuple of Field
         The word that it stores of one channel or token, least significant first. A spec of such a
         unit has `parameters()`, arrays by name of a field that broadcast against its results, and
@@ -127,7 +127,7 @@ class Unit:
     items: Items = each_word
     result_work: tuple[Action, ...] = ()
     streams: bool = False
-    cut: Literal["rows", "columns", "never"] = "rows"
+    cut: Literal["rows", "columns", "whole", "never"] = "rows"
     fields: tuple[Field, ...] = ()
 
     @property

@@ -149,6 +149,8 @@ def _row_size(layer: VectorLayer, rows: int, lanes: int) -> tuple[tuple[int, int
     cut = UNITS[layer.unit].cut
     if cut == "never":
         return (1, 1, 1), Grain(1, 1, 1)
+    if cut == "whole":
+        return (rows, layer.length, 1), Grain(rows, layer.length, 1)
     if cut == "columns":
         return (rows, layer.length, 1), Grain(rows, lanes, 1)
     return (rows, layer.length, 1), Grain(1, layer.length, 1)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwq.compiler.emit_scales import with_predictor_words
 from hwq.compiler.program import VectorLayer
+from hwq.errors import require
 from hwq.numerics.outlier_list import ENTRY, outlier_list_reference
 from hwq.numerics.range_extract import range_extract_reference
 from hwq.numerics.rescale import rescale_bias, rescale_mult
@@ -42,22 +43,16 @@ def _concat(state: State, command: Apply, layer: VectorLayer, operands: list[Any
     return values
 
 
-def _outlier_split(
-    state: State, command: Apply, layer: VectorLayer, operands: list[Any]
-) -> Words | None:
-    """Add a tile's outliers to the list, which is written with the last one."""
+def _outlier_split(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Words:
+    """List the outliers of a whole tensor."""
     spec = layer.spec
     for words in operands[1:]:
         spec = spec.with_parameters(words)
-    side, before = spec.outliers_reference(operands[0]), state.setdefault(layer.name, [])
-    before.append(outlier_list_reference(side, np.count_nonzero(side), command.origin))
-    if not command.last:
-        return None
-    entries, room = np.concatenate(before), layer.out.elements
-    if len(entries) > room:
-        raise ValueError(f"{layer.name}: the list must hold {len(entries)} outliers, not {room}")
-    padded = np.pad(entries, ((0, room - len(entries)), (0, 0)))
-    return {part.name: column for part, column in zip(ENTRY, padded.T, strict=True)}
+    side, room = spec.outliers_reference(operands[0]), layer.out.elements
+    count = np.count_nonzero(side)
+    require(count <= room, f"{layer.name}: the list must hold {count} outliers, not {room}")
+    entries = outlier_list_reference(side, room)
+    return {part.name: column for part, column in zip(ENTRY, entries.T, strict=True)}
 
 
 def _outlier_join(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Int:

@@ -24,7 +24,6 @@ def test_a_list_has_outliers_by_token_and_channel_and_then_zeros() -> None:
         [0, 0, 0],
         [0, 0, 0],
     ]
-    assert outlier_list_reference(side, 3, (10, 100))[2].tolist() == [5, 12, 100]
 
 
 def test_a_list_stands_for_all_side_values() -> None:
@@ -46,7 +45,7 @@ def test_entries_times_rows_of_the_weight_are_what_the_join_adds() -> None:
 
 
 def test_more_outliers_than_room_are_an_error() -> None:
-    with pytest.raises(SpecError, match="a list must hold 3 outliers, not 2"):
+    with pytest.raises(SpecError, match="the list must hold 3 outliers, not 2"):
         outlier_list_reference(np.array([[1, 2, 3]]), 2)
 
 

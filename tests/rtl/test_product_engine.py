@@ -66,6 +66,7 @@ class Case:
     computed: bool = False
     transposed: bool = False
     ones: bool = False
+    joined: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n, self.bits, self.b_bits])
@@ -81,6 +82,9 @@ class Case:
             sums = np.zeros((len(self.wanted), 1, self.n), np.int64)
             sums[0, 0] = b.sum(axis=0)
             self.wanted = np.concatenate([sums, self.wanted], axis=1)
+        if self.joined:  # the second plane is what comes from beside the array
+            side = rng.integers(-(1 << 31), 1 << 31, (1, *self.wanted.shape[1:]))
+            self.wanted = np.concatenate([self.wanted, side])
 
     @property
     def rows(self) -> int:
@@ -101,9 +105,21 @@ class Case:
 
     def modes(self) -> dict[str, bool]:
         """Plain fields of the engine's command."""
-        single = self.pe.planes == 1
+        single = self.pe.planes == 1 and not self.joined
         modes = {"computed": self.computed, "transposed": self.transposed, "ones": self.ones}
-        return {**modes, "single": single}
+        return {**modes, "single": single, "joined": self.joined}
+
+    def side(self) -> list[tuple[int, list[int]]]:
+        """Address and sums of each word of the second plane."""
+        if not self.joined:
+            return []
+        tiles = -(-self.n // SIDE)
+        side = np.pad(self.wanted[1], ((0, 0), (0, tiles * SIDE - self.n)))
+        return [
+            (tile * self.rows + row, side[row, tile * SIDE : (tile + 1) * SIDE].tolist())
+            for tile in range(tiles)
+            for row in range(self.rows)
+        ]
 
 
 async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
@@ -124,12 +140,19 @@ async def multiply(ctx, engine: ProductEngine, case: Case) -> NDArray[np.int64]:
     ctx.set(engine.start, 0)
     ctx.set(engine.command.as_value(), -1)  # it has been taken
     sums = np.zeros((2, case.rows, -(-case.n // SIDE), SIDE), np.int64)
+    side = case.side()
     while ctx.get(engine.busy):
         assert ctx.get(engine.cycles) < 10_000
         if ctx.get(engine.o.valid):
             tile, row = divmod(ctx.get(engine.o.address), case.rows)
             word = ctx.get(engine.o.sums)
             sums[:, row, tile] = [[word[c][plane] for c in range(SIDE)] for plane in (0, 1)]
+        ctx.set(engine.side.enable, bool(side))
+        if side:
+            address, word = side.pop(0)
+            ctx.set(engine.side.address, address)
+            for lane, value in enumerate(word):
+                ctx.set(engine.side.sums[lane], value)
         await ctx.tick()
     return sums.reshape(2, case.rows, -1)[:, :, : case.n]
 
@@ -189,6 +212,15 @@ def test_a_row_of_ones_goes_ahead_of_every_tile(kind: str, m: int) -> None:
     shapes = [(1, 1), (9, 7), (4, 9)]
     check([Case(m, k, n, kind, 4, 8, False, False, True) for k, n in shapes])
     check([Case(m, 9, 7, kind, 4, 8, True, True, ones) for ones in (True, False, True)])
+
+
+@pytest.mark.parametrize("kind", ["uniform", "signed"])
+@pytest.mark.parametrize("m", [1, 5])
+def test_what_is_joined_is_the_second_plane(kind: str, m: int) -> None:
+    """One fold of K and several, between other products."""
+    shapes = [(4, 3), (9, 7), (17, 12)]
+    check([Case(m, k, n, kind, 4, 8, ones=ones, joined=True) for k, n in shapes for ones in (0, 1)])
+    check([Case(m, 9, 7, "log_sqrt2" if two else kind, 4, 8, joined=not two) for two in (0, 1, 0)])
 
 
 def test_sums_of_one_plane_have_the_room_of_two() -> None:

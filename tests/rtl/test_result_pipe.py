@@ -25,12 +25,14 @@ from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.code_decoder import decoder_settings, is_signed
 from hwq.rtl.encoder import CodeKind, encoder_settings
 from hwq.rtl.epilogue import SCALING
+from hwq.rtl.join_lane import FACTOR
 from hwq.rtl.product_engine import ProductEngine
 from hwq.rtl.result_pipe import ResultPipe
 from tests.rtl.packed import Packed, set_fields, set_walk
 
 LANES, RATIO, TILES = 4, 16, 8
 SIGNED = PeSpec(MULTIPLY, 8, significand=(*range(128), *range(-128, 0)))
+UNSIGNED = PeSpec(MULTIPLY, 4)
 SQRT2 = MacForm.logarithmic(Log2Spec(16, 4, 2)).element()
 LOG2 = MacForm.logarithmic(Log2Spec(16, 4)).element()
 RESIDUAL = AddSpec(FixedPoint(16, 12))
@@ -47,11 +49,15 @@ class Bench(Elaboratable):
         shape = data.ArrayLayout(SCALING, LANES)
         self.parameters = Memory(shape=shape, depth=TILES, init=[])
         self.parameter_write = self.parameters.write_port()
+        self.factors = Memory(shape=data.ArrayLayout(FACTOR, LANES), depth=TILES, init=[])
+        self.factor_write = self.factors.write_port()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules += [self.activation, self.weight, self.engine, self.pipe, self.parameters]
+        m.submodules += [self.factors]
         engine, pipe, read = self.engine, self.pipe, self.parameters.read_port()
+        factor = self.factors.read_port()
         wiring.connect(m, engine.a_read, self.activation.read[0])
         wiring.connect(m, pipe.y_read, self.activation.read[1])
         wiring.connect(m, pipe.write, self.activation.write[0])
@@ -62,6 +68,8 @@ class Bench(Elaboratable):
             pipe.sums.sums.eq(engine.o.sums),
             read.addr.eq(pipe.parameters.address),
             pipe.parameters.data.eq(read.data),
+            factor.addr.eq(pipe.factors.address),
+            pipe.factors.data.eq(factor.data),
         ]
         return m
 
@@ -80,6 +88,7 @@ class Case:
     shared: bool = False
     offset: int = 0
     spread: bool = False
+    joined: bool = False
 
     def __post_init__(self) -> None:
         rng = np.random.default_rng([self.m, self.k, self.n])
@@ -99,6 +108,13 @@ class Case:
         if self.shared or self.spread:
             self.scaling = {name: np.repeat(v[:1], self.n) for name, v in self.scaling.items()}
         self.weights = (1 << 12,) if self.pe.planes == 1 else (128, 181)
+        if self.joined:
+            self.weights = (1,)
+            most = (1 << 31) - (self.k << 14) - 1
+            tiles = -(-self.n // LANES)
+            self.side = rng.integers(-most, most, (self.m, tiles * LANES))
+            self.factors = rng.integers(1, 1 << 12, self.m)
+            self.factors[-1] = 4095
         bits = 16 if self.encoder is None else 8
         self.span = (-largest, largest - 1)
         self.out = Packed(self._results(codes, b, residual), LANES, RATIO, bits, 4096)
@@ -106,9 +122,15 @@ class Case:
     def _results(self, codes: NDArray, b: NDArray, residual: NDArray) -> NDArray:
         spec = EpilogueSpec(*self.span, self.weights)
         planes = self.pe.tables()[:, codes] @ b
+        if self.joined:
+            spec = EpilogueSpec(*self.span, (1,), 46, 45)
+            codes_and_rest = planes[0] + self.side[:, : self.n] - self.offset * b.sum(axis=0)
+            planes = codes_and_rest[np.newaxis] * self.factors[:, np.newaxis]
         fields = [np.broadcast_to(v, (self.m, self.n)) for v in self.scaling.values()]
         # column sums count as what is added does
-        fields[0] = fields[0] - (self.offset * b.sum(axis=0) << (self.weights[0].bit_length() - 1))
+        if not self.joined:
+            up = self.weights[0].bit_length() - 1
+            fields[0] = fields[0] - (self.offset * b.sum(axis=0) << up)
         columns = [*planes, *fields]
         values = spec.compute(np.stack(columns, axis=-1).reshape(-1, len(columns)))[0]
         values = values.astype(np.int64).reshape(self.m, self.n)
@@ -124,7 +146,7 @@ class Case:
     @property
     def latency(self) -> int:
         """From a word of sums to where it is written."""
-        cycles = 1 + 8 + 6 * (self.activation is not None) + self.adds
+        cycles = 1 + 8 + 6 * (self.activation is not None) + self.adds + 3 * self.joined
         if self.encoder is not None:
             is_log = encoder_settings(self.encoder)["kind"] == CodeKind.LOG2
             cycles += ENCODER_CYCLES["log2" if is_log else "uniform"]
@@ -155,8 +177,11 @@ class Case:
             "spread": self.spread,
             "ones": bool(self.offset),
             "offset": self.offset,
+            "joins": self.joined,
+            "first_factor": 2,
             "activates": self.activation is not None,
             "encodes": self.encoder is not None,
+            "is_tabled": False,
             "adds": self.adds,
         }
 
@@ -177,6 +202,28 @@ async def prepare(ctx, bench: Bench, case: Case) -> None:
         ctx.set(port.en, 1)
         await ctx.tick()
     ctx.set(port.en, 0)
+    if case.joined:
+        port = bench.factor_write
+        for row, factor in enumerate(case.factors.tolist()):
+            ctx.set(port.data[row % LANES], factor)
+            ctx.set(port.addr, 2 + row // LANES)
+            ctx.set(port.en, 1)
+            await ctx.tick()
+        ctx.set(port.en, 0)
+
+
+async def join(ctx, bench: Bench, case: Case) -> int:
+    """Write what outliers add while the product begins; return the cycles that it took."""
+    side, rows = bench.engine.side, case.m + bool(case.offset)
+    for tile in range(case.out.words):
+        for row in range(case.m):
+            ctx.set(side.address, tile * rows + bool(case.offset) + row)
+            for lane in range(LANES):
+                ctx.set(side.sums[lane], int(case.side[row, tile * LANES + lane]))
+            ctx.set(side.enable, 1)
+            await ctx.tick()
+    ctx.set(side.enable, 0)
+    return case.out.words * case.m
 
 
 async def start(ctx, bench: Bench, case: Case) -> None:
@@ -185,7 +232,8 @@ async def start(ctx, bench: Bench, case: Case) -> None:
     program, operands, decoder = case.product()
     set_fields(ctx, engine.command.program, program)
     set_fields(ctx, engine.command.decoder, decoder)
-    modes = {"computed": 0, "transposed": 0, "single": case.pe.planes == 1}
+    modes = {"computed": 0, "transposed": 0, "joined": case.joined}
+    modes["single"] = case.pe.planes == 1 and not case.joined
     modes["ones"] = bool(case.offset)
     for name, flag in modes.items():
         ctx.set(engine.command[name], flag)
@@ -236,8 +284,8 @@ def check(cases: list[Case]) -> None:
                 "rtl",
             )
             array = matmul_cycles(*shape) + READ_CYCLES - 1
-            # the first of these cycles has gone by
-            for _ in range(array + case.latency + WRITE_CYCLES - 2 - 1):
+            gone = 1 + (await join(ctx, bench, case) if case.joined else 0)
+            for _ in range(array + case.latency + WRITE_CYCLES - 2 - gone):
                 assert ctx.get(bench.pipe.busy), f"{case}: it ends too early"
                 await ctx.tick()
             assert not ctx.get(bench.pipe.busy), f"{case}: it ends too late"
@@ -286,6 +334,14 @@ LOGS = ShiftLog2Spec(2783, 50001, 19, 4, 2, 3)
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (5, 9, 6), (2, 4, 4), (7, 3, 11)])
 def test_products_are_rescaled_and_stored(m: int, k: int, n: int, pe: PeSpec) -> None:
     check([Case(m, k, n, pe), Case(m, k, n, pe, adds=True)])
+
+
+@pytest.mark.parametrize("offset", [0, 15, -3])
+@pytest.mark.parametrize(("m", "k", "n"), [(1, 5, 3), (5, 17, 6), (7, 33, 11), (8, 21, 8)])
+def test_outliers_are_joined_and_rows_have_factors(m: int, k: int, n: int, offset: int) -> None:
+    joined = Case(m, k, n, UNSIGNED, joined=True, offset=offset)
+    coded = Case(m, k, n, UNSIGNED, GELU, LOGS, joined=True, offset=offset)
+    check([joined, Case(m, k, n), coded, joined])
 
 
 def test_what_follows_differs_from_product_to_product() -> None:

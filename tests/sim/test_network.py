@@ -32,7 +32,7 @@ MACHINES = {
 DRAMS = [(31, 0, False), (Fraction(77, 10), 3, False), (Fraction(3, 2), 40, False), (20, 9, True)]
 METHODS = [
     *("minmax", "minmax/log2", "psaq_vit", "repq_vit", "ptq4vit", "is_vit"),
-    "scalepredictor",
+    *("adfq_vit", "scalepredictor"),
 ]
 LONGEST_ROW = 64
 DEPTHS = {"DRAM_DEPTH": 1 << 15, "WORK_DEPTH": 1 << 16, "TRANSFERS_DEPTH": 1 << 16}

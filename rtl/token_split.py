@@ -1,0 +1,101 @@
+# amaranth: UnusedElaboratable=no
+"""What is beside an encoder of tokens that have a scale each, without their outliers."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hwq.rtl.outlier_lister import OutlierLister
+from hwq.rtl.pipeline import delayed
+from hwq.rtl.token_scale import MULTIPLIER, TokenScale
+
+SPLIT_SETTINGS = data.StructLayout({"splits": 1, "tokens": 1, "threshold": range((1 << 15) + 1)})
+"""Of codes without outliers, and of lists."""
+LIST_SETTINGS = data.StructLayout({"multiplier": MULTIPLIER, "room": 16, "last_cycle": 24})
+"""Of a list."""
+MULT_STAGE, SHIFT_STAGE = 1, 2
+"""Registers of an encoder before it multiplies, and before it shifts."""
+
+
+class TokenSplit(wiring.Component):
+    """Finds the outliers of words of tokens, and the multipliers of their rows.
+
+    Ports:
+
+    * `settings`: with `splits` an element is an outlier whose magnitude is above `threshold`; with
+      `tokens` rows have multipliers of a table, else that of `settings_of_list`;
+    * `start`, and with it `first`, the table's first word, and `room`, the entries of a list;
+    * `lists`, whether a list is made: then no word may be asked for while `full`;
+    * `asks` for a word of the buffer, which `ends` its row; READ_CYCLES later it is there: `x`,
+      `valid`, `keep`, and whether it is the `last` of its row and of `all`;
+    * `address`, `data`: of the table; the data in the next cycle;
+    * `inliers`: x, or 0 for an outlier; `mult` and `shift`, when an encoder of these takes them;
+    * `o`: entries of a list, as `OutlierLister` has them.
+
+    Parameters
+    ----------
+    lanes : int
+    element : Shape
+        Shape of an element.
+    words : int
+        Words of the memory that tables are in.
+    """
+
+    def __init__(self, lanes: int, element: Shape, words: int) -> None:
+        self.lanes = lanes
+        self.scale, self.lister = TokenScale(lanes, words), OutlierLister(lanes, element)
+        scale, lister = self.scale.signature.members, self.lister.signature.members
+        elements = data.ArrayLayout(element, lanes)
+        flags = ("start", "lists", "asks", "ends", "valid", "last", "all")
+        super().__init__(
+            {
+                "settings": In(SPLIT_SETTINGS),
+                "settings_of_list": In(LIST_SETTINGS),
+                **{name: In(1) for name in flags},
+                "room": In(16),
+                "x": In(elements),
+                "keep": In(lanes),
+                **{name: scale[name] for name in ("first", "address", "data")},
+                "full": Out(1),
+                "inliers": Out(elements),
+                **{name: Out(field.shape) for name, field in MULTIPLIER},
+                "o": lister["o"],
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Return both parts, and the comparisons."""
+        m = Module()
+        m.submodules.scale, m.submodules.lister = scale, lister = self.scale, self.lister
+        settings, outliers, multiplier = self.settings, Signal(self.lanes), Signal(MULTIPLIER)
+        threshold = settings.threshold
+        for lane, x in enumerate(self.x):
+            is_far = (x > threshold) | (x < -threshold)
+            m.d.comb += [
+                outliers[lane].eq(settings.splits & is_far),
+                self.inliers[lane].eq(Mux(outliers[lane], 0, x)),
+            ]
+        own = self.settings_of_list.multiplier
+        m.d.comb += [
+            scale.start.eq(self.start),
+            scale.first.eq(self.first),
+            scale.asks.eq(self.asks),
+            scale.ends.eq(self.ends),
+            self.address.eq(scale.address),
+            Value.cast(scale.data).eq(Value.cast(self.data)),
+            multiplier.eq(Mux(settings.tokens, scale.multiplier.as_value(), own.as_value())),
+            self.mult.eq(delayed(m, multiplier.mult, MULT_STAGE)),
+            self.shift.eq(delayed(m, multiplier.shift, SHIFT_STAGE)),
+            lister.start.eq(self.start),
+            lister.room.eq(self.room),
+            lister.asked.eq(self.asks & self.lists),
+            self.full.eq(lister.full & self.lists),
+            Value.cast(lister.i.elements).eq(Value.cast(self.x)),
+            lister.i.outliers.eq(outliers & self.keep),
+            lister.i.multiplier.eq(multiplier),
+            lister.i.last.eq(self.last),
+            lister.i.all.eq(self.all),
+            lister.valid.eq(self.valid & self.lists),
+        ]
+        wiring.connect(m, lister.o, wiring.flipped(self.o))
+        return m
