@@ -1,10 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """A whole accelerator, made from its TOML: array, vector unit, buffers, DMA and sequencer."""
 
-from collections.abc import Sequence
 from enum import IntEnum
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -22,7 +21,7 @@ from hwq.rtl.outlier_joiner import OutlierJoiner
 from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.product_engine import ProductEngine
 from hwq.rtl.result_pipe import ResultPipe
-from hwq.rtl.sequencer import Fetcher, Sequencer, fetch_port
+from hwq.rtl.sequencer import Fetcher, Sequencer, fetch_port, work_layout
 from hwq.rtl.vector_engine import VectorEngine
 
 DRAM_ADDRESS_BITS = 28
@@ -87,7 +86,8 @@ class AcceleratorGateware(wiring.Component):
         self.vector = VectorEngine(self.activation, max_length, self.parameters)
         widest = max(self.weight.address_bits, self.parameters.address_bits)
         self.dma = Dma(self.activation, DRAM_ADDRESS_BITS, widest)
-        self.work_layout = self._work_layout(_UNITS[:-1], _UNITS[-1:])
+        commands = {name: getattr(self, name).command_shape for name in _UNITS}
+        self.work_layout = work_layout({"unit": Unit, "moves": 1, "ends": 1}, commands, "vector")
         self.transfer_layout = data.StructLayout({"last": 1, "dma": self.dma.command_shape})
         dma = self.dma.signature.members
         super().__init__(
@@ -101,22 +101,6 @@ class AcceleratorGateware(wiring.Component):
                 "response": dma["response"],
             }
         )
-
-    def _work_layout(self, *choices: Sequence[str]) -> data.FlexibleLayout:
-        """Return a work record: commands of units that never begin together are in one place."""
-        fields: dict[str, data.Field] = {}
-        begin = 0
-        for name, shape in (("unit", Unit), ("moves", 1), ("ends", 1)):
-            fields[name] = data.Field(shape, begin)
-            begin += Shape.cast(shape).width
-        size = begin
-        for names in choices:
-            place = begin
-            for name in names:
-                fields[name] = data.Field(getattr(self, name).command_shape, place)
-                place += fields[name].width
-            size = max(size, place)
-        return data.FlexibleLayout(size, fields)
 
     def elaborate(self, platform: object) -> Module:
         """Return all parts and what connects them."""

@@ -30,6 +30,8 @@ from hwq.rtl.wide import (
 )
 
 CODE_STAGES, LOG_STAGES = 8, 4
+MULT_STAGE, SHIFT_STAGE = 1, 3
+"""Registers ahead of where `mult` and `shift` are taken, which may be other ones for each code."""
 """Of every code, and of what follows where it is a logarithm."""
 
 ELEMENT = signed(24)
@@ -136,7 +138,8 @@ class Encoder(StreamUnit):
             ("coarse", coarse_shift, first),
         ):
             far = register(m, load[3], shifted_far(product << 1, shift), f"{name}_far")
-            near = rounded(shifted_near(far, shift), addend)
+            shift_4 = register(m, load[3], shift, f"{name}_shift")
+            near = rounded(shifted_near(far, shift_4), addend)
             ranges.append(register(m, load[4], near, name, product.shape()))
         fine, coarse = ranges
 

@@ -32,8 +32,8 @@ class ResultPipe(wiring.Component):
     sums come when they come, and nothing here makes them wait.
 
     From a word of sums to the first cycle in which a read of its results may begin: 1 for the
-    parameters, 3 to join, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of logarithms),
-    1 of a residual, and WRITE_CYCLES.
+    parameters, 3 to join, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of
+    logarithms), 1 of a residual, and WRITE_CYCLES.
 
     Ports:
 

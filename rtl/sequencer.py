@@ -1,7 +1,9 @@
 # amaranth: UnusedElaboratable=no
 """Fetches the commands of a plan, and lets engines and DMA begin slot by slot."""
 
-from amaranth.hdl import Cat, Module, Signal, Value
+from collections.abc import Mapping
+
+from amaranth.hdl import Cat, Module, ShapeLike, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +16,31 @@ WORD_BITS = 64
 def fetch_port(address_bits: int) -> wiring.Signature:
     """Return the signature of a memory of words, as the reader sees it."""
     return wiring.Signature({"address": Out(address_bits), "word": In(WORD_BITS)})
+
+
+def work_layout(
+    flags: Mapping[str, ShapeLike], commands: Mapping[str, ShapeLike], alone: str
+) -> data.FlexibleLayout:
+    """Return a record: flags, and commands; that of the unit that works alone is where others are.
+
+    Parameters
+    ----------
+    flags, commands : mapping of str to ShapeLike
+    alone : str
+        One of the commands.
+    """
+    fields: dict[str, data.Field] = {}
+
+    def placed(shapes: Mapping[str, ShapeLike], place: int) -> int:
+        for name, shape in shapes.items():
+            fields[name] = data.Field(shape, place)
+            place += fields[name].width
+        return place
+
+    begin = placed(flags, 0)
+    together = {name: shape for name, shape in commands.items() if name != alone}
+    size = max(placed(together, begin), placed({alone: commands[alone]}, begin))
+    return data.FlexibleLayout(size, fields)
 
 
 class Fetcher(wiring.Component):

@@ -5,6 +5,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwq.rtl.encoder import MULT_STAGE, SHIFT_STAGE
 from hwq.rtl.outlier_lister import OutlierLister
 from hwq.rtl.pipeline import delayed
 from hwq.rtl.token_scale import MULTIPLIER, TokenScale
@@ -13,8 +14,6 @@ SPLIT_SETTINGS = data.StructLayout({"splits": 1, "tokens": 1, "threshold": range
 """Of codes without outliers, and of lists."""
 LIST_SETTINGS = data.StructLayout({"multiplier": MULTIPLIER, "room": 16, "last_cycle": 24})
 """Of a list."""
-MULT_STAGE, SHIFT_STAGE = 1, 2
-"""Registers of an encoder before it multiplies, and before it shifts."""
 
 
 class TokenSplit(wiring.Component):

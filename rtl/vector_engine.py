@@ -92,9 +92,11 @@ class VectorEngine(wiring.Component):
         valid, elements = self._units(m, platform, begins, kept, last_word)
         written_last = self._store(m, begins, kept, valid, elements)
         # the next layer reads a cycle after it starts
-        flowed = delayed(m, written_last, WRITE_CYCLES - 2)
-        listed = self.cycles == kept.settings.list.last_cycle
-        m.d.comb += ends.eq(Mux(kept.route == Route.LIST, listed, flowed))
+        flowed, last_cycle = (
+            delayed(m, written_last, WRITE_CYCLES - 2),
+            kept.settings.list.last_cycle,
+        )
+        m.d.comb += ends.eq(Mux(kept.route == Route.LIST, self.cycles == last_cycle, flowed))
         return m
 
     def _feed(self, m: Module, begins: Value, kept: data.View) -> Value:
@@ -170,13 +172,12 @@ class VectorEngine(wiring.Component):
     ) -> tuple[Value, list[Value]]:
         """Take outliers out; return when an entry of their list is there, for any place of it."""
         m.submodules.split = split = self.split
-        command, settings = self.command, kept.settings.list
         m.d.comb += [
             split.settings.eq(kept.split),
-            split.settings_of_list.eq(settings),
+            split.settings_of_list.eq(kept.settings.list),
             split.start.eq(begins),
-            split.first.eq(command.first_parameter),
-            split.room.eq(command.settings.list.room),
+            split.first.eq(self.command.first_parameter),
+            split.room.eq(self.command.settings.list.room),
             split.lists.eq(kept.route == Route.LIST),
             Value.cast(split.x).eq(Value.cast(self.x_read.elements)),
             split.valid.eq(self.x_read.valid),
@@ -186,8 +187,9 @@ class VectorEngine(wiring.Component):
         for lane, multiplier in enumerate(split.data):
             m.d.comb += multiplier.eq(Value.cast(self.tables[0].data[lane])[: MULTIPLIER.size])
         entry = Value.cast(split.o.entry)
-        elements = [entry.word_select(k % ELEMENTS, ELEMENT_BITS) for k in range(self.lanes)]
-        return split.o.valid, elements
+        return split.o.valid, [
+            entry.word_select(k % ELEMENTS, ELEMENT_BITS) for k in range(self.lanes)
+        ]
 
     def _elementwise(
         self, m: Module, platform: object, kept: data.View

@@ -17,6 +17,7 @@ ENCODER_CYCLES: Final[Mapping[str, int]] = {
     "log2": _CODE_CYCLES + 4,
     "shift_log2": _CODE_CYCLES + 4,
     "shift_uniform_log2": _CODE_CYCLES + 4,
+    "outlier_split": _CODE_CYCLES,
 }
 """One encoder gives the codes of every quantizer, `hwq.rtl.encoder`: cycles from x to its code."""
 

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 from numpy.typing import NDArray
 
+from hwq.arch.vector_timing import ENCODER_CYCLES
 from hwq.errors import SpecError
 from hwq.numerics.outlier_list import outlier_list_reference
 from hwq.numerics.outlier_split import OutlierSplitSpec
@@ -68,7 +69,11 @@ async def give(ctx, bench: Bench, case: Case, operands: tuple[Packed, Packed]) -
     engine, lanes, spec = bench.engine, bench.buffer.lanes, case.spec
     command, (x, out) = engine.command, operands
     cycles = len(x.values) * x.words + READ_CYCLES + 2
-    cycles += case.room + UNITS["outlier_list"].timing().latency_cycles if case.room else 4
+    cycles += (
+        case.room + UNITS["outlier_list"].timing().latency_cycles
+        if case.room
+        else ENCODER_CYCLES["outlier_split"]
+    )
     loops = out.loops
     if case.room:  # entries of a word, words
         loops = [(lanes // 4, 0), (out.words, 16)]
