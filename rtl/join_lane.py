@@ -35,7 +35,8 @@ class JoinLane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Return the three registers; `OutlierJoinSpec` holds each of the three terms in 2**31."""
         m = Module()
-        both, total = Signal(signed(33)), Signal(signed(35))
+        both = Signal(signed(33))
+        total = Signal(signed(35))
         m.d.sync += [
             both.eq(self.codes + self.outliers),
             total.eq(both - self.correction),

@@ -6,7 +6,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwq.rtl.encoder import MULT_STAGE, SHIFT_STAGE
+from hwq.rtl.outlier_entries import ELEMENT_BITS, ELEMENTS
 from hwq.rtl.outlier_lister import OutlierLister
+from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.pipeline import delayed
 from hwq.rtl.token_scale import MULTIPLIER, TokenScale
 
@@ -29,21 +31,23 @@ class TokenSplit(wiring.Component):
       `valid`, `keep`, and whether it is the `last` of its row and of `all`;
     * `address`, `data`: of the table; the data in the next cycle;
     * `inliers`: x, or 0 for an outlier; `mult` and `shift`, when an encoder of these takes them;
-    * `o`: entries of a list, as `OutlierLister` has them.
+    * `o`: an entry of a list, as `elements` of which those count that `keep` says; `valid`.
 
     Parameters
     ----------
     lanes : int
     element : Shape
         Shape of an element.
-    words : int
-        Words of the memory that tables are in.
+    memory : ParameterMemory
+        That tables are in.
     """
 
-    def __init__(self, lanes: int, element: Shape, words: int) -> None:
+    def __init__(self, lanes: int, element: Shape, memory: ParameterMemory) -> None:
         self.lanes = lanes
-        self.scale, self.lister = TokenScale(lanes, words), OutlierLister(lanes, element)
-        scale, lister = self.scale.signature.members, self.lister.signature.members
+        self.scale, self.lister = TokenScale(lanes, memory.depth), OutlierLister(lanes, element)
+        scale = self.scale.signature.members
+        entry = data.ArrayLayout(ELEMENT_BITS, lanes)
+        o = {"elements": Out(entry), "keep": Out(lanes), "valid": Out(1)}
         elements = data.ArrayLayout(element, lanes)
         flags = ("start", "lists", "asks", "ends", "valid", "last", "all")
         super().__init__(
@@ -54,11 +58,12 @@ class TokenSplit(wiring.Component):
                 "room": In(16),
                 "x": In(elements),
                 "keep": In(lanes),
-                **{name: scale[name] for name in ("first", "address", "data")},
+                **{name: scale[name] for name in ("first", "address")},
+                "data": In(memory.words),
                 "full": Out(1),
                 "inliers": Out(elements),
                 **{name: Out(field.shape) for name, field in MULTIPLIER},
-                "o": lister["o"],
+                "o": Out(wiring.Signature(o)),
             }
         )
 
@@ -81,7 +86,10 @@ class TokenSplit(wiring.Component):
             scale.asks.eq(self.asks),
             scale.ends.eq(self.ends),
             self.address.eq(scale.address),
-            Value.cast(scale.data).eq(Value.cast(self.data)),
+            *(
+                token.eq(Value.cast(self.data[lane])[: MULTIPLIER.size])
+                for lane, token in enumerate(scale.data)
+            ),
             multiplier.eq(Mux(settings.tokens, scale.multiplier.as_value(), own.as_value())),
             self.mult.eq(delayed(m, multiplier.mult, MULT_STAGE)),
             self.shift.eq(delayed(m, multiplier.shift, SHIFT_STAGE)),
@@ -96,5 +104,10 @@ class TokenSplit(wiring.Component):
             lister.i.all.eq(self.all),
             lister.valid.eq(self.valid & self.lists),
         ]
-        wiring.connect(m, lister.o, wiring.flipped(self.o))
+        entry = Value.cast(lister.o.entry)
+        m.d.comb += [
+            self.o.valid.eq(lister.o.valid),
+            self.o.keep.eq(lister.o.keep),
+            Value.cast(self.o.elements).eq(entry.replicate(self.lanes // ELEMENTS)),
+        ]
         return m

@@ -10,7 +10,6 @@ from hwq.rtl.affine import PARAMETERS
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import Encoder, tabled
 from hwq.rtl.layer_norm import LayerNormCore
-from hwq.rtl.outlier_entries import ELEMENT_BITS, ELEMENTS
 from hwq.rtl.parameter_memory import ParameterMemory
 from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.predictor_core import PredictorCore
@@ -18,7 +17,6 @@ from hwq.rtl.range_core import RangeCore
 from hwq.rtl.rescale_lanes import RescaleLanes
 from hwq.rtl.shared import share
 from hwq.rtl.softmax import SoftmaxCore
-from hwq.rtl.token_scale import MULTIPLIER
 from hwq.rtl.token_split import TokenSplit
 from hwq.rtl.vector_command import Route, vector_layout
 from hwq.rtl.walker import follow
@@ -57,7 +55,7 @@ class VectorEngine(wiring.Component):
         self.lanes, self.element = buffer.lanes, signed(buffer.max_bits + 1)
         self.softmax = SoftmaxCore(max_length, self.lanes)
         self.norm = LayerNormCore(max_length, self.lanes, self.element)
-        self.split = TokenSplit(self.lanes, self.element, memory.depth)
+        self.split = TokenSplit(self.lanes, self.element, memory)
         self.ranges, self.predictor = RangeCore(self.lanes), PredictorCore(self.lanes)
         self.rescale = RescaleLanes(self.lanes, memory.words.elem_shape)
         units = {"softmax": self.softmax.settings.shape(), "layer_norm": self.norm.settings.shape()}
@@ -125,12 +123,11 @@ class VectorEngine(wiring.Component):
             m.d.sync += word.eq(Mux(ends_row, 0, word + 1))
             with m.If(lasts[0]):
                 m.d.sync += reading.eq(0)
-        split = self.split
         m.d.comb += [
-            asks.eq(reading & ~split.full),
-            split.asks.eq(asks),
-            split.ends.eq(ends_row),
-            split.all.eq(delayed(m, lasts[0], READ_CYCLES)),
+            asks.eq(reading & ~self.split.full),
+            self.split.asks.eq(asks),
+            self.split.ends.eq(ends_row),
+            self.split.all.eq(delayed(m, lasts[0], READ_CYCLES)),
         ]
         return delayed(m, ends_row, READ_CYCLES)
 
@@ -178,18 +175,14 @@ class VectorEngine(wiring.Component):
             split.start.eq(begins),
             split.first.eq(self.command.first_parameter),
             split.room.eq(self.command.settings.list.room),
+            split.data.eq(self.tables[0].data),
             split.lists.eq(kept.route == Route.LIST),
             Value.cast(split.x).eq(Value.cast(self.x_read.elements)),
             split.valid.eq(self.x_read.valid),
             split.keep.eq(Mux(last, kept.keep, -1)),
             split.last.eq(last),
         ]
-        for lane, multiplier in enumerate(split.data):
-            m.d.comb += multiplier.eq(Value.cast(self.tables[0].data[lane])[: MULTIPLIER.size])
-        entry = Value.cast(split.o.entry)
-        return split.o.valid, [
-            entry.word_select(k % ELEMENTS, ELEMENT_BITS) for k in range(self.lanes)
-        ]
+        return split.o.valid, [split.o.elements[lane] for lane in range(self.lanes)]
 
     def _elementwise(
         self, m: Module, platform: object, kept: data.View

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_engines import OF_ENGINES
 from hwq.sim.faults_of_movement import OF_MOVEMENT
+from hwq.sim.faults_of_outliers import OF_OUTLIERS
 from hwq.sim.faults_of_pipes import OF_PIPES
 
 _NOTHING_WAITS = "nothing makes LayerNorm wait, so its parameters are read in every cycle anyway"
@@ -133,6 +134,7 @@ _CONNECTIONS = (
 OF_ACCELERATORS: Mapping[str, tuple[Fault, ...]] = {
     "": _CONNECTIONS,
     **OF_MOVEMENT,
+    **OF_OUTLIERS,
     **OF_ENGINES,
     **OF_PIPES,
 }

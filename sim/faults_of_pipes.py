@@ -11,6 +11,7 @@ _RESULTS = (
         "$A  = {kept.rows};",
         count=2,
     ),
+    Fault("one word of factors", "$A  = factors__address + $B ;", "$A  = factors__address;"),
     Fault("column sums leave", "comes = $signal$A  & $B ;", "comes = $signal$A ;"),
     Fault("column sums of every row", "$A  = $signal$B  & $C ;", "$A  = $signal$B ;"),
     Fault(
