@@ -49,7 +49,7 @@ def _outlier_split(state: State, command: Apply, layer: VectorLayer, operands: l
     for words in operands[1:]:
         spec = spec.with_parameters(words)
     side, room = spec.outliers_reference(operands[0]), layer.out.elements
-    count = np.count_nonzero(side)
+    count = int(np.count_nonzero(side))
     require(count <= room, f"{layer.name}: the list must hold {count} outliers, not {room}")
     entries = outlier_list_reference(side, room)
     return {part.name: column for part, column in zip(ENTRY, entries.T, strict=True)}
@@ -63,7 +63,8 @@ def _outlier_join(state: State, command: Apply, layer: VectorLayer, operands: li
     for value, token, channel in zip(*entries.values(), strict=True):
         if value and first <= token < first + rows:
             joined[token - first] += value * weight[channel].astype(np.int64)
-    return joined * factors["row_mult"]
+    result: Int = joined * factors["row_mult"]
+    return result
 
 
 def _rescale(state: State, command: Apply, layer: VectorLayer, operands: list[Any]) -> Any:

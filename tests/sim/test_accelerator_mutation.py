@@ -45,6 +45,8 @@ NETWORKS = (
     Wanted("ptq4vit", "w6a6", 4, 20),
     # two planes
     Wanted("repq_vit", "w4a4", 20, 9),
+    # outliers, and scales of tokens
+    Wanted("adfq_vit", "w4a4", Fraction(77, 10), 3),
     # odd widths; sums of residuals that do not fit
     Wanted("minmax", "w5a7", Fraction(77, 10), 3, contrast=0.03),
     # long stores; sums in all of their memory
@@ -112,6 +114,7 @@ def test_there_are_faults_of_every_part() -> None:
     assert sum(not fault.equivalent for fault in FAULTS) >= 160
     parts = {fault.module.partition(".")[0] for fault in FAULTS if not fault.equivalent}
     wanted = {"", "activation", "weight", "parameters", "product", "results", "vector", "dma"}
+    wanted |= {"joiner", "JoinLane_1"}
     assert parts == wanted | {"sequencer", "fetch_work", "fetch_transfers"}
 
 
