@@ -222,26 +222,9 @@ class ResultPipe(wiring.Component):
                 ("encoder", encoder),
             ):
                 m.submodules[f"{name}_{lane}"] = share(platform, unit)
-            planes = self.sums.sums[lane]
-            own = Mux(kept.spread, self.parameters.data[0], self.parameters.data[lane])
-            scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, own))
-            # the first row of a tile is there a cycle after the column sums, and here one later
-            correction = Signal(signed(ADDEND_BITS), name=f"correction_{lane}")
-            shifted = (self._column_sums[lane] * kept.offset) << kept.epilogue.up
-            m.d.sync += correction.eq(Mux(kept.ones, shifted, 0))
-            before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
-            m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
+            self._scale(m, lane, kept, join)
             m.d.comb += [
-                join.codes.eq(before[0]),
-                join.outliers.eq(before[1]),
-                join.correction.eq(correction),
-                join.factor.eq(self._row_factor),
-                epilogue.i.p.acc_0.eq(Mux(kept.joins, join.joined, before[0])),
-                epilogue.i.p.acc_1.eq(Mux(kept.joins, 0, before[1])),
-                *(epilogue.i.p[n].eq(scaling[n]) for n, _ in SCALING if n != "addend"),
-                epilogue.i.p.addend.eq(scaling.addend - Mux(kept.joins, 0, correction)),
                 epilogue.i.valid.eq(scaled),
-                epilogue.settings.eq(kept.epilogue),
                 activation.i.payload.eq(epilogue.o.payload),
                 activation.i.valid.eq(epilogue.o.valid & kept.activates),
                 activation.settings.eq(kept.activation),
@@ -265,3 +248,26 @@ class ResultPipe(wiring.Component):
             if lane == 0:
                 added = delayed(m, there & kept.adds, 1)
         return Mux(kept.adds, added, valids[0]), elements
+
+    def _scale(self, m: Module, lane: int, kept: data.View, join: JoinLane) -> None:
+        """Give an epilogue the sums of a lane, joined if there are outliers, and its parameters."""
+        planes, operand = self.sums.sums[lane], self.epilogues[lane].i.p
+        own = Mux(kept.spread, self.parameters.data[0], self.parameters.data[lane])
+        scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, own))
+        # the first row of a tile is there a cycle after the column sums, and here one later
+        correction = Signal(signed(ADDEND_BITS), name=f"correction_{lane}")
+        shifted = (self._column_sums[lane] * kept.offset) << kept.epilogue.up
+        m.d.sync += correction.eq(Mux(kept.ones, shifted, 0))
+        before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
+        m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
+        m.d.comb += [
+            join.codes.eq(before[0]),
+            join.outliers.eq(before[1]),
+            join.correction.eq(correction),
+            join.factor.eq(self._row_factor),
+            operand.acc_0.eq(Mux(kept.joins, join.joined, before[0])),
+            operand.acc_1.eq(Mux(kept.joins, 0, before[1])),
+            *(operand[name].eq(scaling[name]) for name, _ in SCALING if name != "addend"),
+            operand.addend.eq(scaling.addend - Mux(kept.joins, 0, correction)),
+            self.epilogues[lane].settings.eq(kept.epilogue),
+        ]
