@@ -1,6 +1,6 @@
 """The memory of what channels have of their own: written beat by beat or lane by lane."""
 
-from amaranth.hdl import Cat, Module, Value, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -88,9 +88,10 @@ class ParameterMemory(wiring.Component):
             memory = Memory(shape=unsigned(size), depth=self.depth, init=[])
             m.submodules[f"beat_{beat}"] = memory
             write, store = (memory.write_port(granularity=1) for _ in range(2))
-            moved = self.write.enable & (self.write.address[:shift] == beat)
-            stored = kept.word_select(beat, size) & self.store.enable.replicate(size)
+            moved, stored = Signal(name=f"moved_{beat}"), Signal(size, name=f"stored_{beat}")
             m.d.comb += [
+                moved.eq(self.write.enable & (self.write.address[:shift] == beat)),
+                stored.eq(Mux(self.store.enable, kept.word_select(beat, size), 0)),
                 write.addr.eq(self.write.address[shift:]),
                 write.data.eq(self.write.word),
                 write.en.eq(moved.replicate(size)),

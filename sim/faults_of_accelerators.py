@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from hwq.sim.fault import Fault
 from hwq.sim.faults_of_engines import OF_ENGINES
+from hwq.sim.faults_of_images import OF_IMAGES
 from hwq.sim.faults_of_movement import OF_MOVEMENT
 from hwq.sim.faults_of_outliers import OF_OUTLIERS
 from hwq.sim.faults_of_pipes import OF_PIPES
@@ -13,18 +14,26 @@ _NOTHING_WAITS = "nothing makes LayerNorm wait, so its parameters are read in ev
 _CONNECTIONS = (
     Fault("incomplete products do not begin", "$A  = $B  | $C ;", "$A  = $C ;"),
     Fault(
-        "results begin with every slot", "\\start$A  = take & $B ;", "\\start$A  = take;", "", 3, 2
+        "results begin with every slot", "\\start$A  = take & $B ;", "\\start$A  = take;", "", 4, 2
     ),
     Fault(
         "vector unit begins with every slot",
         "\\start$A  = take & $B ;",
         "\\start$A  = take;",
         "",
-        3,
-        3,
+        4,
+        4,
     ),
-    Fault("results not waited for", "$A  = \\busy$B  | \\busy$C ;", "$A  = \\busy$B ;"),
-    Fault("vector unit not waited for", "$A  = $B  | \\busy$C ;", "$A  = $B ;"),
+    Fault(
+        "results not waited for",
+        "$A  = | { \\busy$B , \\busy$C , \\busy$D , \\busy$E  };",
+        "$A  = | { \\busy$B , \\busy$C , \\busy$E  };",
+    ),
+    Fault(
+        "vector unit not waited for",
+        "$A  = | { \\busy$B , \\busy$C , \\busy$D , \\busy$E  };",
+        "$A  = | { \\busy$C , \\busy$D , \\busy$E  };",
+    ),
     Fault(
         "x where a is",
         "read__0__address = uses_vector ? x_read__address : a_read__address;",
@@ -47,23 +56,23 @@ _CONNECTIONS = (
     ),
     Fault(
         "residual where b is",
-        "beside__address = computed_read__enable ? computed_read__address : y_read__address;",
-        "beside__address = computed_read__address;",
+        "listed__address = computed_read__enable ? computed_read__address : $A ;",
+        "listed__address = computed_read__address;",
     ),
     Fault(
         "b as wide as the residual",
-        "beside__bits = computed_read__enable ? $A [4:0] : $B [4:0];",
-        "beside__bits = $B [4:0];",
+        "listed__bits = computed_read__enable ? $A [4:0] : $B ;",
+        "listed__bits = $B ;",
     ),
     Fault(
         "residual not read",
-        "beside__enable = computed_read__enable ? computed_read__enable : y_read__enable;",
-        "beside__enable = computed_read__enable;",
+        "listed__enable = computed_read__enable ? computed_read__enable : $A ;",
+        "listed__enable = computed_read__enable;",
     ),
     Fault(
         "y where b is",
-        "read__1__address = uses_vector ? \\y_read__address$A  : beside__address;",
-        "read__1__address = beside__address;",
+        "read__1__address = uses_vector ? \\y_read__address$A  : listed__address;",
+        "read__1__address = listed__address;",
     ),
     Fault(
         "vector unit writes where results go",
@@ -103,24 +112,24 @@ _CONNECTIONS = (
     ),
     Fault(
         "sixteen words of parameters",
-        ".write__address(read__2__address[8:0])",
-        ".write__address({ 1'h0, read__2__address[7:0] })",
+        ".write__address(read__2__address[9:0])",
+        ".write__address({ 2'h0, read__2__address[7:0] })",
     ),
     Fault(
         "gamma of another word",
-        "\\read__address$A  = uses_vector ? \\parameters__address$B  : parameters__address;",
-        "\\read__address$A  = parameters__address;",
+        "\\read__0__address$A  = uses_vector ? tables__0__address : parameters__address;",
+        "\\read__0__address$A  = parameters__address;",
     ),
     Fault(
         "results read no parameters",
-        "\\read__enable$A  = uses_vector ? parameters__enable : 1'h1;",
-        "\\read__enable$A  = parameters__enable;",
+        "\\read__0__enable$A  = uses_vector ? tables__0__enable : 1'h1;",
+        "\\read__0__enable$A  = tables__0__enable;",
         equivalent=_NOTHING_WAITS,
     ),
     Fault(
         "parameters read in every cycle",
-        "\\read__enable$A  = uses_vector ? parameters__enable : 1'h1;",
-        "\\read__enable$A  = 1'h1;",
+        "\\read__0__enable$A  = uses_vector ? tables__0__enable : 1'h1;",
+        "\\read__0__enable$A  = 1'h1;",
         equivalent=_NOTHING_WAITS,
     ),
     Fault(
@@ -137,5 +146,6 @@ OF_ACCELERATORS: Mapping[str, tuple[Fault, ...]] = {
     **OF_OUTLIERS,
     **OF_ENGINES,
     **OF_PIPES,
+    **OF_IMAGES,
 }
 """Part -> its faults; the fragments are those of 4 x 4 elements and rows of up to 64."""

@@ -185,8 +185,8 @@ _WRITE_WEIGHT = (
 _PARAMETERS = (
     Fault(
         "first beat is every beat",
-        "$signature__en  = write__enable & $A ;",
-        "$signature__en  = write__enable;",
+        "moved_0 = write__enable & $A ;",
+        "moved_0 = write__enable;",
     ),
     Fault(
         "third beat written with the fourth",

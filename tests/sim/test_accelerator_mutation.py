@@ -47,6 +47,8 @@ NETWORKS = (
     Wanted("repq_vit", "w4a4", 20, 9),
     # outliers, and scales of tokens
     Wanted("adfq_vit", "w4a4", Fraction(77, 10), 3),
+    # ranges, predicted scales, rescaled tables
+    Wanted("scalepredictor", "w4a4", Fraction(77, 10), 3),
     # odd widths; sums of residuals that do not fit
     Wanted("minmax", "w5a7", Fraction(77, 10), 3, contrast=0.03),
     # long stores; sums in all of their memory
