@@ -178,7 +178,8 @@ class AcceleratorGateware(wiring.Component):
         computed = product.computed_read
         _share(m, first, uses_vector, vector.x_read, product.a_read)
         # a product reads a computed b, or a list of outliers, or a residual here
-        beside, listed = product.computed_read.signature.create(), self.joiner.list_read
+        beside = product.computed_read.signature.create()
+        listed = self.joiner.list_read
         for name in ("address", "bits", "signed", "enable"):
             b, entries, y = (getattr(user, name) for user in (computed, listed, results.y_read))
             chosen = Mux(computed.enable, b, Mux(listed.enable, entries, y))

@@ -45,7 +45,7 @@ class ArrayCore(wiring.Component):
         operand are there `rows` cycles later, and so is all else; `single`, with which only the
         first plane counts. Its sums have all of result_depth words, those of two planes half.
         With `joined` the sums of the second plane are not the array's: `side` writes them, before
-        the last fold of K adds nothing to them.
+        the last one of several folds of K adds nothing to them.
     """
 
     def __init__(self, spec: ArraySpec, read_cycles: int = 1, modes: bool = False) -> None:
@@ -174,7 +174,7 @@ class ArrayCore(wiring.Component):
                 there: Value = reads[plane].data[c]
                 if self.modes and plane == 0:
                     there = Mux(single & tag.address[0], odd[c], there)
-                before = Mux(tag.accumulate | (self._joined & (plane > 0)), there, 0)
+                before = Mux(tag.accumulate, there, 0)
                 m.d.comb += [
                     totals[plane][c].eq(before + grid.sums[c][plane]),
                     self.o.sums[c][plane].eq(Mux(single & (plane > 0), 0, totals[plane][c])),

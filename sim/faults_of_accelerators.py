@@ -13,26 +13,28 @@ _NOTHING_WAITS = "nothing makes LayerNorm wait, so its parameters are read in ev
 
 _CONNECTIONS = (
     Fault("incomplete products do not begin", "$A  = $B  | $C ;", "$A  = $C ;"),
-    Fault(
-        "results begin with every slot", "\\start$A  = take & $B ;", "\\start$A  = take;", "", 4, 2
+    *(
+        Fault(
+            f"{name} begins with every slot",
+            "\\start$A  = take & $B ;",
+            "\\start$A  = take;",
+            count=4,
+            nth=nth,
+        )
+        for nth, name in ((2, "result pipe"), (3, "joiner"), (4, "vector unit"))
     ),
-    Fault(
-        "vector unit begins with every slot",
-        "\\start$A  = take & $B ;",
-        "\\start$A  = take;",
-        "",
-        4,
-        4,
-    ),
-    Fault(
-        "results not waited for",
-        "$A  = | { \\busy$B , \\busy$C , \\busy$D , \\busy$E  };",
-        "$A  = | { \\busy$B , \\busy$C , \\busy$E  };",
-    ),
-    Fault(
-        "vector unit not waited for",
-        "$A  = | { \\busy$B , \\busy$C , \\busy$D , \\busy$E  };",
-        "$A  = | { \\busy$C , \\busy$D , \\busy$E  };",
+    *(
+        Fault(
+            f"{name} not waited for",
+            "$A  = | { \\busy$B , \\busy$C , \\busy$D , \\busy$E  };",
+            f"$A  = | {{ {waited}  }};",
+            equivalent=why,
+        )
+        for name, waited, why in (
+            ("result pipe", "\\busy$B , \\busy$C , \\busy$E", ""),
+            ("joiner", "\\busy$B , \\busy$D , \\busy$E", "its sums are there before the array's"),
+            ("vector unit", "\\busy$C , \\busy$D , \\busy$E", ""),
+        )
     ),
     Fault(
         "x where a is",

@@ -5,11 +5,6 @@ from collections.abc import Mapping
 from hwq.sim.fault import Fault
 
 _JOINER = (
-    Fault(
-        "rows never end",
-        "$signal$A  = $signal$B  != {kept.rows};",
-        "$signal$A  = 1'h1;",
-    ),
     Fault("rows go on beside later entries", "is_later = $signal$A  & $B ;", "is_later = 1'h0;"),
     Fault(
         "a row ends before its entries",
@@ -17,14 +12,6 @@ _JOINER = (
         "$A  = entry[31:16] >= $signal$B ;",
     ),
     Fault("a tile is all entries", "ends_tile = $A  & rows_end;", "ends_tile = $A ;"),
-    Fault(
-        "a tile is all rows",
-        "$A  = steps & $signal$B ;",
-        "$A  = steps;",
-        "",
-        2,
-        2,
-    ),
     Fault("columns of the first tile", "$A  = weights + {kept.bits};", "$A  = weights;"),
     Fault("rows of b side by side", "$A  = \\after$B  * {kept.pitch};", "$A  = \\after$B ;"),
     Fault(
