@@ -58,23 +58,23 @@ _CONNECTIONS = (
     ),
     Fault(
         "residual where b is",
-        "listed__address = computed_read__enable ? computed_read__address : $A ;",
-        "listed__address = computed_read__address;",
+        "beside__address = computed_read__enable ? computed_read__address : $A ;",
+        "beside__address = computed_read__address;",
     ),
     Fault(
         "b as wide as the residual",
-        "listed__bits = computed_read__enable ? $A [4:0] : $B ;",
-        "listed__bits = $B ;",
+        "beside__bits = computed_read__enable ? $A [4:0] : $B ;",
+        "beside__bits = $B ;",
     ),
     Fault(
         "residual not read",
-        "listed__enable = computed_read__enable ? computed_read__enable : $A ;",
-        "listed__enable = computed_read__enable;",
+        "beside__enable = computed_read__enable ? computed_read__enable : $A ;",
+        "beside__enable = computed_read__enable;",
     ),
     Fault(
         "y where b is",
-        "read__1__address = uses_vector ? \\y_read__address$A  : listed__address;",
-        "read__1__address = listed__address;",
+        "read__1__address = uses_vector ? \\y_read__address$A  : beside__address;",
+        "read__1__address = beside__address;",
     ),
     Fault(
         "vector unit writes where results go",

@@ -80,7 +80,7 @@ _CORE = (
     Fault("always a single plane", "$A  = \\port$B$C [1];", "$A  = 1'h1;"),
     Fault(
         "second plane never accumulates",
-        "$A  = $B  ? \\read__data$C [31:0] : 32'd0;",
+        "$A  = \\after$B [10] ? \\read__data$C [31:0] : 32'd0;",
         "$A  = 32'd0;",
     ),
     Fault("single plane in the first memory only", "$A  = ! \\after$B [1];", "$A  = 1'h1;"),
@@ -104,8 +104,8 @@ _CORE = (
         "$A  = single ? total_0 : total_1;",
         "$A  = total_1;",
     ),
-    Fault("never accumulates", "$A  = $B  ? $C  : 32'd0;", "$A  = 32'd0;", "", 4, 1),
-    Fault("always accumulates", "$A  = $B  ? $C  : 32'd0;", "$A  = $C ;", "", 4, 2),
+    Fault("never accumulates", "$A  = \\after$B [10] ? $C  : 32'd0;", "$A  = 32'd0;", "", 4, 1),
+    Fault("always accumulates", "$A  = \\after$B [10] ? $C  : 32'd0;", "$A  = $C ;", "", 4, 2),
     Fault(
         "incomplete sums sent",
         "o__valid = \\after$A [0] & \\after$A [11];",
