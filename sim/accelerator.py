@@ -36,7 +36,8 @@ _VERILATOR = (
     *("--x-assign", "fast", "--x-initial", "fast", "-Wno-fatal", "-Wno-lint", "-Wno-style"),
 )
 _ICARUS = ("iverilog", "-g2012", "-s", "bench")
-_LEAST_DEPTH = 1 << 12
+_LEAST_DEPTH = 1 << 16
+_NOT_BUILT = {"name", "description", "clock_mhz", "technology_nm", "dram"}  # of a machine
 AROUND = 500
 """Cycles of waves before and behind a difference."""
 Int = NDArray[np.int64]
@@ -99,9 +100,8 @@ class Memories:
     def write(self, folder: Path) -> None:
         """Write files for $readmemh."""
         size = self.beat_bits // 8
-        padded = self.dram + bytes(-len(self.dram) % size)
-        beats = np.frombuffer(padded, np.uint8).reshape(-1, size)[:, ::-1]
-        (folder / "dram.hex").write_text(_lines(beats))
+        beats = np.frombuffer(self.dram + bytes(-len(self.dram) % size), np.uint8)
+        (folder / "dram.hex").write_text(_lines(beats.reshape(-1, size)[:, ::-1]))
         for name in ("work", "transfers"):
             words = np.array(getattr(self.records, name), ">u8").view(np.uint8).reshape(-1, 8)
             (folder / f"{name}.hex").write_text(_lines(words))
@@ -178,8 +178,8 @@ def build(
     parameters = {"BEAT": Grid.of(machine).beat_bits, **depths}
     key = (
         f"{tool_versions(simulator)} {_VERILATOR} {_ICARUS} {parameters} {gateware.function} "
-        f"{gateware.max_length} {machine.model_dump_json()} {source_digest(_SOURCES)} "
-        f"{BENCH.read_text()} {MAIN.read_text()} {waves} {text}"
+        f"{gateware.max_length} {machine.model_dump_json(exclude=_NOT_BUILT)} "
+        f"{source_digest(_SOURCES)} {BENCH.read_text()} {MAIN.read_text()} {waves} {text}"
     )
     folder = BUILD_ROOT / f"accelerator_{simulator}_{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     with alone(folder):

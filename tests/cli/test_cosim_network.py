@@ -47,7 +47,7 @@ size_kib = 2
 width_bits = 32
 
 [sram.parameter]
-size_kib = 1
+size_kib = 2
 width_bits = 32
 
 [sram.output]

@@ -16,9 +16,9 @@ from hwq.sim.accelerator_mutation import FAULTS, Network, run_accelerator_mutati
 from hwq.sim.fault import Fault
 from hwq.sim.mutation import NAME, FaultMisplaced
 from tests.conftest import TINY_MEAN, TINY_STD
-from tests.sim.test_network import LONGEST_ROW, MACHINES
+from tests.sim.test_network import MACHINES
 
-MACHINE = MACHINES["4x4"]
+MACHINE, LONGEST_ROW = MACHINES["4x4"], 64
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,6 @@ METHODS = [
     *("minmax", "minmax/log2", "psaq_vit", "repq_vit", "ptq4vit", "is_vit"),
     *("adfq_vit", "scalepredictor"),
 ]
-LONGEST_ROW = 64
-DEPTHS = {"DRAM_DEPTH": 1 << 15, "WORK_DEPTH": 1 << 16, "TRANSFERS_DEPTH": 1 << 16}
-"""One bench for all networks of a machine."""
 
 
 def pixels() -> np.ndarray:
@@ -58,15 +55,14 @@ class Case:
         program = emit_program(graph)
         names = [node.name for node in graph.nodes]
         values = IntegerExecutor(graph).run(pixels(), names).values
-        gateware = AcceleratorGateware(accelerator, max_length=LONGEST_ROW)
+        gateware = AcceleratorGateware(accelerator)
         return cls(accelerator, gateware, program, make_plan(program, accelerator), values)
 
     def run(self, simulator: str, rate: Fraction, latency: int, stalls: bool) -> Comparison:
         """Run it once; the plan is that of a DRAM without limit."""
         commands = records(self.gateware, self.plan, self.program)
         memories = Memories.of(self.plan, self.program, self.machine, commands, pixels())
-        assert all(count <= DEPTHS[name] for name, count in memories.depths().items())
-        folder = build(self.gateware, simulator, DEPTHS)
+        folder = build(self.gateware, simulator, memories.depths())
         dram = {"bandwidth_gib_s": float(rate) * 1e9 / 2**33, "latency_cycles": latency}
         slow = self.machine.model_copy(update={"dram": self.machine.dram.model_copy(update=dram)})
         timer = Timer(slow, "rtl")
