@@ -115,6 +115,8 @@ class Case:
             self.side = rng.integers(-most, most, (self.m, tiles * LANES))
             self.factors = rng.integers(1, 1 << 12, self.m)
             self.factors[-1] = 4095
+            # joined sums are 2**12 times as large as others
+            self.scaling["shift"] = rng.integers(44, 50, self.n)
         bits = 16 if self.encoder is None else 8
         self.span = (-largest, largest - 1)
         self.out = Packed(self._results(codes, b, residual), LANES, RATIO, bits, 4096)
