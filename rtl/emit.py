@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 
+from amaranth.back import rtlil as _rtlil
 from amaranth.back import verilog as _verilog
 from amaranth.hdl import Elaboratable, Value
 
@@ -51,4 +52,19 @@ def verilog(
         emit_src=False,
         strip_internal_attrs=True,
     )
+    return text
+
+
+def rtlil(
+    design: Elaboratable,
+    name: str,
+    platform: object = None,
+    ports: Mapping[str, tuple[Value, None]] | None = None,
+) -> str:
+    """Return a design as yosys has it within, with the parameters of `verilog`.
+
+    In Verilog a memory that is written bit by bit becomes a port for every bit, and its words are
+    set one by one. Yosys reads for minutes what it reads here at once.
+    """
+    text: str = _rtlil.convert(design, name=name, platform=platform, ports=ports, emit_src=False)
     return text

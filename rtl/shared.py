@@ -4,7 +4,7 @@ Amaranth writes a module for every instance. For an array of a thousand elements
 equal modules, which every later tool has to read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from amaranth.hdl import (
     ClockDomain,
@@ -30,10 +30,12 @@ class SharedModules:
     ----------
     prefix : str
         Beginning of every module's name.
+    write : callable
+        Returns the text of a module: `hwq.rtl.emit.verilog`, or `rtlil`.
     """
 
-    def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: str, write: Callable[..., str] = verilog) -> None:
+        self._prefix, self._write = prefix, write
         self._names: dict[tuple[type, str], str] = {}
         self.texts: list[str] = []
 
@@ -42,7 +44,7 @@ class SharedModules:
         key = type(component), parameters(component, digests=True)
         if key not in self._names:
             self._names[key] = f"{self._prefix}_{type(component).__name__}_{len(self._names)}"
-            self.texts.append(verilog(component, self._names[key], ports=_ports(component)))
+            self.texts.append(self._write(component, self._names[key], ports=_ports(component)))
         connections: dict[str, Value] = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for path, member, port in component.signature.flatten(component):
             side = "i" if member.flow == wiring.In else "o"
@@ -93,8 +95,11 @@ def _ports(component: wiring.Component) -> dict[str, tuple[Value, None]]:
     }
 
 
-def emit_whole(component: wiring.Component, name: str) -> str:
-    """Return the Verilog of a component as module `name`, with shared modules of its own."""
-    platform = SharedModules(name)
-    text = verilog(component, name, platform, _ports(component))
+def emit_whole(component: wiring.Component, name: str, write: Callable[..., str] = verilog) -> str:
+    """Return the text of a component as module `name`, with shared modules of its own.
+
+    It is Verilog, or what else `write` makes (`hwq.rtl.emit.rtlil`).
+    """
+    platform = SharedModules(name, write)
+    text = write(component, name, platform, _ports(component))
     return "\n".join([*platform.texts, text])

@@ -10,7 +10,7 @@ from typing import Any, Final
 from hwq.errors import UsageError
 from hwq.rtl.synthesis.tools import YOSYS, cell_file, run_wheel
 
-_LIBERTY: Final = "osu018_stdcells.lib"
+LIBERTY: Final = "osu018_stdcells.lib"
 # yosys's script without `&fraig -x`, which takes minutes for a wide multiplier to save 0.4 %
 _ABC: Final = "-script +strash;scorr;dc2;dretime;strash;&get,-n;&dch,-f"
 _SMALL: Final = "&nf,-R,10"
@@ -30,8 +30,8 @@ def _gates(options: str = "") -> str:
 
 def _cells(options: str = "", mapper: str = "&nf") -> str:
     return (
-        f"{_logic(options)}; dfflibmap -liberty {_LIBERTY}; "
-        f"abc -liberty {_LIBERTY} {_ABC};{mapper};&put;buffer;upsize;dnsize; opt_clean"
+        f"{_logic(options)}; dfflibmap -liberty {LIBERTY}; "
+        f"abc -liberty {LIBERTY} {_ABC};{mapper};&put;buffer;upsize;dnsize; opt_clean"
     )
 
 
@@ -128,8 +128,8 @@ def synthesize(flow: Flow, top: str, text: str, folder: Path) -> dict[str, float
     commands.append(flow.script.format(top=top))
     liberty = ""
     if flow.is_cells:
-        (folder / _LIBERTY).write_bytes(cell_file("lib").read_bytes())
-        liberty = f" -liberty {_LIBERTY}"
+        (folder / LIBERTY).write_bytes(cell_file("lib").read_bytes())
+        liberty = f" -liberty {LIBERTY}"
     commands.append(f"tee -q -o {top}_stat.json stat -json{liberty}")
     if flow.is_netlist:
         commands += [

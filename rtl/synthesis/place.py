@@ -35,10 +35,15 @@ def fmax_mhz(flow: Flow, top: str, folder: Path, seeds: tuple[int, ...] = SEEDS)
     text = (folder / f"{top}.v").read_text(encoding="utf-8")
     clocked = f"{top}_clocked"
     synthesize(flow, clocked, text + between_registers(top, ports), folder)
+    return placed_mhz(clocked, folder, seeds)
+
+
+def placed_mhz(top: str, folder: Path, seeds: tuple[int, ...]) -> float:
+    """Place and route `{top}.json`; the median clock over `seeds`."""
     reached: list[float] = []
     for seed in seeds:
-        report = f"{clocked}_{seed}_report.json"
-        arguments = [*DEVICE, "--json", f"{clocked}.json", "--seed", str(seed)]
+        report = f"{top}_{seed}_report.json"
+        arguments = [*DEVICE, "--json", f"{top}.json", "--seed", str(seed)]
         arguments += ["--freq", _WANTED_MHZ, "--timing-allow-fail", "--quiet", "--report", report]
         run_wheel(NEXTPNR, arguments, folder)
         clocks = json.loads((folder / report).read_text(encoding="utf-8"))["fmax"]

@@ -50,21 +50,21 @@ def measure(design: Design, flow: Flow) -> Row:
         "parameters": design.parameters,
         "target": flow.target,
         "recipe": flow.recipe,
-        **{name: _text(value) for name, value in figures.items()},
+        **{name: figure_text(value) for name, value in figures.items()},
         "tools": "; ".join(filter(None, tools)),
     }
     return {column: row.get(column, "") for column in COLUMNS}
 
 
-def csv_text(rows: Iterable[Row]) -> str:
+def csv_text(rows: Iterable[Row], columns: Iterable[str] = COLUMNS) -> str:
     """Return rows under a line of column names."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, tuple(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
 
 
-def _text(value: float) -> str:
+def figure_text(value: float) -> str:
     """Four digits of a measurement; counts and areas whole."""
     return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
