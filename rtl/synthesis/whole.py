@@ -105,10 +105,15 @@ def total(parts: list[Part]) -> dict[str, float]:
 def _parts(flow: Flow, statistics: Mapping[str, Any], memories: Mapping[str, Any]) -> list[Part]:
     modules = {name.removeprefix("\\"): own for name, own in statistics["modules"].items()}
     cells = {name: own.get("num_cells_by_type", {}) for name, own in modules.items()}
+    areas = {name: float(own.get("area", 0)) for name, own in modules.items()}
     found = []
     for name, count in instances(cells, TOP).items():
         own = {kind: number for kind, number in cells[name].items() if kind not in cells}
-        figures = counts(flow, modules[name] | {"num_cells_by_type": own})
+        figures = counts(flow, {"num_cells_by_type": own})
+        if "area" in modules[name]:
+            # yosys has counted the area of the modules within, but not their cells
+            below = sum(n * areas[kind] for kind, n in cells[name].items() if kind in cells)
+            figures["area_um2"] = round(areas[name] - below, 3)
         inside = memories["modules"].get(name, {"cells": {}})
         found.append(Part(name, count, figures | {"memory_bits": memory_bits(inside)}))
     return found
