@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> None:
     from hwq.rtl.synthesis.whole_table import COLUMNS as COLUMNS_OF_PARTS
 
     console = Console(stderr=True)
-    columns, shown, made = COLUMNS, _SHOWN, _of_units
+    columns: tuple[str, ...] = COLUMNS
+    shown, made = _SHOWN, _of_units
     if arguments.accelerator:
         columns, shown, made = COLUMNS_OF_PARTS, _SHOWN_OF_PARTS, _of_parts
     rows = []

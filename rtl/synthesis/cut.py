@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from hwq.rtl.synthesis.flows import Flow, synthesize
+from hwq.rtl.synthesis.flows import Flow
 from hwq.rtl.synthesis.place import placed_mhz
 from hwq.rtl.synthesis.tools import YOSYS, run_wheel
 
@@ -18,6 +18,8 @@ _OPPOSITE: Final = {"input": "output", "output": "input"}
 Module = Mapping[str, Any]
 """A module of yosys's JSON."""
 _NAME: Final = "part"
+_CLOCKED: Final = f"{_NAME}_clocked"
+_CHAINS: Final = 64  # of registers; yosys cannot go down a chain of ten thousand
 _MOST_BITS: Final = 15_000
 """Ports of a part whose clock is measured: each takes up to two registers, of 83,640."""
 
@@ -45,13 +47,16 @@ def part_mhz(
         return None
     with TemporaryDirectory(prefix="hwq_synth_") as place:
         folder = Path(place)
-        (folder / "cut.json").write_text(json.dumps({"modules": {_NAME: part}}), encoding="utf-8")
-        command = f"read_json cut.json; hierarchy -top {_NAME}; write_verilog -noattr {_NAME}.v"
-        run_wheel(YOSYS, ["-q", "-p", command], folder)
-        text = (folder / f"{_NAME}.v").read_text(encoding="utf-8")
-        text += between_chains(_NAME, part["ports"])
-        synthesize(flow, f"{_NAME}_clocked", text, folder)
-        return placed_mhz(f"{_NAME}_clocked", folder, seeds)
+        (folder / f"{_NAME}.json").write_text(
+            json.dumps({"modules": {_NAME: part}}), encoding="utf-8"
+        )
+        (folder / f"{_NAME}.v").write_text(between_chains(_NAME, part["ports"]), encoding="utf-8")
+        commands = (
+            f"read_json {_NAME}.json; read_verilog {_NAME}.v; hierarchy -top {_CLOCKED}; proc",
+            flow.script.format(top=_CLOCKED),
+        )
+        run_wheel(YOSYS, ["-q", "-p", "; ".join(commands)], folder)
+        return placed_mhz(_CLOCKED, folder, seeds)
 
 
 def cut(module: Module, modules: Mapping[str, Module]) -> dict[str, Any]:
@@ -78,10 +83,10 @@ def cut(module: Module, modules: Mapping[str, Module]) -> dict[str, Any]:
 
 
 def between_chains(top: str, ports: Mapping[str, Any]) -> str:
-    """Return a module `{top}_clocked` of three pins: `top` with a register at every port.
+    """Return a module `{top}_clocked` of few pins: `top` with a register at every port.
 
-    Registers of inputs are filled one from the next; those of outputs are added to a sum that
-    moves along. So a part may have more ports than a device has pins, and all of it stays.
+    Registers of inputs are filled one from another; those of outputs are added to sums that move
+    along. So a part may have more ports than a device has pins, and all of it stays.
     """
     names = {
         side: [n for n, port in ports.items() if n != "clk" and port["direction"] == side]
@@ -89,6 +94,7 @@ def between_chains(top: str, ports: Mapping[str, Any]) -> str:
     }
     joined = {side: ", ".join(f"{side}_{name}" for name in names[side]) for side in names}
     bits = {side: sum(len(ports[name]["bits"]) for name in names[side]) for side in names}
+    pins = min(_CHAINS, bits["output"])
     declared = [
         f"wire [{len(ports[name]['bits']) - 1}:0] {side}_{name};"
         for side in names
@@ -98,15 +104,16 @@ def between_chains(top: str, ports: Mapping[str, Any]) -> str:
     clock = [".clk(clk)"] if "clk" in ports else []
     return "\n".join(
         [
-            f"\nmodule {top}_clocked(input clk, input into, output out);",
+            f"module {top}_clocked(input clk, input [{_CHAINS - 1}:0] into,",
+            f"output [{pins - 1}:0] out);",
             f"reg [{bits['input'] - 1}:0] given; reg [{bits['output'] - 1}:0] taken, sums;",
             *declared,
             f"assign {{{joined['input']}}} = given;",
-            f"assign out = sums[{bits['output'] - 1}];",
+            f"assign out = sums[{bits['output'] - 1} -: {pins}];",
             f"{top} inside({', '.join(clock + connected)});",
             "always @(posedge clk) begin",
             f"given <= {{given, into}}; taken <= {{{joined['output']}}};",
-            "sums <= (sums << 1) ^ taken; end",
+            f"sums <= (sums << {_CHAINS}) ^ taken; end",
             "endmodule\n",
         ]
     )
