@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Gateware twin of hwq.numerics.scale_predictor."""
 
+from itertools import pairwise
+
 import numpy as np
 from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, wiring
@@ -13,6 +15,7 @@ from hwq.rtl.exp2 import Exp2
 from hwq.rtl.horner import HornerStep
 from hwq.rtl.pipeline import Pipeline, StreamUnit, clamped, saturated
 from hwq.rtl.range_extract import RangeExtract
+from hwq.rtl.rows import Spare
 from hwq.rtl.wide import carried, part_products, register, total
 
 EXP2 = Exp2Spec(in_bits=16, frac=FRAC)
@@ -22,12 +25,11 @@ Q4_12 = signed(16)
 class Projection(StreamUnit):
     """f_i = sat16(((sum_c projection[i, c] * range[c] + half) >> shift) + offsets[i]).
 
-    Latency 6 cycles from the last range; one range per cycle. Weights go through a register, and
-    products are added in parts, into the accumulator.
+    Latency 6 cycles from the last range; one range per cycle. Weights go through a register.
 
     Ports: `i` the ranges, channel by channel; `o` an array of the features.
 
-    A multiplier in two parts and one accumulator per feature, one memory of all weights.
+    A multiplier and an accumulator per feature, one memory of all weights.
 
     Parameters
     ----------
@@ -254,8 +256,7 @@ class ScalePredictor(StreamUnit):
         # range_extract, projection, issue and Horner steps, sum
         stages = self.extract.latency_cycles + 6 + (2 + 2 * spec.degree) + 4
         terms = spec.features - 1 + (spec.scales - 1) * max(spec.features, 2)
-        # sign, and the reciprocal behind the scale
-        return stages + terms + 1 + self.exp2.latency_cycles + 1
+        return stages + terms + 1 + self.exp2.latency_cycles + 1  # sign; the reciprocal behind
 
     @property
     def interval_cycles(self) -> int:
@@ -282,11 +283,11 @@ class ScalePredictor(StreamUnit):
         m.submodules.terms = terms = Terms(self.spec)
         m.submodules.corrections = corrections = Corrections(self.spec)
         m.submodules.exp2 = exp2 = self.exp2
+        m.submodules.spare = spare = Spare(extract.o.payload.shape())
         wiring.connect(m, wiring.flipped(self.i), extract.i)
-        wiring.connect(m, extract.o, projection.i)
-        wiring.connect(m, projection.o, terms.i)
-        wiring.connect(m, terms.o, corrections.i)
         wiring.connect(m, exp2.o, wiring.flipped(self.o))
+        for first, second in pairwise((extract, spare, projection, terms, corrections)):
+            wiring.connect(m, first.o, second.i)
         negate = Signal()
         y = corrections.o.payload
         p = Pipeline(m, corrections.o.valid, exp2.i.ready, depth=1)
