@@ -175,6 +175,8 @@ class ReciprocalDeviation(StreamUnit):
         m.submodules.rest = rest = RowBuffer(self.rest, RECIPROCAL, words=1, latency=waiting)
         fork(m, spare.o.valid, spare.o.ready, [root.i, rest.words])
         connect(m, divide.o, rest.known)
+        m.submodules.between = between = Spare(root.o.payload.shape())
+        connect(m, root.o, between.i)
         m.d.comb += [
             spare.i.p.mantissa.eq(mantissa),
             spare.i.p.rest.total.eq(carried(m, load, sums.total, "total")),
@@ -182,10 +184,10 @@ class ReciprocalDeviation(StreamUnit):
             root.i.payload.eq(spare.o.p.mantissa),
             rest.words.p.word.eq(spare.o.p.rest),
             rest.words.p.last.eq(1),
-            divide.i.valid.eq(root.o.valid),
-            root.o.ready.eq(divide.i.ready),
+            divide.i.valid.eq(between.o.valid),
+            between.o.ready.eq(divide.i.ready),
             divide.i.p.dividend.eq(1 << (2 * ROOT_BITS - 1)),
-            divide.i.p.divisor.eq(root.o.payload),
+            divide.i.p.divisor.eq(between.o.payload),
             self.o.valid.eq(rest.o.valid),
             rest.o.ready.eq(self.o.ready),
             self.o.p.rest.eq(rest.o.p.word),
