@@ -91,8 +91,7 @@ class Projection(StreamUnit):
 class Terms(StreamUnit):
     """h_li = Horner(f_i; coefficients[l, i], 0), for every scale l and, fastest, every feature i.
 
-    Latency 2 + 2*degree cycles to the first term; one term per cycle. The features stay at `i`
-    until their last term is issued.
+    Latency 2 + 2*degree cycles to the first term, then one a cycle; the features stay meanwhile.
 
     Ports: `i` an array of the features; `o` signed(16), the terms.
 
