@@ -26,7 +26,8 @@ class Wanted:
     """A network that shows what others do not.
 
     `rate` is that of the DRAM in bits a cycle; `size` that of an image; `contrast` that of the
-    images of calibration, beside that of the image that is run.
+    images of calibration, beside that of the image that is run; `parameter_kib` what the plan has
+    of the parameter memory.
     """
 
     method: str
@@ -35,12 +36,13 @@ class Wanted:
     latency_cycles: int
     size: int = 32
     contrast: float = 1.0
+    parameter_kib: float = 2.0
 
 
 NETWORKS = (
     Wanted("minmax", "w8a8", Fraction(77, 10), 3),
     # a row of ones, and a DRAM so fast that records are late
-    Wanted("is_vit", "w4a4", 31, 0),
+    Wanted("is_vit", "w4a4", 31, 0, parameter_kib=1.0),
     # twin codes, parameters of a head for all channels; the last store outlasts a fetch
     Wanted("ptq4vit", "w6a6", 4, 20),
     # two planes
@@ -59,7 +61,7 @@ NETWORKS = (
 
 
 @pytest.fixture(scope="module")
-def networks(make_tiny_vit, lower):
+def networks(make_tiny_vit, lower, open_gates):
     """Return the networks on the machine, each with the DRAM of its run."""
     from hwq.compiler.passes.base import run_passes
     from hwq.compiler.pipelines import prepare
@@ -76,7 +78,10 @@ def networks(make_tiny_vit, lower):
         images = (128 + wanted.contrast * (noise.astype(float) - 128)).astype(np.uint8)
         fitter = METHODS[wanted.method](**QUICK.get(wanted.method, {}))
         prepared = run_passes(graph, prepare(TINY_MEAN, TINY_STD))
-        integers = lower(fitter.fit(prepared, Calibration(images), Bits.parse(wanted.bits)).graph)
+        # what is not fitted has a scale for every image
+        given = Calibration(images, synthetic=wanted.method == "scalepredictor")
+        graph = fitter.fit(prepared, given, Bits.parse(wanted.bits)).graph
+        integers = lower(open_gates(graph))
         pixels = np.random.default_rng(3).integers(0, 256, shape).astype(np.uint8)
         if wanted.contrast < 1:
             pixels = np.where(pixels < 128, 0, 255).astype(np.uint8)
@@ -86,11 +91,17 @@ def networks(make_tiny_vit, lower):
             "bandwidth_gib_s": float(wanted.rate) * 1e9 / 2**33,
             "latency_cycles": wanted.latency_cycles,
         }
+        parameter = MACHINE.sram.parameter.model_copy(update={"size_kib": wanted.parameter_kib})
+        parts = {
+            "dram": MACHINE.dram.model_copy(update=dram),
+            "sram": MACHINE.sram.model_copy(update={"parameter": parameter}),
+        }
+        machine = MACHINE.model_copy(update=parts)
         return Network(
             f"{wanted.method} {wanted.bits} {wanted.size}",
-            make_plan(program, MACHINE),
+            make_plan(program, machine.model_copy(update={"dram": MACHINE.dram})),
             program,
-            MACHINE.model_copy(update={"dram": MACHINE.dram.model_copy(update=dram)}),
+            machine,
             pixels,
             IntegerExecutor(integers).run(pixels, names).values,
         )
