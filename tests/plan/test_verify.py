@@ -78,8 +78,8 @@ def test_blocks_are_cut_where_beats_begin(plan):
         ("b", "activation", "must be in weight, not activation"),
         ("b", "parameter", "must be in weight, not parameter"),
         ("1.1", "weight", "must be in activation or parameter, not weight"),
-        ("y", "output", "must be in activation, not output"),
-        ("y", "parameter", "must be in activation, not parameter"),
+        ("y", "output", "must be in activation or parameter, not output"),
+        ("y", "weight", "must be in activation or parameter, not weight"),
     ],
 )
 def test_blocks_are_in_the_buffer_of_their_port(plan, name, memory, message):
