@@ -274,6 +274,7 @@ async def give(ctx, engine: VectorEngine, layer: Layer) -> None:
         ctx.set(command[name].bits, 16 if operand is None else operand.bits)
         ctx.set(command[name].signed, layer.x_signed)
     ctx.set(command.settings, layer.settings)
+    ctx.set(command.split.as_value(), 0)
     plain = {"route": layer.route, "words": layer.x.words, "keep": layer.x.keep, "is_tabled": 0}
     plain |= {"first_parameter": FIRST, "second_parameter": 0}
     for name, value in (plain | layer.command).items():
