@@ -40,7 +40,8 @@ module bench;
   parameter BEFORE = 0;
   parameter [63:0] PLANNED = 0;
 
-  reg rst = 1, start = 0;
+  // a reset that rises: what has not changed since time 0 is evaluated by Icarus only then
+  reg rst = 0, start = 0;
 `ifndef VERILATOR
   reg clk = 0;
   always #5 clk = ~clk;
@@ -197,7 +198,7 @@ module bench;
 
   always @(posedge clk) begin
     cycle <= cycle + 1;
-    rst <= cycle < 4;
+    rst <= cycle > 0 && cycle < 4;
     start <= cycle == 8;
     started <= started || busy;
     previous <= slot;
