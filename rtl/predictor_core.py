@@ -54,7 +54,7 @@ class PredictorCore(wiring.Component):
     2**y_l and 2**-y_l (`hwq.numerics.scale_predictor`).
 
     One parameter every STEP_CYCLES, in the order of `hwq.compiler.emit_scales.predictor_words`. A
-    word of results leaves 15 cycles behind what would be the parameter after its last one.
+    scale leaves STEP_CYCLES + 11 cycles behind what would be the parameter after its last one.
 
     Ports:
 

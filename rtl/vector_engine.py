@@ -90,11 +90,9 @@ class VectorEngine(wiring.Component):
         valid, elements = self._units(m, platform, begins, kept, last_word)
         written_last = self._store(m, begins, kept, valid, elements)
         # the next layer reads a cycle after it starts
-        flowed, last_cycle = (
-            delayed(m, written_last, WRITE_CYCLES - 2),
-            kept.settings.list.last_cycle,
-        )
-        m.d.comb += ends.eq(Mux(kept.route == Route.LIST, self.cycles == last_cycle, flowed))
+        flowed = delayed(m, written_last, WRITE_CYCLES - 2)
+        times_out = self.cycles == kept.settings.list.last_cycle
+        m.d.comb += ends.eq(Mux(kept.route == Route.LIST, times_out, flowed))
         return m
 
     def _feed(self, m: Module, begins: Value, kept: data.View) -> Value:
