@@ -16,8 +16,9 @@ from hwq.numerics.activation import (
     ActivationSpec,
     coefficients,
 )
-from hwq.rtl.horner import HornerStep
+from hwq.rtl.horner import step_sum
 from hwq.rtl.pipeline import Pipeline, StreamUnit, holding, settled
+from hwq.rtl.wide import carried, register
 
 
 class ActivationCore(StreamUnit):
@@ -57,7 +58,7 @@ class ActivationCore(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """The look-up, two steps and the sum."""
+        """Magnitude and look-up; product, sum, product; sums and the asymptote."""
         return 6
 
     def settings_of(self, spec: ActivationSpec) -> dict[str, int]:
@@ -82,55 +83,43 @@ class ActivationCore(StreamUnit):
         m.submodules.table = memory
         coefficients = memory.read_port()
         wide = signed(self.in_bits + OUT_FRAC - self.min_frac)
-        place = unsigned(curve.segment_bits)
-        beside = data.StructLayout({"c0": coefficients.data.c0.shape(), "v": wide})
-        first, second = (
-            HornerStep(self.acc, place, curve.segment_bits, side=side, saturate=False)
-            for side in (beside, wide)
-        )
-        m.submodules += [first, second]
+        p = Pipeline(m, self.i.valid, self.o.ready, depth=self.latency_cycles)
+        m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
 
-        # stage 1: magnitude; read the segment. |v| may be 2**(bits-1), which needs all bits
-        value, v = Signal(wide), Signal(wide)
-        magnitude, u = Signal(wide.width), Signal(place)
-        look_up = Pipeline(m, self.i.valid, first.i.ready, depth=1)
+        # stage 1: the magnitude; it may be 2**(bits-1), which needs all bits
+        value = Signal(wide)
+        m.d.comb += value.eq(self.i.payload << self.settings.up)
+        magnitude = register(
+            m, p.load[0], Mux(value < 0, -value, value), "magnitude", unsigned(wide.width)
+        )
+
+        # stage 2: read the segment
         m.d.comb += [
-            self.i.ready.eq(look_up.ready),
-            value.eq(self.i.payload << self.settings.up),
-            magnitude.eq(Mux(value < 0, -value, value)),
             coefficients.addr.eq(
                 Mux(magnitude >= curve.farthest, curve.segments, magnitude >> curve.segment_bits)
             ),
-            coefficients.en.eq(look_up.load[0]),
+            coefficients.en.eq(p.load[1]),
         ]
-        with m.If(look_up.load[0]):
-            m.d.sync += [v.eq(value), u.eq(magnitude)]
+        u = register(m, p.load[1], magnitude, "u", unsigned(curve.segment_bits))
+        c2, c1, c0 = (coefficients.data[name] for name in ("c2", "c1", "c0"))
 
-        # stages 2 .. 5: c2*u + c1, then times u + c0
-        m.d.comb += [
-            first.i.valid.eq(look_up.valid[0]),
-            first.i.p.acc.eq(coefficients.data.c2),
-            first.i.p.x.eq(u),
-            first.i.p.coefficient.eq(coefficients.data.c1),
-            first.i.p.side.c0.eq(coefficients.data.c0),
-            first.i.p.side.v.eq(v),
-            second.i.valid.eq(first.o.valid),
-            first.o.ready.eq(second.i.ready),
-            second.i.p.acc.eq(first.o.p.acc),
-            second.i.p.x.eq(first.o.p.x),
-            second.i.p.coefficient.eq(first.o.p.side.c0),
-            second.i.p.side.eq(first.o.p.side.v),
-        ]
+        # stages 3 to 5: c2*u + c1, then times u
+        product = register(m, p.load[2], c2 * u, "product_2")
+        acc = step_sum(product, register(m, p.load[2], c1, "c1"), curve.segment_bits)
+        first = register(m, p.load[3], acc, "acc", self.acc)
+        u_4 = carried(m, p.load[2:4], u, "u_later")
+        product = register(m, p.load[4], first * u_4, "product_1")
 
-        # stage 6: the rounded bump from the asymptote; x <= y <= 0 left of 0, and 0 <= y <= 1 of a
-        # step, so y fits
-        add = Pipeline(m, second.o.valid, self.o.ready, depth=1)
-        m.d.comb += [second.o.ready.eq(add.ready), self.o.valid.eq(add.valid[0])]
-        acc, below = second.o.p.acc, second.o.p.side < 0
-        half = 1 << (GUARD - 1)
-        asymptote = Mux(below, 0, ONE if curve.step else second.o.p.side)
-        inward = Mux(below, half + acc, half - acc) if curve.step else half - acc
-        with m.If(add.load[0]):
+        # stage 6: plus c0; the rounded bump from the asymptote. x <= y <= 0 left of 0, and
+        # 0 <= y <= 1 of a step, so y fits
+        v = carried(m, p.load[:5], value, "v")
+        bump = Signal(self.acc)
+        c0_5 = carried(m, p.load[2:5], c0, "c0")
+        m.d.comb += bump.eq(step_sum(product, c0_5, curve.segment_bits))
+        below, half = v < 0, 1 << (GUARD - 1)
+        asymptote = Mux(below, 0, ONE if curve.step else v)
+        inward = Mux(below, half + bump, half - bump) if curve.step else half - bump
+        with m.If(p.load[5]):
             m.d.sync += self.o.payload.eq(asymptote + (inward >> GUARD))
         return m
 

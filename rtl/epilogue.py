@@ -134,13 +134,14 @@ class Epilogue(StreamUnit):
 class EpilogueCore(StreamUnit):
     """From the accumulators of one element, of any product, to its code.
 
-    acc = acc_0 * 2**up + acc_1 * 181 + addend; the code as `Epilogue` has it.
+    acc = acc_0 * 2**up + acc_1 * 181 + addend - correction; the code as `Epilogue` has it.
 
     Latency 8 cycles; one code per cycle.
 
     Ports: `i` a structure of `acc_0`, signed(46), a sum or one that outliers are joined to,
     `acc_1`, signed(32), and `addend`, `mult`, `shift` and `zero_point` (`SCALING`); `o` the code,
-    of shape `out`; `settings`: `up`, and `lo` and `hi`, the range of the code.
+    of shape `out`; `settings`: `up`, and `lo` and `hi`, the range of the code; `correction`,
+    signed(46), of the sums that came a cycle before.
 
     Parameters
     ----------
@@ -153,7 +154,8 @@ class EpilogueCore(StreamUnit):
         planes = {"acc_0": signed(SUM_BITS + 1), "acc_1": signed(32)}
         scaling = {name: field.shape for name, field in SCALING}
         settings = data.StructLayout({"up": range(GUARD_BITS + 1), "lo": out, "hi": out})
-        super().__init__(data.StructLayout(planes | scaling), out, {"settings": In(settings)})
+        ports = {"settings": In(settings), "correction": In(signed(ADDEND_BITS))}
+        super().__init__(data.StructLayout(planes | scaling), out, ports)
 
     @property
     def latency_cycles(self) -> int:
@@ -185,7 +187,7 @@ class EpilogueCore(StreamUnit):
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
         i, settings = self.i.p, self.settings
         planes = [(0, i.acc_0 << settings.up), *_weighted(i.acc_1, SQRT2[1])]
-        wide = _scaled(m, p, [(0, i.addend), *planes], i)
+        wide = _scaled(m, p, [(0, i.addend), *planes], i, self.correction)
         with m.If(p.load[-1]):
             m.d.sync += self.o.payload.eq(within(wide, settings.lo, settings.hi))
         return m
@@ -199,8 +201,13 @@ def _weighted(acc: Value, weight: int) -> list[Part]:
     return [(start, part * Const(weight)) for start, part in parts(acc)]
 
 
-def _scaled(m: Module, p: Pipeline, terms: Iterable[Part], i: data.View) -> Signal:
-    """Stages 1 to 7: the sum of all terms; times mult, rounded by shift, plus the zero point."""
+def _scaled(
+    m: Module, p: Pipeline, terms: Iterable[Part], i: data.View, correction: Value | int = 0
+) -> Signal:
+    """Stages 1 to 7: the sum of all terms; times mult, rounded by shift, plus the zero point.
+
+    A correction is subtracted in the second stage.
+    """
     load = p.load
     mult = carried(m, load[:2], i.mult, "mult")
     shift = carried(m, load[:4], i.shift, "shift")
@@ -208,7 +215,7 @@ def _scaled(m: Module, p: Pipeline, terms: Iterable[Part], i: data.View) -> Sign
 
     # stages 1 and 2: weigh, and add; the spec holds the sum below 2**46
     weighed = [(up, register(m, load[0], term, f"term_{k}")) for k, (up, term) in enumerate(terms)]
-    acc = register(m, load[1], total(weighed), "acc", signed(ACC_BITS + 1))
+    acc = register(m, load[1], total(weighed) - correction, "acc", signed(ACC_BITS + 1))
 
     # stages 3 and 4: multiply; below 2**(46 + 16)
     products = part_products(m, load[2], acc, mult, "product")

@@ -1,12 +1,20 @@
 """Gateware twin of hwq.numerics.horner."""
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Shape, ShapeLike, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Shape, ShapeLike, Signal, Value, signed
 from amaranth.lib import data
 from numpy.typing import NDArray
 
 from hwq.numerics.horner import HornerSpec
 from hwq.rtl.pipeline import Pipeline, StreamUnit, saturated
+
+
+def step_sum(product: Value, coefficient: Value | int, frac: int) -> Value:
+    """Return product * 2**-frac to nearest, ties up, plus a coefficient: one adder for both."""
+    half = 1 << (frac - 1)
+    if isinstance(coefficient, int):
+        return (product + ((coefficient << frac) + half)) >> frac
+    return (product + Cat(Const(half, frac), coefficient).as_signed()) >> frac
 
 
 class HornerStep(StreamUnit):
@@ -68,13 +76,9 @@ class HornerStep(StreamUnit):
             m.d.sync += [product.eq(self.i.p.acc * self.i.p.x), operand.eq(self.i.p)]
 
         # stage 2: round half up, add, saturate
-        half = 1 << (self.frac - 1)
-        if self.coefficient is None:
-            addend = Cat(Const(half, self.frac), operand.coefficient).as_signed()
-        else:
-            addend = (self.coefficient << self.frac) + half
-        # one adder for the half that rounds and the coefficient above it
-        rounded = (product + addend) >> self.frac
+        given = self.coefficient
+        coefficient = operand.coefficient if given is None else given
+        rounded = step_sum(product, coefficient, self.frac)
         total = Signal(rounded.shape())
         m.d.comb += total.eq(rounded)
         acc = saturated(total, self.acc_shape) if self.saturate else total

@@ -6,8 +6,11 @@ from amaranth.lib.wiring import In, Out
 
 from hwq.numerics.epilogue import ADDEND_BITS
 from hwq.numerics.outlier_join import MAX_ROW_MULT, SUM_BITS, timing
+from hwq.rtl.wide import part_products, total
 
 JOIN_CYCLES = timing().latency_cycles
+FACTOR_CYCLES = 2
+"""From when sums come to when their token's factor must be there."""
 FACTOR = unsigned(MAX_ROW_MULT.bit_length())
 JOINED = signed(SUM_BITS + 1)
 
@@ -15,8 +18,8 @@ JOINED = signed(SUM_BITS + 1)
 class JoinLane(wiring.Component):
     """joined = (codes + outliers - correction) * factor.
 
-    Latency 3 cycles: add, subtract, multiply; one sum per cycle. `correction` is that of the sums
-    of the cycle before, and `factor` of two cycles before.
+    Latency 4 cycles: add, subtract, multiply in parts, sum those; one joined sum per cycle.
+    `correction` is that of the sums of the cycle before, and `factor` of FACTOR_CYCLES before.
 
     A multiplier of 35 x 12 bits and two adders.
     """
@@ -33,13 +36,14 @@ class JoinLane(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return the three registers; `OutlierJoinSpec` holds each of the three terms in 2**31."""
+        """Return the four stages; `OutlierJoinSpec` holds each of the three terms in 2**31."""
         m = Module()
         both = Signal(signed(33))
-        total = Signal(signed(35))
+        corrected = Signal(signed(35))
+        products = part_products(m, 1, corrected, self.factor, "product")
         m.d.sync += [
             both.eq(self.codes + self.outliers),
-            total.eq(both - self.correction),
-            self.joined.eq(total * self.factor),
+            corrected.eq(both - self.correction),
+            self.joined.eq(total(products)),
         ]
         return m

@@ -83,14 +83,12 @@ class Sums(StreamUnit):
         with m.If(p.load[0]):
             m.d.sync += last.eq(self.i.p.last)
         m.d.comb += [total.i.p.last.eq(last), squares.i.p.last.eq(last)]
-        for k in range(self.lanes):
-            x, square = Signal(ELEMENT, name=f"x_{k}"), Signal(self.square, name=f"square_{k}")
-            element = Signal(ELEMENT, name=f"element_{k}")
-            m.d.comb += element.eq(Mux(self.i.p.keep[k], self.i.p.elements[k], 0))
-            with m.If(p.load[0]):
-                m.d.sync += [x.eq(element), square.eq(element * element)]
-            m.d.comb += total.i.p.elements[k].eq(Mux(self.centered, x, 0))
-            m.d.comb += squares.i.p.elements[k].eq(square)
+        keep = register(m, p.load[0], self.i.p.keep, "keep")
+        for k, element in enumerate(self.i.p.elements):
+            x = register(m, p.load[0], element, f"x_{k}")
+            square = register(m, p.load[0], element * element, f"square_{k}", self.square)
+            m.d.comb += total.i.p.elements[k].eq(Mux(keep[k] & self.centered, x, 0))
+            m.d.comb += squares.i.p.elements[k].eq(Mux(keep[k], square, 0))
         m.d.comb += [
             self.o.valid.eq(total.o.valid & squares.o.valid),
             total.o.ready.eq(self.o.ready & squares.o.valid),

@@ -1,11 +1,24 @@
 """Gateware twin of hwq.numerics.log2."""
 
+from collections.abc import Sequence
+
 import numpy as np
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from numpy.typing import NDArray
 
 from hwq.numerics.log2 import Log2Spec
 from hwq.rtl.pipeline import Pipeline, StreamUnit
+from hwq.rtl.wide import register
+
+
+def _normalised(m: Module, x: Value, distances: Sequence[int]) -> tuple[Value, Value]:
+    """Return x without leading zeros, as far as `distances` go, and whether each was shifted."""
+    moves: list[Value] = []
+    for distance in distances:
+        move, moved = Signal(name=f"move_{distance}"), Signal(len(x), name=f"moved_{distance}")
+        m.d.comb += [move.eq(~x[-distance:].any()), moved.eq(Mux(move, x << distance, x))]
+        moves, x = [move, *moves], moved
+    return x, Cat(*moves)
 
 
 class Log2(StreamUnit):
@@ -18,7 +31,7 @@ class Log2(StreamUnit):
 
     Ports: `i` unsigned(in_bits), the fraction; `o` unsigned(bits), the code.
 
-    A priority encoder, one barrel shift left, and per step of an octave one comparator.
+    Four shifts left, each by what is zero; per step of an octave one comparator.
 
     Parameters
     ----------
@@ -46,32 +59,20 @@ class Log2(StreamUnit):
         p = Pipeline(m, self.i.valid, self.o.ready, depth=3)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
 
-        # stage 1: leading one; the last assignment wins, so the highest bit does
-        lead = Signal(range(16))
-        for k in range(spec.in_bits):
-            with m.If(self.i.payload[k]):
-                m.d.comb += lead.eq(k)
-        x = Signal(spec.in_bits)
-        left = Signal(range(16))
-        with m.If(p.load[0]):
-            m.d.sync += [x.eq(self.i.payload), left.eq(15 - lead)]
+        # stages 1 and 2: normalise, by 8, 4, 2 and 1 bits in turn wherever as many are zero
+        x: Value = Cat(Const(0, 16 - spec.in_bits), self.i.payload)
+        x, far = _normalised(m, x, (8, 4))
+        x, far = register(m, p.load[0], x, "x"), register(m, p.load[0], far, "far")
+        mantissa, near = _normalised(m, x, (2, 1))
 
-        # stage 2: normalised mantissa against the thresholds
-        mantissa = Signal(16)
-        m.d.comb += mantissa.eq(x << left)
-        above = sum((mantissa >= threshold for threshold in spec.thresholds), start=0)
+        # stage 2: the mantissa against the thresholds
+        below = sum((mantissa < threshold for threshold in spec.thresholds), start=0)
         level = Signal(range(2 * 16 + 1))
-        zero = Signal()
         with m.If(p.load[1]):
-            # r = steps * (in_bits - lead) - above, and lead = 15 - left
-            m.d.sync += [
-                level.eq(spec.steps_per_octave * (left + (spec.in_bits - 15)) - above),
-                zero.eq(x == 0),
-            ]
+            m.d.sync += level.eq(spec.steps_per_octave * Cat(near, far) + below)
 
-        # stage 3: offset and clamp
+        # stage 3: offset and clamp; the level of 0 is 16 octaves, above the largest
         code = Mux(level < spec.offset, 0, level - spec.offset) if spec.offset else level
-        is_zero = zero | (level > spec.max_level)
         with m.If(p.load[2]):
-            m.d.sync += self.o.payload.eq(Mux(is_zero, spec.zero_code, code))
+            m.d.sync += self.o.payload.eq(Mux(level > spec.max_level, spec.zero_code, code))
         return m

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hwq.numerics.outlier_join import MAX_ROW_MULT, SUM_BITS, OutlierJoinSpec, check_join
 from hwq.rtl.pipeline import Pipeline, StreamUnit
 from hwq.rtl.stimulus import values
+from hwq.rtl.wide import part_products, total
 
 _CORRECTION = signed(33)
 _ROW_MULT = unsigned(MAX_ROW_MULT.bit_length())
@@ -26,7 +27,7 @@ class OutlierJoin(StreamUnit):
     0. Sums follow each other column by column and token by token; corrections and factors are in
     tables that the unit walks through.
 
-    Latency 3 cycles from the last term; one term per cycle.
+    Latency 4 cycles from the last term; one term per cycle.
 
     Ports: `i` a structure of `acc`, signed(32), `side`, signed(16), `weight`, signed(8), and
     `last`; `o` signed(46), the joined accumulator.
@@ -55,8 +56,8 @@ class OutlierJoin(StreamUnit):
 
     @property
     def latency_cycles(self) -> int:
-        """Three registers."""
-        return 3
+        """Four registers."""
+        return 4
 
     @property
     def interval_cycles(self) -> int:
@@ -104,7 +105,7 @@ class OutlierJoin(StreamUnit):
         return correction.data, row_mult.data
 
     def elaborate(self, platform: object) -> Module:
-        """Return the tables and the three stages."""
+        """Return the tables and the four stages."""
         m = Module()
         i = self.i.p
         ready = Signal()
@@ -119,17 +120,18 @@ class OutlierJoin(StreamUnit):
 
         # stage 2: sum; |acc + correction| <= 2**32, and 2**22 for every outlier
         largest = (1 << 32) + (self.channels << 22)
-        total = Signal(signed(largest.bit_length() + 1))
+        sum_so_far = Signal(signed(largest.bit_length() + 1))
         first, last_2, factor = Signal(init=1), Signal(), Signal(_ROW_MULT)
         with m.If(front.load[1]):
             m.d.sync += [last_2.eq(last_1), factor.eq(row_mult)]
             with m.If(front.valid[0]):
                 m.d.sync += first.eq(last_1)
-                m.d.sync += total.eq(Mux(first, acc + correction, total) + product)
+                m.d.sync += sum_so_far.eq(Mux(first, acc + correction, sum_so_far) + product)
 
-        # stage 3: the factor; `check_join` holds what comes of one split below 2**45
-        back = Pipeline(m, front.valid[1] & last_2, self.o.ready, depth=1)
-        m.d.comb += [ready.eq(back.ready | ~last_2), self.o.valid.eq(back.valid[0])]
-        with m.If(back.load[0]):
-            m.d.sync += self.o.payload.eq(total * factor)
+        # stages 3 and 4: the factor; `check_join` holds what comes of one split below 2**45
+        back = Pipeline(m, front.valid[1] & last_2, self.o.ready, depth=2)
+        m.d.comb += [ready.eq(back.ready | ~last_2), self.o.valid.eq(back.valid[1])]
+        products = part_products(m, back.load[0], sum_so_far, factor, "product")
+        with m.If(back.load[1]):
+            m.d.sync += self.o.payload.eq(total(products))
         return m

@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """What outliers add to a product's sums, made while the array multiplies all the rest."""
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -121,27 +121,36 @@ class OutlierJoiner(wiring.Component):
     ) -> tuple[Value, Value, Value]:
         """Return whether the entry is added, the row ends, and the tile ends, in this cycle."""
         entries, entry = self.entries, self.entries.entry
-        row, token, taken_all = Signal(16), Signal(16), Signal()
+        token, taken_all = Signal(16), Signal()
         adds, ends, ends_tile = Signal(), Signal(), Signal()
-        rows_left, is_one, is_later = Signal(), Signal(), Signal()
+        is_one, is_later = Signal(), Signal()
         all_taken, rows_end = Signal(), Signal()
+        # rows that are left, and whether there are any, and whether there is only one
+        left, rows_left, is_last = Signal(16), Signal(), Signal()
         m.d.comb += [
-            rows_left.eq(row != kept.rows),
             is_one.eq((entry.value != 0) & rows_left),
             is_later.eq(is_one & (entry.token > token)),
             entries.take.eq(steps & entries.there & ~taken_all & ~is_later),
             adds.eq(entries.take & is_one & (entry.token == token)),
             ends.eq(steps & rows_left & (taken_all | (entries.there & is_later))),
             all_taken.eq(taken_all | (entries.take & entries.last)),
-            rows_end.eq(~rows_left | (ends & (row + 1 == kept.rows))),
+            rows_end.eq(~rows_left | (ends & is_last)),
             ends_tile.eq(steps & all_taken & rows_end),
         ]
-        with m.If(begins):
-            m.d.sync += [row.eq(0), taken_all.eq(0), token.eq(self.command.first)]
-        with m.Elif(ends_tile):
-            m.d.sync += [row.eq(0), taken_all.eq(0), token.eq(kept.first)]
+        with m.If(begins | ends_tile):
+            of_tile = Mux(begins, self.command.as_value(), kept.as_value())
+            command = data.View(self.command_shape, of_tile)
+            m.d.sync += [
+                left.eq(command.rows),
+                rows_left.eq(1),
+                is_last.eq(command.rows == 1),
+                taken_all.eq(0),
+                token.eq(command.first),
+            ]
         with m.Else():
-            m.d.sync += [row.eq(row + ends), token.eq(token + ends), taken_all.eq(all_taken)]
+            m.d.sync += [token.eq(token + ends), taken_all.eq(all_taken)]
+            with m.If(ends):
+                m.d.sync += [left.eq(left - 1), rows_left.eq(~is_last), is_last.eq(left == 2)]
         return adds, ends, ends_tile
 
     def _read(self, m: Module, kept: data.View, weights: Value, adds: Value) -> None:

@@ -1,7 +1,10 @@
 # amaranth: UnusedElaboratable=no
 """The few outliers of many words, one by one."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -115,20 +118,23 @@ class OutlierLister(wiring.Component):
         self, m: Module, word: data.View, chosen: Value, token: Value, channel: Value
     ) -> None:
         """Stages 1 to 4 of the one lane that is `chosen`, or of zeros."""
-        # stage 1: choose
-        x, number = Signal(self.element), Signal(range(max(self.lanes, 2)))
-        for lane in range(self.lanes):
-            with m.If(chosen[lane]):
-                m.d.comb += [x.eq(word.elements[lane]), number.eq(lane)]
-        x_1, multiplier, place = Signal.like(x), Signal(MULTIPLIER), Signal(16)
-        m.d.sync += [x_1.eq(x), multiplier.eq(word.multiplier), place.eq(channel + number)]
+        # stage 1: choose; there is one lane at most, so what any of them has is its element
+        lanes = range(max(self.lanes, 2))
+        elements = [Mux(chosen[k], element, 0) for k, element in enumerate(word.elements)]
+        numbers = [Mux(chosen[k], Const(k, lanes), 0) for k in range(self.lanes)]
+        x, multiplier, place = Signal(self.element), Signal(MULTIPLIER), Signal(16)
+        m.d.sync += [
+            x.eq(reduce(or_, elements)),
+            multiplier.eq(word.multiplier),
+            place.eq(channel + reduce(or_, numbers)),
+        ]
 
         # stages 2 to 4: scale, round, hold
         product = Signal(signed(self.element.width + len(multiplier.mult) + 1))
         shift, wide = Signal.like(multiplier.shift), Signal.like(product)
         entry = self.o.entry
         m.d.sync += [
-            product.eq(x_1 * multiplier.mult),
+            product.eq(x * multiplier.mult),
             shift.eq(multiplier.shift),
             wide.eq(half_up_shift(product, shift)),
             entry.value.eq(saturated(wide, signed(16))),

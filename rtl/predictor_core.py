@@ -12,8 +12,9 @@ from hwq.numerics import horner
 from hwq.numerics.scale_predictor import FRAC, ScalePredictorSpec
 from hwq.rtl.exp2 import Exp2
 from hwq.rtl.horner import HornerStep
-from hwq.rtl.pipeline import delayed, saturated, settled, within
+from hwq.rtl.pipeline import delayed, saturated, settled
 from hwq.rtl.scale_predictor import EXP2, Q4_12
+from hwq.rtl.wide import part_products, total
 from hwq.rtl.word_reader import WordReader, words_signature
 
 STEP_CYCLES = horner.timing(1).latency_cycles
@@ -148,7 +149,7 @@ class PredictorCore(wiring.Component):
     def _features(
         self, m: Module, tick: Value, word: Value, pair: Value, place: Value, feature: Value
     ) -> data.View:
-        """Return all features; each is there five cycles after its last column."""
+        """Return all features; each is there six cycles after its last column."""
         s = self.settings
         low, offset = Signal(16), Signal(signed(32))
         with m.If(tick & (place == 0)):
@@ -157,18 +158,20 @@ class PredictorCore(wiring.Component):
             m.d.sync += offset.eq(Cat(low, word))
         # stage 1 holds the operands, stage 2 multiplies, stage 3 adds, stage 4 shifts
         weight, value = delayed(m, word, 1), delayed(m, Value.cast(pair).as_signed(), 1)
-        product, acc, shifted = Signal(signed(48)), Signal(_ACC), Signal(_ACC)
-        m.d.sync += [product.eq(weight * value), shifted.eq(acc >> s.shift)]
+        products = part_products(m, 1, value, weight, "product")
+        acc, shifted = Signal(_ACC), Signal(_ACC)
+        m.d.sync += shifted.eq(acc >> s.shift)
         half = (1 << s.shift) >> 1
         adds, is_first = delayed(m, tick & (place >= 2), 2), delayed(m, place == 2, 2)
         with m.If(adds):
-            m.d.sync += acc.eq(Mux(is_first, half, acc) + product)
+            m.d.sync += acc.eq(total([(0, Mux(is_first, half, acc)), *products]))
+        # stage 5 adds the offset, stage 6 saturates
+        centred = Signal(signed(_ACC.width + 1))
+        m.d.sync += centred.eq(shifted + offset)
         features = Signal(data.ArrayLayout(Q4_12, _MOST_FEATURES))
-        total = Signal(signed(_ACC.width + 1))
-        m.d.comb += total.eq(shifted + offset)
-        ends, number = delayed(m, tick & (place == s.columns + 1), 4), delayed(m, feature, 4)
+        ends, number = delayed(m, tick & (place == s.columns + 1), 5), delayed(m, feature, 5)
         with m.If(ends):
-            m.d.sync += features[number].eq(saturated(total, Q4_12))
+            m.d.sync += features[number].eq(saturated(centred, Q4_12))
         return features
 
     def _polynomials(
@@ -183,7 +186,7 @@ class PredictorCore(wiring.Component):
     ) -> tuple[Value, Value]:
         """Return the logarithm of a scale, and when it is there."""
         m.submodules.step = step = HornerStep(Q4_12, Q4_12, FRAC)
-        acc, total, bias = Signal(Q4_12), Signal(signed(20)), Signal(Q4_12)
+        acc, terms, bias = Signal(Q4_12), Signal(signed(20)), Signal(Q4_12)
         is_bias, is_end = state == _State.BIAS, state == _State.END
         opens = tick & (state == _State.POLYNOMIALS) & (place == 0)
         # behind its last coefficient a polynomial has a step with 0, under the next parameter
@@ -205,19 +208,22 @@ class PredictorCore(wiring.Component):
             step.o.ready.eq(1),
         ]
         m.d.sync += acc.eq(Mux(opens, word, result))
-        summed = Signal(total.shape())
-        m.d.comb += summed.eq(total + step.o.p.acc)
+        summed = Signal(terms.shape())
+        m.d.comb += summed.eq(terms + step.o.p.acc)
         with m.If(tick & is_bias):
             m.d.sync += bias.eq(word)
             with m.If(~closes):
-                m.d.sync += total.eq(word)
+                m.d.sync += terms.eq(word)
         y, ready = Signal(Q4_12), step.o.valid & finishes
-        limit = Signal(Q4_12)
-        m.d.comb += limit.eq(self.settings.limit)
         with m.If(step.o.valid & adds):
-            m.d.sync += total.eq(Mux(finishes, bias, summed))
+            m.d.sync += terms.eq(Mux(finishes, bias, summed))
+        # the terms so far are there a step before the last one: how far it may go is known by then
+        limit, lowest, highest = Signal(Q4_12), Signal(signed(21)), Signal(signed(21))
+        m.d.comb += limit.eq(self.settings.limit)
+        m.d.sync += [lowest.eq(-limit - terms), highest.eq(limit - terms)]
+        above, below = step.o.p.acc > highest, step.o.p.acc < lowest
         with m.If(ready):
-            m.d.sync += y.eq(within(summed, -limit, limit))
+            m.d.sync += y.eq(Mux(above, limit, Mux(below, -limit, summed)))
         return y, delayed(m, ready, 1)
 
     def _powers(self, m: Module, y: Value, ready: Value) -> None:

@@ -1,13 +1,14 @@
 """Gateware twin of hwq.numerics.requantize."""
 
 import numpy as np
-from amaranth.hdl import Module, Shape, Signal, signed
+from amaranth.hdl import Const, Module, Shape, Signal, signed
 from numpy.typing import NDArray
 
 from hwq.errors import require
 from hwq.numerics.requantize import ACC_BITS, RequantizeSpec
 from hwq.numerics.rounding import half_up_shift as exact_half_up_shift
-from hwq.rtl.pipeline import Pipeline, StreamUnit, half_up_shift, saturated
+from hwq.rtl.pipeline import Pipeline, StreamUnit, saturated
+from hwq.rtl.wide import part_products, total
 
 
 class Requantize(StreamUnit):
@@ -52,20 +53,20 @@ class Requantize(StreamUnit):
         p = Pipeline(m, self.i.valid, self.o.ready, depth=3)
         m.d.comb += [self.i.ready.eq(p.ready), self.o.valid.eq(p.valid[-1])]
 
-        # stage 1: multiply; mult < 2**16, so 16 bits more than the accumulator hold it
-        product = Signal(signed(self.acc_bits + 16))
-        with m.If(p.load[0]):
-            m.d.sync += product.eq(self.i.payload * spec.mult)
+        # stage 1: multiply, in parts where the accumulator is wide
+        multiplier = Const(spec.mult, 16)
+        products = part_products(m, p.load[0], self.i.payload, multiplier, "product")
 
-        # stage 2: round half up, shift, zero point; monotone in the accumulator, so that its two
-        # ends bound the result
+        # stage 2: sum, round half up, shift, zero point: one constant rounds and adds; monotone in
+        # the accumulator, so that its two ends bound the result
         least, most = (
             exact_half_up_shift(acc * spec.mult, spec.shift) + spec.zero_point
             for acc in (-(1 << (self.acc_bits - 1)), (1 << (self.acc_bits - 1)) - 1)
         )
         wide = Signal(range(min(least, 0), max(most, 1) + 1))
+        addend = Const((spec.zero_point << spec.shift) + ((1 << spec.shift) >> 1))
         with m.If(p.load[1]):
-            m.d.sync += wide.eq(half_up_shift(product, spec.shift) + spec.zero_point)
+            m.d.sync += wide.eq(total([*products, (0, addend)]) >> spec.shift)
 
         # stage 3: saturate
         with m.If(p.load[2]):

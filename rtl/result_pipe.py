@@ -11,10 +11,11 @@ from hwq.rtl.activation import ActivationCore
 from hwq.rtl.buffer import READ_CYCLES, WRITE_CYCLES, Buffer
 from hwq.rtl.encoder import ELEMENT, ENCODER_SETTINGS, Encoder, tabled
 from hwq.rtl.epilogue import SCALING, EpilogueCore
-from hwq.rtl.join_lane import FACTOR, JOIN_CYCLES, JoinLane
+from hwq.rtl.join_lane import FACTOR, FACTOR_CYCLES, JOIN_CYCLES, JoinLane
 from hwq.rtl.pipeline import delayed, within
 from hwq.rtl.shared import share
 from hwq.rtl.walker import follow
+from hwq.rtl.wide import part_products, register, total
 
 LEVELS = 4
 """Loops of an operand: rows; tiles of N, whose address may have several strides."""
@@ -32,7 +33,7 @@ class ResultPipe(wiring.Component):
     sums come when they come, and nothing here makes them wait.
 
     From a word of sums to the first cycle in which a read of its results may begin: 1 for the
-    parameters, 3 to join, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of
+    parameters, 4 to join, 8 of the epilogue, 6 of an activation, 8 of an encoder (12 of
     logarithms), 1 of a residual, and WRITE_CYCLES.
 
     Ports:
@@ -67,8 +68,8 @@ class ResultPipe(wiring.Component):
         self.epilogues = [EpilogueCore(held) for _ in range(self.lanes)]
         self.activations = [ActivationCore(function, held.width) for _ in range(self.lanes)]
         self._row_factor = Signal(FACTOR)
-        self._column_sums = [
-            Signal(signed(32), name=f"column_sum_{lane}") for lane in range(self.lanes)
+        self._corrections = [
+            Signal(signed(ADDEND_BITS), name=f"correction_{lane}") for lane in range(self.lanes)
         ]
         self.command_shape = self._command_layout(buffer, tiles)
         sums = data.ArrayLayout(data.ArrayLayout(signed(32), 2), self.lanes)
@@ -136,12 +137,12 @@ class ResultPipe(wiring.Component):
         arrives, comes = Signal(), Signal()
         m.d.comb += arrives.eq(self.sums.valid & self.busy)
         row, tile, _ = self._count(m, "sums", begins, arrives, kept.rows + kept.ones, kept.tiles)
-        is_column_sum = kept.ones & (row == 0)
-        m.d.comb += comes.eq(arrives & ~is_column_sum)
-        with m.If(arrives & is_column_sum):
-            m.d.sync += [
-                held.eq(self.sums.sums[lane][0]) for lane, held in enumerate(self._column_sums)
-            ]
+        column_sums_come = Signal()
+        m.d.comb += [
+            column_sums_come.eq(arrives & kept.ones & (row == 0)),
+            comes.eq(arrives & ~column_sums_come),
+        ]
+        self._correct(m, kept, column_sums_come)
         # the encoder's word is read ahead of all sums
         begun = delayed(m, begins, 1)
         own, comes_own = Signal(SCALING), delayed(m, begun, PARAMETER_CYCLES)
@@ -174,6 +175,18 @@ class ResultPipe(wiring.Component):
         ]
         return m
 
+    def _correct(self, m: Module, kept: data.View, comes: Value) -> None:
+        """Make corrections of the column sums that come, for the second stage behind the next row.
+
+        That row comes a cycle later, and is a cycle from its epilogue: there is time for a product
+        in parts, their sum, and a shift.
+        """
+        for lane, correction in enumerate(self._corrections):
+            column_sum = self.sums.sums[lane][0]
+            products = part_products(m, comes, column_sum, kept.offset, f"offset_{lane}")
+            product = register(m, 1, total(products), f"offsets_{lane}")
+            m.d.sync += correction.eq(Mux(kept.ones, product << kept.epilogue.up, 0))
+
     def _factor(self, m: Module, kept: data.View, begins: Value, comes: Value, ends: Value) -> None:
         """Read the factor of the row that came, for when `JoinLane` takes it."""
         word, place = Signal.like(kept.first_factor), Signal(range(max(self.lanes, 2)))
@@ -186,7 +199,7 @@ class ResultPipe(wiring.Component):
             m.d.sync += [word.eq(word + last), place.eq(Mux(last, 0, place + 1))]
         m.d.comb += self.factors.address.eq(word)
         chosen = self.factors.data[delayed(m, place, PARAMETER_CYCLES)]
-        m.d.comb += self._row_factor.eq(delayed(m, chosen, JOIN_CYCLES - 1))
+        m.d.comb += self._row_factor.eq(delayed(m, chosen, FACTOR_CYCLES))
 
     def _count(
         self, m: Module, name: str, begins: Value, advance: Value, rows: Value, tiles: Value
@@ -238,10 +251,10 @@ class ResultPipe(wiring.Component):
                 encoder.i.valid.eq(there & kept.encodes),
                 *(unit.o.ready.eq(1) for unit in (epilogue, activation, encoder)),
             ]
-            total, limits = Signal(signed(ELEMENT.width + 1), name=f"total_{lane}"), kept.limits
+            both, limits = Signal(signed(ELEMENT.width + 1), name=f"both_{lane}"), kept.limits
             held = Signal(self.element, name=f"sum_{lane}")
-            m.d.comb += total.eq(value + self.y_read.elements[lane])
-            m.d.sync += held.eq(within(total, limits.lo, limits.hi))
+            m.d.comb += both.eq(value + self.y_read.elements[lane])
+            m.d.sync += held.eq(within(both, limits.lo, limits.hi))
             plain = Mux(kept.encodes, encoder.o.payload, value)
             elements.append(Mux(kept.adds, held, plain))
             valids.append(Mux(kept.encodes, encoder.o.valid, there & ~kept.adds))
@@ -254,20 +267,16 @@ class ResultPipe(wiring.Component):
         planes, operand = self.sums.sums[lane], self.epilogues[lane].i.p
         own = Mux(kept.spread, self.parameters.data[0], self.parameters.data[lane])
         scaling = data.View(SCALING, Mux(kept.shared, kept.scaling, own))
-        # the first row of a tile is there a cycle after the column sums, and here one later
-        correction = Signal(signed(ADDEND_BITS), name=f"correction_{lane}")
-        shifted = (self._column_sums[lane] * kept.offset) << kept.epilogue.up
-        m.d.sync += correction.eq(Mux(kept.ones, shifted, 0))
         before = [Signal(signed(32), name=f"acc_{lane}_{plane}") for plane in (0, 1)]
         m.d.sync += [acc.eq(planes[plane]) for plane, acc in enumerate(before)]
         m.d.comb += [
             join.codes.eq(before[0]),
             join.outliers.eq(before[1]),
-            join.correction.eq(correction),
+            join.correction.eq(self._corrections[lane]),
+            self.epilogues[lane].correction.eq(Mux(kept.joins, 0, self._corrections[lane])),
             join.factor.eq(self._row_factor),
             operand.acc_0.eq(Mux(kept.joins, join.joined, before[0])),
             operand.acc_1.eq(Mux(kept.joins, 0, before[1])),
-            *(operand[name].eq(scaling[name]) for name, _ in SCALING if name != "addend"),
-            operand.addend.eq(scaling.addend - Mux(kept.joins, 0, correction)),
+            *(operand[name].eq(scaling[name]) for name, _ in SCALING),
             self.epilogues[lane].settings.eq(kept.epilogue),
         ]

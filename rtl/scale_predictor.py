@@ -283,9 +283,10 @@ class ScalePredictor(StreamUnit):
         m.submodules.corrections = corrections = Corrections(self.spec)
         m.submodules.exp2 = exp2 = self.exp2
         m.submodules.spare = spare = Spare(extract.o.payload.shape())
+        m.submodules.spare_2 = spare_2 = Spare(Q4_12)
         wiring.connect(m, wiring.flipped(self.i), extract.i)
         wiring.connect(m, exp2.o, wiring.flipped(self.o))
-        for first, second in pairwise((extract, spare, projection, terms, corrections)):
+        for first, second in pairwise((extract, spare, projection, terms, spare_2, corrections)):
             wiring.connect(m, first.o, second.i)
         negate = Signal()
         y = corrections.o.payload

@@ -72,9 +72,9 @@ class TokenSplit(wiring.Component):
         m = Module()
         m.submodules.scale, m.submodules.lister = scale, lister = self.scale, self.lister
         settings, outliers, multiplier = self.settings, Signal(self.lanes), Signal(MULTIPLIER)
-        threshold = settings.threshold
+        threshold, lowest = settings.threshold, delayed(m, -settings.threshold, 1)
         for lane, x in enumerate(self.x):
-            is_far = (x > threshold) | (x < -threshold)
+            is_far = (x > threshold) | (x < lowest)
             m.d.comb += [
                 outliers[lane].eq(settings.splits & is_far),
                 self.inliers[lane].eq(Mux(outliers[lane], 0, x)),

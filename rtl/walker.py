@@ -47,7 +47,7 @@ class Walker(wiring.Component):
     cycle; `advance` asks for the next one; `address`; `last` while it is the last. The address
     behind the last one is the first again. Counts are 1 or more.
 
-    An adder, a comparator and two registers per level.
+    An adder, two counters and three registers per level.
 
     Parameters
     ----------
@@ -71,27 +71,36 @@ class Walker(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Return the registers: of each level its turn, and the address where that turn began."""
+        """Return the registers: of each level what is left of it, and where its turn began.
+
+        Whether a level is in its last turn has a register too: a count that goes down knows it a
+        turn before.
+        """
         m = Module()
         walk = Signal(self.walk.shape())
-        turns = [Signal(self.count_bits, name=f"turn_{k}") for k in range(self.levels)]
+        left = [Signal(self.count_bits, name=f"left_{k}") for k in range(self.levels)]
+        ends = [Signal(name=f"ends_{k}") for k in range(self.levels)]
         begins = [Signal(self.address_bits, name=f"begin_{k}") for k in range(self.levels)]
-        ends = [turn + 1 == walk.loops[k].count for k, turn in enumerate(turns)]
         m.d.comb += [self.last.eq(Cat(*ends).all()), self.address.eq(begins[0])]
+        again = [
+            [left[k].eq(loop.count - 1), ends[k].eq(loop.count == 1)]
+            for k, loop in enumerate(walk.loops)
+        ]
         with m.If(self.load):
             m.d.sync += [walk.eq(self.walk)]
             m.d.sync += [begin.eq(self.walk.base) for begin in begins]
-            m.d.sync += [turn.eq(0) for turn in turns]
+            for k, loop in enumerate(self.walk.loops):
+                m.d.sync += [left[k].eq(loop.count - 1), ends[k].eq(loop.count == 1)]
         with m.Elif(self.advance):
             with m.If(self.last):
                 m.d.sync += [begin.eq(walk.base) for begin in begins]
-                m.d.sync += [turn.eq(0) for turn in turns]
+                m.d.sync += again
             for level in reversed(range(self.levels)):
                 inner_end = Cat(*ends[:level]).all() if level else 1
                 with m.If(inner_end & ~ends[level]):
                     # the innermost loop that goes on; those inside it begin where it is now
                     following = begins[level] + walk.loops[level].stride
                     m.d.sync += [begin.eq(following) for begin in begins[: level + 1]]
-                    m.d.sync += [turn.eq(0) for turn in turns[:level]]
-                    m.d.sync += turns[level].eq(turns[level] + 1)
+                    m.d.sync += again[:level]
+                    m.d.sync += [left[level].eq(left[level] - 1), ends[level].eq(left[level] == 1)]
         return m

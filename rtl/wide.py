@@ -6,6 +6,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, ValueLik
 
 PART_BITS = 17
 """Of a factor in one multiplier block: those of FPGAs take 18 bits with a sign."""
+SHORT_BITS = 3
+"""Of a factor that needs no multiplier block."""
 NEAR_BITS = 3
 """Of a shift's distance that are left to its second step: one of eight."""
 
@@ -33,21 +35,27 @@ def carried(m: Module, loads: Sequence[Value], value: ValueLike, name: str) -> V
 
 
 def parts(value: Value) -> list[Part]:
-    """Return pieces of PART_BITS at most that add up to `value`; only the highest may be signed."""
-    starts = range(0, len(value), PART_BITS)
-    pieces = [value[start : start + PART_BITS] for start in starts]
-    if value.shape().signed:
-        pieces[-1] = pieces[-1].as_signed()
-    return list(zip(starts, pieces, strict=True))
+    """Return pieces of PART_BITS at most that add up to `value`; a sign is one more of the last."""
+    signed = value.shape().signed
+    *starts, last = range(0, max(len(value) - signed, 1), PART_BITS)
+    pieces = [(start, value[start : start + PART_BITS]) for start in starts]
+    return [*pieces, (last, value[last:].as_signed() if signed else value[last:])]
 
 
 def part_products(m: Module, load: ValueLike, a: Value, b: Value, name: str) -> list[Part]:
     """Return registers of the products of all parts of both factors; they add up to a * b."""
     return [
-        (i + j, register(m, load, x * y, f"{name}_{i + j}_{k}"))
+        (i + j, register(m, load, _product(x, y), f"{name}_{i + j}_{k}"))
         for i, x in parts(a)
         for k, (j, y) in enumerate(parts(b))
     ]
+
+
+def _product(x: Value, y: Value) -> Value:
+    """Return x * y; for so short an x that adders are nearer than a multiplier block, by adders."""
+    if len(x) > SHORT_BITS or x.shape().signed:
+        return x * y
+    return sum((Mux(bit, y << k, 0) for k, bit in enumerate(x)), start=Const(0, 0))
 
 
 def total(terms: Sequence[Part]) -> Value:

@@ -44,10 +44,8 @@ _PREDICTOR = (
         "$A  = \\after$B  ? { 1'h0, $C  } : { $signal$D [63], $signal$D  };",
         "$A  = { $signal$D [63], $signal$D  };",
     ),
-    Fault("no offset", "total = $signed(shifted) + $signed(offset);", "total = $signed(shifted);"),
-    Fault(
-        "no projection", "total = $signed(shifted) + $signed(offset);", "total = $signed(offset);"
-    ),
+    Fault("no offset", "$A  = $signed(shifted) + $signed(offset);", "$A  = $signed(shifted);"),
+    Fault("no projection", "$A  = $signed(shifted) + $signed(offset);", "$A  = $signed(offset);"),
     Fault(
         "reciprocal is the scale",
         "$A  = \\after$B  ? { $signal$C [15], $signal$C  } : $D ;",

@@ -69,8 +69,8 @@ _LANE = (
     ),
     Fault(
         "no factor of the row",
-        "$A  = $signed(total) * $signed({ 1'h0, factor });",
-        "$A  = $signed(total);",
+        "$A  = corrected[16:0] * factor;",
+        "$A  = corrected[16:0];",
     ),
 )
 OF_OUTLIERS: Mapping[str, tuple[Fault, ...]] = {

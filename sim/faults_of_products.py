@@ -103,7 +103,7 @@ OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("multiplier off by one", "17'h0a72f)", "17'h0a72e)", module="requantize"),
     ),
     ("mean", "tokens64"): (
-        Fault("rounding dropped", "$signed(2'h1);", "$signed(2'h0);", module="requantize"),
+        Fault("rounding dropped", "27'h4000000;", "27'h0000000;", module="requantize"),
         Fault("no saturation above", "$A  ? 11'h07f : $B ;", "$B ;", module="requantize"),
         Fault("no saturation below", "$A  ? 11'h780 : wide;", "wide;", module="requantize"),
     ),
@@ -151,10 +151,15 @@ OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         ),
         Fault(
             "sum of the last column kept",
-            "$A  = $signal$B  ? { $C [33], $C  } : total;",
-            "$A  = total;",
+            "$A  = $signal$B  ? { $C [33], $C  } : sum_so_far;",
+            "$A  = sum_so_far;",
         ),
-        Fault("begin not reset", "$A  = 1'h1;", "$A  = $signal$B ;", given="$B  = $signal ;"),
+        Fault(
+            "begin not reset",
+            "$A  = 1'h1;",
+            "$A  = $signal$B ;",
+            given="$C  = $signal$B  ? { $D [33], $D  } : sum_so_far;",
+        ),
         Fault(
             "begin without valid",
             "if (valid_1) begin\n        $A",
@@ -195,7 +200,7 @@ OF_PRODUCTS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("output not held", "$A  | o__ready;", "1'h1;"),
     ),
     ("outlier_join", "many_outliers"): (
-        Fault("highest bit of the sum lost", "$signed(total) *", "$signed(total[32:0]) *"),
+        Fault("highest bit of the sum lost", "sum_so_far[33:17]) *", "sum_so_far[32:17]) *"),
     ),
 }
 """Stem and label of the case -> its faults."""

@@ -142,13 +142,13 @@ OF_ROWS: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ("layer_norm", "length5_lanes1"): (
         Fault(
             "squares without sign",
-            "$A  = $signed(element_0) * $signed(element_0);",
-            "$A  = element_0 * element_0;",
+            "$signed(\\i__payload$B [15:0]) * $signed(\\i__payload$B [15:0]);",
+            "\\i__payload$B [15:0] * \\i__payload$B [15:0];",
             module="core.sums",
         ),
         Fault(
             "elements for their sum not taken",
-            "centered ? x_0 : 16'h0000;",
+            "$A  ? x_0 : 16'h0000;",
             "16'h0000;",
             module="core.sums",
         ),

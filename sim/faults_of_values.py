@@ -4,28 +4,25 @@ from collections.abc import Mapping
 
 from hwq.sim.fault import LAST_READY, READY, Fault
 
-_NO_LEAD = "without a leading one the level is above the largest as well"
 _ALL_SENT = "all inputs were sent: "
 _LOG2 = (
-    Fault("leading one off by one", "lead = 4'h7;", "lead = 4'h6;", module="log2"),
-    Fault("zero forgotten", "= ! x;", "= 1'h0;", module="log2", equivalent=_NO_LEAD),
-    Fault("zero one cycle early", "= ! x;", "= ! i__payload;", module="log2"),
+    Fault("leading one off by one", "| i__payload[15:8];", "| i__payload[15:7];", module="log2"),
+    Fault("never shifted by two", "$A  ? { 3'h0, x } : $B ;", "{ 3'h0, x };", module="log2"),
 )
 
 OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ("log2", "base2_bits4"): (
-        Fault("threshold off by one", ">= 16'hb505;", ">= 16'hb506;"),
-        Fault("threshold not reached", ">= 16'hb505;", "> 16'hb505;"),
+        Fault("threshold off by one", "< 16'hb505;", "< 16'hb506;"),
+        Fault("threshold not reached", "< 16'hb505;", "<= 16'hb505;"),
         Fault(
             "top code off by one",
             "level > 4'he;",
             "level > 4'hf;",
             equivalent="the code above the largest is the code of zero",
         ),
-        Fault("zero forgotten", "= ! x;", "= 1'h0;", equivalent=_NO_LEAD),
-        Fault("zero one cycle early", "= ! x;", "= ! i__payload;"),
-        Fault("exponent off by one", "left + 1'h1;", "left + 1'h0;"),
-        Fault("leading one off by one", "lead = 4'h7;", "lead = 4'h6;"),
+        Fault("leading one off by one", "| i__payload[15:8];", "| i__payload[15:7];"),
+        Fault("distances swapped", "{ far, move_2, move_1 };", "{ far, move_1, move_2 };"),
+        Fault("never shifted by two", "$A  ? { 3'h0, x } : $B ;", "{ 3'h0, x };"),
         READY,
         LAST_READY,
         Fault("valid stuck at one", "$A  = valid_2;", "$A  = 1'h1;", count=2, nth=2),
@@ -36,7 +33,7 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
             "$A  = $B [3:0];",
             given="$B  = $C  ? 6'h0f : level;",
         ),
-        Fault("valid not reset", "$A  = 1'h0;", "$A  = valid_1;", count=4, nth=2),
+        Fault("valid not reset", "$A  = 1'h0;", "$A  = valid_1;", count=3, nth=2),
         Fault("input valid ignored", "$A  = i__valid;", "$A  = 1'h1;"),
     ),
     ("horner", "degree2"): (
@@ -74,19 +71,24 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("valid not reset", "$A  = 1'h0;", "$A  = o__valid;"),
     ),
     ("requantize", "acc32"): (
-        Fault("rounding dropped", "+ $signed(2'h1);", "+ $signed(2'h0);"),
+        Fault("rounding dropped", "31'h71800000;", "31'h71000000;"),
         Fault("multiplier off by one", "17'h0a3d7)", "17'h0a3d6)"),
-        Fault("zero point off by one", "8'h71)", "8'h72)"),
+        Fault("zero point off by one", "31'h71800000;", "31'h72800000;"),
         Fault("no saturation above", "$A  ? 24'h0000ff : $B ;", "$B ;"),
         Fault("no saturation below", "$A  ? 24'h000000 : wide;", "wide;"),
         Fault("upper end off by one", "> $signed(9'h0ff);", "> $signed(9'h100);"),
-        Fault("operand without sign", "$signed(i__payload) *", "$signed({1'b0, i__payload}) *"),
+        Fault(
+            "operand without sign",
+            "$signed(i__payload[31:17]) *",
+            "$signed({1'b0, i__payload[31:17]}) *",
+        ),
+        Fault("lower part of the product lost", "product_0_0 +", "33'h000000000 +"),
         READY,
         LAST_READY,
     ),
     ("uniform", "signed"): (
-        Fault("rounding dropped", "$signed(2'h1);", "$signed(2'h0);", module="requantize"),
-        Fault("zero point off by one", "4'hb)", "4'ha)", module="requantize"),
+        Fault("rounding dropped", "27'h5c00000)", "27'h5800000)", module="requantize"),
+        Fault("zero point off by one", "27'h5c00000)", "27'h6400000)", module="requantize"),
         Fault("no saturation above", "$A  ? 9'h07f : $B ;", "$B ;", module="requantize"),
         Fault("no saturation below", "$A  ? 9'h180 : wide;", "wide;", module="requantize"),
         Fault("lower end off by one", "9'h180 :", "9'h181 :", module="requantize"),
@@ -129,11 +131,11 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
     ),
     ("shift_log2", "offset"): (
         Fault("shift off by one", "+ $signed(12'h571);", "+ $signed(12'h570);"),
-        Fault("lower threshold off by one", ">= 16'h9838;", ">= 16'h9839;", module="log2"),
+        Fault("lower threshold off by one", "< 16'h9838;", "< 16'h9839;", module="log2"),
         Fault(
             "upper threshold off by one",
-            ">= 16'hd745;",
-            ">= 16'hd746;",
+            "< 16'hd745;",
+            "< 16'hd746;",
             module="log2",
             equivalent=_ALL_SENT + "none is rescaled to the threshold",
         ),
@@ -154,8 +156,8 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
         Fault("no saturation of the sum", "total[16] ? 17'h0ffff : total;", "total;"),
         Fault(
             "threshold off by one",
-            ">= 16'hb505;",
-            ">= 16'hb506;",
+            "< 16'hb505;",
+            "< 16'hb506;",
             module="log2",
             equivalent=_ALL_SENT + "none gives the threshold",
         ),
@@ -247,10 +249,10 @@ OF_VALUES: Mapping[tuple[str, str], tuple[Fault, ...]] = {
             "1'h0 ? 20'h00000 :",
             module="core",
         ),
-        Fault("rounding dropped", "9'h100 })", "9'h000 })", module="core.U$2"),
+        Fault("rounding dropped", "{ c0_3, 9'h100 })", "{ c0_3, 9'h000 })", module="core"),
         Fault("rounding off by one", "9'h080)", "9'h07f)", module="core"),
-        Fault("ready ignored", "$A  | o__ready;", "1'h1;", module="core.U$2"),
-        Fault("output not held", "$A  | \\o__ready$B ;", "1'h1;", module="core"),
+        Fault("segment one cycle late", "{ 1'h0, u_later_2 });", "{ 1'h0, u });", module="core"),
+        Fault("output not held", "$A  | o__ready;", "1'h1;", module="core"),
     ),
 }
 """Stem and label of the case -> its faults."""

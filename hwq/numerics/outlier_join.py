@@ -208,8 +208,8 @@ class OutlierJoinSpec:
 
 
 def timing(terms: int = 1) -> UnitTiming:
-    """Item: `lanes` sums of `terms` outliers each. Multiply; add; the token's factor."""
-    return UnitTiming(latency_cycles=3, interval_cycles=terms)
+    """Item: `lanes` sums of `terms` outliers each. Multiply; add; the token's factor, in two."""
+    return UnitTiming(latency_cycles=4, interval_cycles=terms)
 
 
 UNIT = Unit(

@@ -148,7 +148,7 @@ class Case:
     @property
     def latency(self) -> int:
         """From a word of sums to where it is written."""
-        cycles = 1 + 8 + 6 * (self.activation is not None) + self.adds + 3 * self.joined
+        cycles = 1 + 8 + 6 * (self.activation is not None) + self.adds + 4 * self.joined
         if self.encoder is not None:
             is_log = encoder_settings(self.encoder)["kind"] == CodeKind.LOG2
             cycles += ENCODER_CYCLES["log2" if is_log else "uniform"]

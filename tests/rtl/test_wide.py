@@ -102,10 +102,12 @@ def test_a_shift_in_two_steps_rounds_half_up() -> None:
 
 
 def test_parts_fit_a_multiplier_with_a_sign() -> None:
-    widths = [
-        (start, len(part), part.shape().signed) for start, part in parts(Const(-1, signed(40)))
-    ]
-    assert widths == [(0, 17, False), (17, 17, False), (34, 6, True)]
+    def widths(shape: Shape) -> list[tuple[int, int, bool]]:
+        return [(start, len(part), part.shape().signed) for start, part in parts(Const(0, shape))]
+
+    assert widths(signed(40)) == [(0, 17, False), (17, 17, False), (34, 6, True)]
+    assert widths(signed(35)) == [(0, 17, False), (17, 18, True)]
+    assert widths(unsigned(34)) == [(0, 17, False), (17, 17, False)]
 
 
 def test_terms_that_do_not_overlap_are_one_operand() -> None:
