@@ -6,7 +6,6 @@ only ratios between netlists of one library mean something. Operands are uniform
 """
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from hwq.errors import HwqError
+from hwq.rtl.synthesis.liberty import Cell, read_cells
 from hwq.rtl.synthesis.tools import ToolMissing, cell_file, find_icarus, run_program
 
 CYCLES: Final = 1000
 _WARM_UP: Final = 32  # cycles before counting starts: pipelines fill
 _VOLTAGE: Final = 1.8  # nom_voltage of the library
 _PERIOD_NS: Final = 100  # longer than any path, so that every cycle settles
-
-Capacitances = Mapping[tuple[str, str], float]
 
 
 class NetlistDiffers(HwqError):
@@ -66,7 +64,7 @@ def switching(top: str, folder: Path, held: Mapping[str, str]) -> Switching:
     netlist = json.loads((folder / f"{top}_gates.json").read_text(encoding="utf-8"))
     module = netlist["modules"][f"{top}_gates"]
     (folder / "bench.v").write_text(_bench(top, module["ports"], held), encoding="utf-8")
-    pins = _pins(module["cells"], read_capacitances(cell_file("lib").read_text(encoding="utf-8")))
+    pins = _pins(module["cells"], read_cells(cell_file("lib").read_text(encoding="utf-8")))
     energies = []
     for delays in ([], ["-gspecify"]):
         sources = ["bench.v", f"{top}.v", f"{top}_gates.v", str(cell_file("v"))]
@@ -83,34 +81,14 @@ def switching(top: str, folder: Path, held: Mapping[str, str]) -> Switching:
     return Switching(*energies)
 
 
-def read_capacitances(liberty: str) -> dict[tuple[str, str], float]:
-    """(cell, input pin) -> pF, of a liberty file in pF."""
-    rates: dict[tuple[str, str], float] = {}
-    cell = pin = direction = ""
-    words = r"\s*(?:(cell|pin)\s*\((\w+)\)|(direction|capacitance)\s*:\s*([\w.]+))"
-    for line in liberty.splitlines():
-        match = re.match(words, line)
-        if match is None:
-            continue
-        kind, name, attribute, value = match.groups()
-        if kind == "cell":
-            cell = name
-        elif kind == "pin":
-            pin = name
-        elif attribute == "direction":
-            direction = value
-        elif direction == "input":
-            rates[cell, pin] = float(value)
-    return rates
-
-
-def _pins(cells: Mapping[str, Any], pf: Capacitances) -> dict[tuple[str, str], float]:
+def _pins(cells: Mapping[str, Any], library: Mapping[str, Cell]) -> dict[tuple[str, str], float]:
     """(instance, pin) -> pF of all input pins."""
     return {
-        (instance, pin): pf[cell["type"], pin]
+        (instance, pin): load
         for instance, cell in cells.items()
-        for pin in cell["connections"]
-        if (cell["type"], pin) in pf
+        if cell["type"] in library
+        for pin, load in library[cell["type"]].loads.items()
+        if pin in cell["connections"]
     }
 
 

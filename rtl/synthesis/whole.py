@@ -69,7 +69,7 @@ def whole_script(flow: Flow) -> str:
 def parts(flow: Flow, text: str, folder: Path) -> list[Part]:
     """Run `flow` on a `design_text` in the empty `folder`; return its parts, the top first.
 
-    Leaves `accelerator.json` (ECP5): the modules before they become logic.
+    Leaves `accelerator.json`: the modules, on ECP5 before they become logic, else of cells.
     """
     (folder / f"{TOP}.il").write_text(text, encoding="utf-8")
     # what is constant or not used outside of a module is so within it, as if all were flat
@@ -83,13 +83,15 @@ def parts(flow: Flow, text: str, folder: Path) -> list[Part]:
         (folder / LIBERTY).write_bytes(cell_file("lib").read_bytes())
         liberty = f" -liberty {LIBERTY}"
     commands.append(f"tee -q -o stat.json stat -json{liberty}")
+    if flow.is_cells:
+        commands.append(f"write_json {TOP}.json")
     commands.append("select t:$mem*; write_json -selected memories.json")
     run_wheel(YOSYS, ["-q", "-p", "; ".join(commands)], folder)
     return _parts(flow, _read(folder / "stat.json"), _read(folder / "memories.json"))
 
 
 def read_modules(folder: Path) -> Mapping[str, Any]:
-    """Return what `parts` left: the modules before they become logic, in yosys's JSON."""
+    """Return the modules that `parts` left, in yosys's JSON."""
     modules: Mapping[str, Any] = _read(folder / f"{TOP}.json")["modules"]
     return modules
 

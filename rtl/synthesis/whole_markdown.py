@@ -1,7 +1,7 @@
 """A whole accelerator's logic as tables for a page, beside the area that the cost model claims."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from hwq.arch.accelerator import Accelerator
@@ -23,6 +23,8 @@ GROUPS: Final = {
     "result pipe, without those": r"results",
     "softmax": r"vector\.softmax.*",
     "layer norm": r"vector\.norm.*",
+    "outliers": r"(vector\.split|joiner)(\..*)?|JoinLane",
+    "scales of an image": r"vector\.(ranges|predictor|rescale)(\..*)?|Rescale",
     "vector engine, without those": r"vector",
     "ports of the buffers": r"(activation|weight|parameters)(\..*)?",
     "addresses": r".*_walk",
@@ -32,7 +34,7 @@ GROUPS: Final = {
 """Lines of a page: kinds of modules by their names; the first pattern that fits counts."""
 _VECTOR: Final = (
     *("epilogues", "activation functions", "encoders", "result pipe, without those"),
-    *("softmax", "layer norm", "vector engine, without those"),
+    *("softmax", "layer norm", "outliers", "scales of an image", "vector engine, without those"),
 )
 _BLOCKS: Final = {
     "elements of the array": ("elements",),
@@ -64,11 +66,12 @@ def _parts(rows: Sequence[Row], areas: Mapping[str, float]) -> str:
             f"{area:.2f}",
             f"{area / areas[TOTAL]:.1%}",
             f"{_sum(rows, name, 'osu018', 'memory_bits') / 8192:,.1f}",
-            _slowest(rows, name),
+            _slowest(_of(rows, name, "ecp5"), "fmax_mhz", min),
+            _slowest(_of(rows, name, "osu018"), "path_ns", max),
         )
         for name, area in areas.items()
     ]
-    titles = ("part", "LUT", "carry", "FF", "DSP", "mm2", "share", "memory KiB", "MHz")
+    titles = ("part", "LUT", "carry", "FF", "DSP", "mm2", "share", "memory KiB", "MHz", "ns")
     return table(titles, lines)
 
 
@@ -86,13 +89,13 @@ def _sum(rows: Sequence[Row], name: str, target: str, column: str) -> float:
     return sum(int(r["count"]) * float(r[column] or 0) for r in _of(rows, name, target))
 
 
-def _slowest(rows: Sequence[Row], name: str) -> str:
-    """Return the least clock, and the kind of module that it is of if there are several."""
-    clocks = [(float(r["fmax_mhz"]), r["part"]) for r in _of(rows, name, "ecp5") if r["fmax_mhz"]]
-    if not clocks:
+def _slowest(rows: Sequence[Row], column: str, end: Callable[..., tuple[float, str]]) -> str:
+    """Return the least clock or the most ns, and the kind of module it is of if not all are."""
+    figures = [(float(row[column]), row["part"]) for row in rows if float(row[column] or 0)]
+    if not figures:
         return ""
-    mhz, part = min(clocks)
-    return f"{mhz:.1f}" if len(clocks) == 1 else f"{mhz:.1f}: `{part}`"
+    figure, part = end(figures)
+    return f"{figure:.1f}" if len(figures) == 1 else f"{figure:.1f}: `{part}`"
 
 
 def _model(areas: Mapping[str, float], machine: Accelerator) -> str:

@@ -11,13 +11,15 @@ from hwq.arch.accelerator import Accelerator
 from hwq.rtl.accelerator import AcceleratorGateware
 from hwq.rtl.synthesis.cut import part_mhz
 from hwq.rtl.synthesis.flows import Flow, flows
+from hwq.rtl.synthesis.liberty import read_cells
+from hwq.rtl.synthesis.path import path_ns
 from hwq.rtl.synthesis.table import Row, figure_text
-from hwq.rtl.synthesis.tools import NEXTPNR, YOSYS, wheel_version
+from hwq.rtl.synthesis.tools import NEXTPNR, YOSYS, cell_file, wheel_version
 from hwq.rtl.synthesis.whole import design_text, parts, read_modules, total
 
 COLUMNS: Final = (
     *("accelerator", "part", "count", "target", "recipe", "lut", "carry", "flip_flops", "dsp"),
-    *("gates", "area_um2", "memory_bits", "fmax_mhz", "fmax_seeds", "tools"),
+    *("gates", "area_um2", "path_ns", "memory_bits", "fmax_mhz", "fmax_seeds", "tools"),
 )
 """Figures are those of one part, without the parts in it; the last row of a flow is the sum."""
 TOTAL: Final = "total"
@@ -43,14 +45,16 @@ def chosen_flows(targets: list[str], recipes: list[str]) -> list[Flow]:
 def whole_rows(machine: Accelerator, flow: Flow) -> Iterator[Row]:
     """Yield a row for each kind of module as soon as it is known, then the sum.
 
-    On ECP5 with DSPs the clock of every part that has logic is measured as well.
+    On ECP5 with DSPs the clock of every part that has logic is measured as well, of cells the
+    longest path.
     """
     text = design_text(AcceleratorGateware(machine))
     with TemporaryDirectory(prefix="hwq_synth_") as place:
         folder = Path(place)
         found = parts(flow, text, folder)
         places = flow.target == "ecp5" and flow.recipe == "dsp"
-        modules = read_modules(folder) if places else {}
+        modules = read_modules(folder) if places or flow.is_cells else {}
+        library = read_cells(cell_file("lib").read_text("utf-8")) if flow.is_cells else {}
         for part in found:
             figures = dict(part.figures)
             mhz = None
@@ -58,6 +62,8 @@ def whole_rows(machine: Accelerator, flow: Flow) -> Iterator[Row]:
                 mhz = part_mhz(flow, modules, part.module, SEEDS)
             if mhz is not None:
                 figures |= {"fmax_mhz": mhz, "fmax_seeds": len(SEEDS)}
+            if flow.is_cells:
+                figures["path_ns"] = path_ns(modules[part.module], library)
             yield _row(machine, flow, (part.name, part.count), figures)
     yield _row(machine, flow, (TOTAL, 1), total(found))
 

@@ -19,7 +19,7 @@ from hwq.rtl.synthesis import tools
 from hwq.rtl.synthesis.designs import WIDTHS, designs, pe_spec
 from hwq.rtl.synthesis.flows import FLOWS, Flow, counts, flows, synthesize
 from hwq.rtl.synthesis.place import fmax_mhz
-from hwq.rtl.synthesis.switching import NetlistDiffers, read_capacitances, switching
+from hwq.rtl.synthesis.switching import NetlistDiffers, switching
 from hwq.rtl.synthesis.table import COLUMNS
 
 FLOW = {(flow.target, flow.recipe): flow for flow in FLOWS}
@@ -106,20 +106,6 @@ def test_a_clock_counts_what_lies_between_pins_and_registers(tmp_path: Path) -> 
     flow = FLOW["ecp5", "no_dsp"]
     synthesize(flow, "t", text + "always @(posedge clk) o <= a * b;\nendmodule\n", tmp_path)
     assert 50 < fmax_mhz(flow, "t", tmp_path, (1,)) < 200
-
-
-def test_capacitances_are_those_of_input_pins() -> None:
-    text = """cell (AND2X1) {
-      pin(A) {
-        direction : input;
-        capacitance : 0.5;
-        rise_capacitance : 0.6;
-      }
-      pin(Y) {
-        direction : output;
-        capacitance : 0;
-    """
-    assert read_capacitances(text) == {("AND2X1", "A"): 0.5}
 
 
 @needs_cells
