@@ -1,6 +1,7 @@
 """The presets' clocks are what the longest path of the gateware's cells allows at their node."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,11 @@ def test_a_clock_is_one_over_the_path_with_its_wires() -> None:
     assert high == pytest.approx(1000 / (MARGIN * 8.0 * 0.1198))
     assert chosen == 700 and abs(chosen - math.sqrt(low * high)) <= 25
     assert clock_at(20, 4.0).low == pytest.approx(2 * low)
+
+
+@pytest.mark.parametrize("node_nm", (22, 16))
+def test_the_page_has_the_clocks_of_the_rule(node_nm: int) -> None:
+    page = (Path(__file__).parents[2] / "docs/accelerators.md").read_text(encoding="utf-8")
+    low, high, chosen = clock_at(node_nm, slowest_path_ns())
+    assert f"| {node_nm} nm | {low:.0f} MHz | {high:.0f} MHz | {chosen} MHz |" in page
+    assert f"cells takes {slowest_path_ns():.2f} ns" in page

@@ -21,7 +21,7 @@ from hwq.rtl.wide import (
 )
 from hwq.testing import every, run_stream
 
-SHAPES = [unsigned(1), unsigned(17), signed(17), unsigned(18), signed(30), unsigned(35), signed(47)]
+SHAPES = [unsigned(1), unsigned(17), signed(17), unsigned(20), signed(30), unsigned(35), signed(47)]
 
 
 class Product(StreamUnit):
