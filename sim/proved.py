@@ -162,7 +162,7 @@ CASES: Final[Mapping[str, Case]] = {
         "requantize",
         lambda: _requantize(RequantizeSpec(45001, 23, -19, 6, signed=True), 16),
         6,
-        ("29'h16c00000", "29'h16800000"),  # the same
+        ("29'h16c00000", "29'h16800000"),  # the half in the constant
     ),
     "twin_uniform_softmax": Case(
         "twin_uniform",
